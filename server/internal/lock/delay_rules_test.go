@@ -1,0 +1,173 @@
+package lock_test
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+// call makes one call of the table, and checks the rules after it.
+func (d *delayed) call(what string, f func()) {
+	if what != "advance" {
+		d.log("%s", what)
+	}
+	late := d.table.Next() != 0 && d.table.Next() <= d.now
+	f()
+	d.collect(what)
+	if late { // it did several things, one after the other: only its end can be judged
+		d.granted = nil
+	}
+	if next := d.table.Next(); next == 0 || next > d.now {
+		d.requireOrder()
+		d.requireNobodyWaitsInVain()
+		for token := range d.promised {
+			_, held := d.store[token]
+			require.False(d.t, held && d.ends[token] != 0 && d.ends[token] <= d.now, "grant %d is held past its deadline", token)
+		}
+	}
+}
+
+// collect takes what the table brought about.
+func (d *delayed) collect(what string) {
+	d.granted = nil
+	for _, c := range d.effects.Changes {
+		require.Equal(d.t, d.seq+1, c.Seq)
+		d.seq = c.Seq
+		if old := d.store[c.Record.Token]; c.Delete {
+			delete(d.given, name{old.Resource, old.Owner, old.ID})
+		}
+		_, known := d.store[c.Record.Token]
+		apply(d.t, d.store, &d.last, &c)
+		if !c.Delete && !known {
+			delete(d.ends, c.Record.Token) // it may be one that a crash took back
+			if c.Record.Lease > 0 {
+				d.ends[c.Record.Token] = d.now + int64(c.Record.Lease)
+			}
+		}
+		switch until, promised := d.promised[c.Record.Token]; {
+		case c.Delete && promised:
+			byHand := what == "release" || what == "force release"
+			require.True(d.t, byHand || until != 0 && until <= d.now,
+				"%s ended grant %d, promised until %v, at %v", what, c.Record.Token, time.Duration(until), time.Duration(d.now))
+			delete(d.promised, c.Record.Token)
+		case !c.Delete && !known:
+			d.granted = append(d.granted, name{c.Record.Resource, c.Record.Owner, c.Record.ID})
+		}
+	}
+	if n := len(d.effects.Changes); n > 0 {
+		require.True(d.t, d.effects.Changes[n-1].Last)
+	}
+	d.changes = append(d.changes, d.effects.Changes...)
+	answers := d.effects.Answers
+	d.effects.Changes, d.effects.Answers = nil, nil
+	d.queue = append(d.queue, answers...)
+	for _, due := range answers {
+		if a := d.asked[due.N]; a != nil && due.Answer.Code == lock.Queued {
+			d.kept[a.name()] = d.now + int64(lock.PlaceKept)
+		} else if a != nil && due.Answer.Code == lock.LimitMismatch {
+			delete(d.kept, a.name())
+		}
+	}
+}
+
+// Answer checks what may be said, and when.
+func (d *delayed) Answer(n uint64, a *lock.Answer) {
+	if a.Code == lock.Released {
+		require.NotContains(d.t, d.store, a.Token)
+		d.gone[a.Token] = true
+	}
+	asked := d.asked[n]
+	if asked != nil {
+		if asked.left {
+			return
+		}
+		require.False(d.t, asked.answered, "request %d is answered twice", n)
+		asked.answered, asked.token = true, a.Token
+	}
+	if a.Code != lock.Granted {
+		return
+	}
+	require.True(d.t, a.ExpiresIn == lock.NoLease || a.ExpiresIn >= time.Millisecond, "granted for %v", a.ExpiresIn)
+	require.False(d.t, d.gone[a.Token], "grant %d is given out after its release", a.Token)
+	rec, held := d.store[a.Token]
+	if !held {
+		return // ended since, by somebody's hand
+	}
+	if n < d.left[name{rec.Resource, rec.Owner, rec.ID}] {
+		return // a renewal from before the client hung up: the grant goes back all the same
+	}
+	require.Contains(d.t, d.disk, a.Token, "grant %d is given out before it is durable", a.Token)
+	if of := (name{rec.Resource, rec.Owner, rec.ID}); asked != nil && d.given[of] == 0 {
+		d.given[of] = n
+	}
+	until := int64(0)
+	if a.ExpiresIn != lock.NoLease {
+		until = d.now + int64(a.ExpiresIn)
+	}
+	require.GreaterOrEqual(d.t, until, d.promised[a.Token], "grant %d got shorter", a.Token)
+	d.promised[a.Token] = until
+}
+
+// peek looks at a resource without waiting for anything.
+func (d *delayed) peek(resource string) *lock.Detail {
+	d.table.Show(d.now, resource, d, 0)
+	d.t.Helper()
+	last := len(d.effects.Answers) - 1
+	detail := d.effects.Answers[last].Answer.Detail
+	d.effects.Answers = d.effects.Answers[:last]
+	if detail == nil {
+		return &lock.Detail{}
+	}
+	return detail
+}
+
+// requireOrder checks that the queue is in the order of arrival, and that no grant of this call passed over one who was present.
+func (d *delayed) requireOrder() {
+	for _, resource := range d.resources {
+		var last uint64
+		for _, w := range d.peek(resource).Queue {
+			arrival := d.arrivals[name{resource, w.Owner, w.ID}]
+			require.Greater(d.t, arrival, last, "%q: %s %s is at the wrong place", resource, w.Owner, w.ID)
+			last = arrival
+			for _, g := range d.granted {
+				passed := w.Present && g.resource == resource && d.arrivals[g] > arrival
+				require.False(d.t, passed, "%v was granted before %v, who was there first", g, w)
+			}
+		}
+	}
+}
+
+// requireNobodyWaitsInVain checks that no request is parked at a lock that it could have.
+func (d *delayed) requireNobodyWaitsInVain() {
+	onTheWay := map[uint64]bool{}
+	for _, due := range d.queue {
+		onTheWay[due.N] = true
+	}
+	for _, resource := range d.resources {
+		held := 0
+		var holder lock.Record
+		for _, r := range d.store {
+			if r.Resource == resource {
+				held, holder = held+1, r
+			}
+		}
+		var first *asked // the present waiter at the head
+		var at uint64
+		for n, a := range d.asked {
+			if a.Resource != resource || a.answered || a.left || onTheWay[n] {
+				continue
+			}
+			if arrival := d.arrivals[a.name()]; first == nil || arrival < at {
+				first, at = a, arrival
+			}
+		}
+		if first == nil {
+			continue
+		}
+		inVain := held == 0 || first.Mode == lock.Shared && holder.Mode == lock.Shared ||
+			first.Mode == lock.Semaphore && holder.Mode == lock.Semaphore && held < int(first.Limit)
+		require.False(d.t, inVain, "%v waits, and could have its lock", first.name())
+	}
+}

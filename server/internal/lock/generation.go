@@ -1,0 +1,65 @@
+package lock
+
+// generation is a hash table of hashes. An entry is found with one look at a part and one at the entry, where a map needs more; and
+// a part that grows stops nobody for long.
+type generation struct {
+	parts [1 << partBits]part
+	n     int
+}
+
+const partBits = 10
+
+// part has its entries where their keys say, or right behind; at least a quarter of it is free.
+type part struct {
+	entries []entry
+	n       int
+}
+
+type entry struct {
+	key   uint64
+	value uint64 // 0: free
+}
+
+func (g *generation) part(key uint64) *part { return &g.parts[key>>(64-partBits)] }
+
+func (g *generation) get(key uint64) (value uint64) {
+	p := g.part(key)
+	if p.n == 0 {
+		return 0
+	}
+	return p.at(key).value
+}
+
+// put sets the value, which is not 0.
+func (g *generation) put(key, value uint64) {
+	p := g.part(key)
+	if 4*p.n >= 3*len(p.entries) {
+		p.grow()
+	}
+	e := p.at(key)
+	if e.value == 0 {
+		p.n++
+		g.n++
+	}
+	*e = entry{key, value}
+}
+
+// at returns the entry with the key, or the free one for it.
+func (p *part) at(key uint64) *entry {
+	mask := uint64(len(p.entries) - 1)
+	for i := key & mask; ; i = (i + 1) & mask {
+		if e := &p.entries[i]; e.key == key || e.value == 0 {
+			return e
+		}
+	}
+}
+
+func (p *part) grow() {
+	smaller := p.entries
+	p.entries = make([]entry, max(8, 2*len(smaller)))
+	for _, e := range smaller {
+		if e.value != 0 {
+			*p.at(e.key) = e
+		}
+	}
+}

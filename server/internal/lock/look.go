@@ -1,0 +1,144 @@
+package lock
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	listed = 10  // holders of a lock in a list
+	shown  = 100 // holders and waiters of a lock that is shown
+)
+
+// Query selects locks for a page of a list, the oldest first.
+type Query struct {
+	Prefix string // of the resource
+	Owner  string // one of the holders; "" for any
+	Limit  int    // locks on the page
+	Cursor string // Detail.Next of the page before; "" at the start
+}
+
+// Walk is a page in the making. It stays good while the table changes between its steps.
+type Walk struct {
+	q     Query
+	at    *resource // the next to look at
+	after int64     // only resources created after this one count
+	locks []Lock
+	next  string
+}
+
+// Walk begins a page. It says false where the cursor is none of ours. EndWalk must follow.
+func (t *Table) Walk(q Query) (*Walk, bool) {
+	w := &Walk{q: q, at: t.oldest}
+	if q.Cursor != "" {
+		number, name, ok := strings.Cut(q.Cursor, ".")
+		serial, err := strconv.ParseInt(number, 36, 64)
+		if !ok || err != nil || serial < 1 {
+			return nil, false
+		}
+		w.after = serial
+		if r := t.resources[name]; r != nil && r.serial == serial {
+			w.at = r.next
+		}
+	}
+	t.walks = append(t.walks, w)
+	return w, true
+}
+
+// BadCursor answers a query whose cursor is none of ours.
+func (t *Table) BadCursor(to Sink, n uint64) {
+	t.answer(to, n, nil, Answer{Code: Mismatch, Field: "cursor"})
+}
+
+// Step looks at no more than budget resources, and says whether the page is done.
+func (t *Table) Step(now int64, w *Walk, budget int) bool {
+	for ; w.at != nil; w.at = w.at.next {
+		if budget == 0 {
+			return false
+		}
+		budget--
+		r := w.at
+		if r.serial <= w.after || !strings.HasPrefix(r.name, w.q.Prefix) || !r.heldBy(now, w.q.Owner) {
+			continue
+		}
+		if len(w.locks) == w.q.Limit {
+			w.next = strconv.FormatInt(w.after, 36) + "." + w.locks[len(w.locks)-1].Resource
+			return true
+		}
+		w.locks = append(w.locks, r.lock(now, listed))
+		w.after = r.serial
+	}
+	return true
+}
+
+// EndWalk answers the page.
+func (t *Table) EndWalk(w *Walk, to Sink, n uint64) {
+	for i, other := range t.walks {
+		if other == w {
+			t.walks = append(t.walks[:i], t.walks[i+1:]...)
+			break
+		}
+	}
+	t.answer(to, n, nil, Answer{Code: Found, Detail: &Detail{Locks: w.locks, Next: w.next}})
+}
+
+// Show answers one lock with its queue.
+func (t *Table) Show(now int64, name string, to Sink, n uint64) {
+	r := t.at(now, name)
+	if r == nil || r.holders.n == 0 {
+		t.answer(to, n, r, Answer{Code: NotFound})
+		return
+	}
+	d := &Detail{Locks: []Lock{r.lock(now, shown)}}
+	if r.queue != nil {
+		position := 1
+		for c := r.queue.head; c != nil && position <= shown; c = c.next {
+			d.Queue = append(d.Queue, Waiter{
+				Position: position, Owner: c.owner, ID: c.id(), Note: c.note(), Waited: time.Duration(now - c.since), Present: c.present(),
+			})
+			position++
+		}
+	}
+	t.answer(to, n, r, Answer{Code: Found, Detail: d})
+}
+
+// heldBy says whether somebody, or the owner where one is given, holds r.
+func (r *resource) heldBy(now int64, owner string) bool {
+	if owner != "" {
+		if n, _ := r.byOwner(owner); n == 0 {
+			return false
+		}
+	}
+	for c := r.holders.head; c != nil; c = c.next {
+		if !c.ranOut(now) && (owner == "" || c.owner == owner) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *resource) lock(now int64, most int) Lock {
+	return Lock{
+		Resource: r.name, Mode: r.mode(), Limit: r.permits, Holders: r.view(now, most), HoldersTotal: r.holders.n, Waiters: r.waiters(),
+	}
+}
+
+// view tells of the first holders.
+func (r *resource) view(now int64, most int) []Holder {
+	out := make([]Holder, 0, min(most, r.holders.n))
+	for c := r.holders.head; c != nil && len(out) < most; c = c.next {
+		if !c.ranOut(now) {
+			out = append(out, c.holder(now))
+		}
+	}
+	return out
+}
+
+func (c *claim) holder(now int64) Holder {
+	h := Holder{Owner: c.owner, ID: c.id(), Note: c.note(), Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease}
+	if c.deadline != 0 {
+		h.ExpiresIn = time.Duration(max(0, c.deadline-now))
+	}
+	return h
+}

@@ -1,0 +1,59 @@
+package lock
+
+import "time"
+
+// Stats tells what the table holds and what has happened to it.
+type Stats struct {
+	Locks   int // grants held now
+	Waiters int // places in queues now
+
+	Grants    uint64
+	Renewals  uint64
+	Releases  uint64 // grants given back by their holders
+	Expiries  uint64 // leases that ran out
+	Evictions uint64 // force releases
+	HandBacks uint64 // grants that could not be delivered
+	Cancelled uint64 // waiters cancelled by their id
+	Left      uint64 // requests that went away while they were parked
+	TimedOut  uint64 // requests whose wait ran out
+
+	Wait Histogram // from the first request to the grant
+	Hold Histogram // from the grant to its end
+}
+
+// Histogram counts durations.
+type Histogram struct {
+	Counts [len(Buckets) + 1]uint64 // by bucket, not cumulated; the last for what is above all
+	Sum    time.Duration
+}
+
+// Buckets are the upper bounds of a Histogram, from 1 ms to 1 h.
+var Buckets = [...]time.Duration{
+	time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond,
+	time.Second, 3 * time.Second, 10 * time.Second, 30 * time.Second, 100 * time.Second, 5 * time.Minute, time.Hour,
+}
+
+// Observe counts d.
+func (h *Histogram) Observe(d time.Duration) {
+	i := 0
+	for i < len(Buckets) && d > Buckets[i] {
+		i++
+	}
+	h.Counts[i]++
+	h.Sum += d
+}
+
+func (s *Stats) granted(waited int64) {
+	s.Grants++
+	s.Wait.Observe(time.Duration(waited))
+}
+
+func (s *Stats) freed(held int64, o outcome) {
+	if o == wasReleased {
+		s.Releases++
+	}
+	s.Hold.Observe(time.Duration(held))
+}
+
+// Stats returns a copy of the counts.
+func (t *Table) Stats() Stats { return t.stats }
