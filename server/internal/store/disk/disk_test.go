@@ -1,0 +1,57 @@
+package disk_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/store"
+	"github.com/lockserver/lockserver/server/internal/store/disk"
+	"github.com/lockserver/lockserver/server/internal/store/storetest"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(tb testing.TB) func() (store.Store, error) {
+		dir := filepath.Join(tb.TempDir(), "data")
+		return func() (store.Store, error) { return disk.Open(dir, quiet) }
+	})
+}
+
+func TestCommitGivenUpFailsTheStore(t *testing.T) {
+	dir := t.TempDir()
+	s, err := disk.Open(dir, quiet)
+	require.NoError(t, err)
+	storetest.Commit(t, s, change(1))
+	tired := errors.New("tired of waiting")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(tired)
+	for err == nil { // it may still come first
+		err = s.Commit(ctx, []lock.Change{change(2)})
+	}
+	require.ErrorIs(t, err, tired)
+	<-s.Lost()
+	require.ErrorIs(t, s.Commit(t.Context(), []lock.Change{change(3)}), tired)
+	require.ErrorIs(t, s.Close(), tired)
+	_, err = disk.Open(dir, quiet)
+	require.ErrorIs(t, err, store.ErrInUse, "the commit may still be under way")
+}
+
+func openDisk(t *testing.T, dir string) store.Store {
+	t.Helper()
+	s, err := disk.Open(dir, quiet)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func change(token int64) lock.Change {
+	return lock.Change{Last: true, Record: lock.Record{Resource: "r", Owner: "o", Token: token, Expire: time.Minute, Lease: time.Minute}}
+}
