@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+// walkSlice is how many locks a list looks at under the mutex before it lets others in.
+const walkSlice = 512
+
+// Acquire asks for a grant. The answer comes to the sink as number n, unless the ticket is given to Leave before.
+func (e *Engine) Acquire(req *lock.Request, to lock.Sink, n uint64) lock.Ticket {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.refuse(to, n) {
+		return lock.Ticket{}
+	}
+	mark, now := e.mark(), e.now()
+	ticket := e.table.Acquire(now, req, to, n)
+	e.flush(now, mark)
+	return ticket
+}
+
+// Leave says that the request behind the ticket went away without having got its answer: it was cancelled while it waited, or
+// before the first byte of the answer was written, or the write failed. A place in the queue is given up, or kept absent where it
+// has an id; a grant goes back. A late answer may still come to the sink, and is to be dropped.
+func (e *Engine) Leave(ticket lock.Ticket) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil {
+		return
+	}
+	mark, now := e.mark(), e.now()
+	e.table.Leave(now, ticket)
+	e.flush(now, mark)
+}
+
+// Release ends a grant, or cancels a waiter named by its id.
+func (e *Engine) Release(ref *lock.Ref, to lock.Sink, n uint64) {
+	e.do(to, n, func(now int64) { e.table.Release(now, ref, to, n) })
+}
+
+// Renew moves the end of a lease to expire from now, never back; expire 0 stands for the lease's own length.
+func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Sink, n uint64) {
+	e.do(to, n, func(now int64) { e.table.Renew(now, ref, expire, to, n) })
+}
+
+// ForceRelease evicts the holder with that token, or all holders where token is 0.
+func (e *Engine) ForceRelease(resource string, token int64, to lock.Sink, n uint64) {
+	e.do(to, n, func(now int64) { e.table.ForceRelease(now, resource, token, to, n) })
+}
+
+// Show answers one lock with its queue.
+func (e *Engine) Show(resource string, to lock.Sink, n uint64) {
+	e.do(to, n, func(now int64) { e.table.Show(now, resource, to, n) })
+}
+
+// List answers a page of locks. Where it has to look at many it lets other operations in between. It ends early with its context,
+// and answers then what it has.
+func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Sink, n uint64) {
+	var w *lock.Walk
+	for more := true; more; runtime.Gosched() {
+		ended := ctx.Err() != nil
+		more = false
+		e.do(to, n, func(now int64) {
+			if w == nil {
+				var ok bool
+				if w, ok = e.table.Walk(q); !ok {
+					e.table.BadCursor(to, n)
+					return
+				}
+			}
+			more = !ended && !e.table.Step(now, w, walkSlice)
+			if !more {
+				e.table.EndWalk(w, to, n)
+			}
+		})
+	}
+}
+
+// do runs one operation on the table, or refuses it.
+func (e *Engine) do(to lock.Sink, n uint64, op func(now int64)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.refuse(to, n) {
+		return
+	}
+	mark, now := e.mark(), e.now()
+	op(now)
+	e.flush(now, mark)
+}
+
+// refuse answers an operation on an engine that has failed.
+func (e *Engine) refuse(to lock.Sink, n uint64) bool {
+	if e.err != nil {
+		to.Answer(n, &lock.Answer{Code: lock.Unavailable})
+	}
+	return e.err != nil
+}
