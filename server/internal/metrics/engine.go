@@ -1,0 +1,106 @@
+package metrics
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lockserver/lockserver/server/internal/engine"
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+// Engine is what the metrics ask the engine for.
+type Engine interface {
+	Stats() lock.Stats
+	CommitStats() engine.CommitStats
+	Err() error
+}
+
+// engineCollector turns the engine's own counts into metrics, so that counting costs the engine next to nothing.
+type engineCollector struct {
+	engine atomic.Pointer[Engine]
+}
+
+func (c *engineCollector) watch(e Engine) { c.engine.Store(&e) }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("lockserver_"+name, help, labels, nil)
+}
+
+var (
+	locks      = describe("locks", "Grants held now.")
+	waiters    = describe("waiters", "Places in queues now, kept ones included.")
+	grants     = describe("grants_total", "Locks granted.")
+	renewals   = describe("renewals_total", "Leases renewed.")
+	ends       = describe("grants_ended_total", "Grants that ended, by why.", "why")
+	waitsEnded = describe("waits_ended_total", "Waits that ended without a grant, by why: cancelled by id, left by a client that went away, or timed out.", "why")
+	wait       = describe("wait_seconds", "Time from the first request for a lock to its grant.")
+	hold       = describe("hold_seconds", "Time from a grant to its end.")
+	commit     = describe("commit_seconds", "Time that the store took to make a batch of changes durable.")
+	batch      = describe("commit_changes", "Changes in a batch.")
+	storeUp    = describe("store_up", "1 while the store works; 0 after it failed, just before the server exits.")
+)
+
+// Describe is part of prometheus.Collector.
+func (c *engineCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{locks, waiters, grants, renewals, ends, waitsEnded, wait, hold, commit, batch, storeUp} {
+		to <- d
+	}
+}
+
+// Collect is part of prometheus.Collector. Before there is an engine it tells of none.
+func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
+	e := c.engine.Load()
+	if e == nil {
+		return
+	}
+	s, commits := (*e).Stats(), (*e).CommitStats()
+	gauge := func(d *prometheus.Desc, v float64) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge(locks, float64(s.Locks))
+	gauge(waiters, float64(s.Waiters))
+	up := 1.0
+	if (*e).Err() != nil {
+		up = 0
+	}
+	gauge(storeUp, up)
+	count(grants, s.Grants)
+	count(renewals, s.Renewals)
+	count(ends, s.Releases, "released")
+	count(ends, s.Expiries, "expired")
+	count(ends, s.Evictions, "evicted")
+	count(ends, s.HandBacks, "handed_back")
+	count(waitsEnded, s.Cancelled, "cancelled")
+	count(waitsEnded, s.Left, "left")
+	count(waitsEnded, s.TimedOut, "timed_out")
+	to <- histogram(wait, &s.Wait)
+	to <- histogram(hold, &s.Hold)
+	to <- histogram(commit, &commits.Took)
+	to <- sizes(batch, &commits)
+}
+
+// histogram gives Prometheus its cumulated counts.
+func histogram(d *prometheus.Desc, h *lock.Histogram) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(lock.Buckets))
+	var n uint64
+	for i, bound := range lock.Buckets {
+		n += h.Counts[i]
+		buckets[bound.Seconds()] = n
+	}
+	n += h.Counts[len(lock.Buckets)]
+	return prometheus.MustNewConstHistogram(d, n, h.Sum.Seconds(), buckets)
+}
+
+func sizes(d *prometheus.Desc, c *engine.CommitStats) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(c.Sizes)-1)
+	var n uint64
+	for i, count := range c.Sizes[:len(c.Sizes)-1] {
+		n += count
+		buckets[float64(uint64(1)<<i)] = n
+	}
+	return prometheus.MustNewConstHistogram(d, c.Commits, float64(c.Changes), buckets)
+}

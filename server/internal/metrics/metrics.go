@@ -1,0 +1,59 @@
+// Package metrics tells Prometheus what the server does. No label carries a resource, an owner or an id: their number has no bound.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics counts requests, and collects what the engine has counted when it is asked.
+type Metrics struct {
+	registry *prometheus.Registry
+	handler  http.Handler
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	engine   *engineCollector
+}
+
+// New makes the metrics of a server of that version.
+func New(version string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lockserver_requests_total",
+			Help: "Requests by operation and by the code of the answer: an error code, or how it went well.",
+		}, []string{"operation", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "lockserver_request_duration_seconds",
+			Help:    "Time from the headers of a request to the end of its answer. That of an acquire includes its wait.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"operation"}),
+		engine: &engineCollector{},
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "lockserver_build_info", Help: "Always 1; its labels tell the version of the server and of Go.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.requests, m.duration, m.engine, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return m
+}
+
+// Watch makes the metrics tell of the engine from now on.
+func (m *Metrics) Watch(e Engine) { m.engine.watch(e) }
+
+// Request counts one request. It does not allocate but for the first of its kind.
+func (m *Metrics) Request(operation, code string, took time.Duration) {
+	m.requests.WithLabelValues(operation, code).Inc()
+	m.duration.WithLabelValues(operation).Observe(took.Seconds())
+}
+
+// ServeHTTP answers in the text format of Prometheus, or in OpenMetrics where the client asks for it.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
