@@ -1,0 +1,333 @@
+package httpapi
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// invalid says which field of a request is wrong, how, and what is allowed.
+type invalid struct {
+	field   string
+	problem string
+	allowed string
+}
+
+func (e *invalid) Error() string { return e.field + " " + e.problem + "; allowed: " + e.allowed }
+
+const bodyField = "body"
+
+func invalidBody(problem string) *invalid {
+	return &invalid{bodyField, problem, "one JSON object in UTF-8"}
+}
+
+// decodeBody reads the one JSON object that body must be. It is strict: whatever JSON lets pass that could be a slip is an error,
+// that is unknown and repeated fields, lone surrogates, and anything behind the object. null counts as absent.
+// The fields keep no part of body.
+func decodeBody(body []byte, allowed fieldSet) (fields, *invalid) {
+	d := decoder{b: body, allowed: allowed}
+	err := d.object()
+	return d.fields, err
+}
+
+type decoder struct {
+	b       []byte
+	i       int
+	allowed fieldSet
+	seen    fieldSet
+	scratch []byte // strings that have escapes
+	fields  fields
+}
+
+func (d *decoder) object() *invalid {
+	d.space()
+	if d.i == len(d.b) {
+		return invalidBody("is empty")
+	}
+	if d.b[d.i] != '{' {
+		return invalidBody("begins with " + d.excerpt(d.i))
+	}
+	d.i++
+	d.space()
+	if d.peek() == '}' {
+		d.i++
+		return d.end()
+	}
+	for {
+		which, err := d.name()
+		if err != nil {
+			return err
+		}
+		if err := d.value(which); err != nil {
+			return err
+		}
+		d.space()
+		switch d.peek() {
+		case ',':
+			d.i++
+			d.space()
+		case '}':
+			d.i++
+			return d.end()
+		default:
+			return &invalid{which.String(), "is followed by " + d.excerpt(d.i), "a comma or the end of the object"}
+		}
+	}
+}
+
+func (d *decoder) end() *invalid {
+	d.space()
+	if d.i < len(d.b) {
+		return invalidBody("goes on behind the object with " + d.excerpt(d.i))
+	}
+	return nil
+}
+
+// name reads a field's name and the colon behind it.
+func (d *decoder) name() (field, *invalid) {
+	start := d.i
+	s, problem := d.string()
+	if problem != "" {
+		return 0, invalidBody("has " + d.excerpt(start) + " where the name of a field belongs (" + problem + ")")
+	}
+	if len(s) == 0 {
+		return 0, invalidBody("has a field without a name")
+	}
+	which, known := fieldNamed(s)
+	if !known || !d.allowed.has(which) {
+		return 0, &invalid{shorten(s), "is not a field of this request", "the fields " + d.allowed.String()}
+	}
+	if d.seen.has(which) {
+		return 0, &invalid{which.String(), "is repeated", "each field once"}
+	}
+	d.seen |= 1 << which
+	d.space()
+	if d.peek() != ':' {
+		return 0, &invalid{which.String(), "is followed by " + d.excerpt(d.i), "a colon and the value"}
+	}
+	d.i++
+	d.space()
+	return which, nil
+}
+
+func (d *decoder) value(which field) *invalid {
+	start := d.i
+	if len(d.b)-d.i >= 4 && string(d.b[d.i:d.i+4]) == "null" {
+		d.i += 4
+		return nil
+	}
+	ok := false
+	if which.isString() {
+		s, problem := d.string()
+		if problem != "" {
+			return &invalid{which.String(), "is " + d.excerpt(start) + " (" + problem + ")", which.allowed()}
+		}
+		ok = d.fields.setString(which, s)
+	} else if n, length := scanNumber(d.b[d.i:]); length > 0 {
+		d.i += length
+		ok = d.fields.setNumber(which, n)
+	}
+	if !ok {
+		return &invalid{which.String(), "is " + d.excerpt(start), which.allowed()}
+	}
+	d.fields.given |= 1 << which
+	return nil
+}
+
+// string reads a string. The result is valid until the next call. The problem is "" if there is none.
+func (d *decoder) string() (s []byte, problem string) {
+	if d.peek() != '"' {
+		return nil, "not a string"
+	}
+	d.i++
+	start := d.i
+	for d.i < len(d.b) {
+		switch c := d.b[d.i]; {
+		case c == '"':
+			s = d.b[start:d.i]
+			d.i++
+			return s, ""
+		case c == '\\' || c < ' ' || c >= utf8.RuneSelf:
+			return d.stringSlow(start)
+		}
+		d.i++
+	}
+	return nil, "it does not end"
+}
+
+// stringSlow goes on where a character was met that does not simply stand for itself.
+func (d *decoder) stringSlow(start int) (s []byte, problem string) {
+	d.scratch = append(d.scratch[:0], d.b[start:d.i]...)
+	for d.i < len(d.b) {
+		switch c := d.b[d.i]; {
+		case c == '"':
+			d.i++
+			return d.scratch, ""
+		case c == '\\':
+			if problem := d.escape(); problem != "" {
+				return nil, problem
+			}
+		case c < ' ':
+			return nil, "a control character in it is not escaped"
+		case c < utf8.RuneSelf:
+			d.scratch = append(d.scratch, c)
+			d.i++
+		default:
+			r, size := utf8.DecodeRune(d.b[d.i:])
+			if r == utf8.RuneError && size == 1 {
+				return nil, "it is not valid UTF-8"
+			}
+			d.scratch = append(d.scratch, d.b[d.i:d.i+size]...)
+			d.i += size
+		}
+	}
+	return nil, "it does not end"
+}
+
+// escape reads a backslash and what belongs to it.
+func (d *decoder) escape() (problem string) {
+	const unknown = "it has an unknown escape"
+	if d.i+1 >= len(d.b) {
+		return "it does not end"
+	}
+	c := d.b[d.i+1]
+	d.i += 2
+	switch c {
+	case '"', '\\', '/':
+	case 'b':
+		c = '\b'
+	case 'f':
+		c = '\f'
+	case 'n':
+		c = '\n'
+	case 'r':
+		c = '\r'
+	case 't':
+		c = '\t'
+	case 'u':
+		r, ok := d.hex4()
+		if !ok {
+			return unknown
+		}
+		if utf16.IsSurrogate(r) {
+			low := rune(-1)
+			if d.i+1 < len(d.b) && d.b[d.i] == '\\' && d.b[d.i+1] == 'u' {
+				d.i += 2
+				low, _ = d.hex4()
+			}
+			if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+				return "it has half of a surrogate pair"
+			}
+		}
+		d.scratch = utf8.AppendRune(d.scratch, r)
+		return ""
+	default:
+		return unknown
+	}
+	d.scratch = append(d.scratch, c)
+	return ""
+}
+
+func (d *decoder) hex4() (rune, bool) {
+	if d.i+4 > len(d.b) {
+		return -1, false
+	}
+	var r rune
+	for _, c := range d.b[d.i : d.i+4] {
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return -1, false
+		}
+		r = r<<4 | rune(c)
+	}
+	d.i += 4
+	return r, true
+}
+
+// peek returns the next byte, 0 at the end (which no JSON has outside of a string).
+func (d *decoder) peek() byte {
+	if d.i < len(d.b) {
+		return d.b[d.i]
+	}
+	return 0
+}
+
+func (d *decoder) space() {
+	for d.i < len(d.b) {
+		switch d.b[d.i] {
+		case ' ', '\t', '\n', '\r':
+			d.i++
+		default:
+			return
+		}
+	}
+}
+
+// excerpt shows what is at i, as much of it as a person wants to see: a string or word whole if it is short.
+func (d *decoder) excerpt(i int) string {
+	if i >= len(d.b) {
+		return "the end of the body"
+	}
+	b := d.b[i:]
+	end := 0
+	if b[0] == '"' {
+		for end = 1; end < len(b) && b[end] != '"'; end++ {
+			if b[end] == '\\' {
+				end++
+			}
+		}
+		end = min(end+1, len(b))
+	} else {
+		for end < len(b) && b[end] != ',' && b[end] != '}' && b[end] > ' ' {
+			end++
+		}
+		end = max(end, 1)
+	}
+	return shorten(b[:end])
+}
+
+// shorten makes of b what can be shown in a line of text.
+func shorten(b []byte) string {
+	const most = 48
+	tail := ""
+	if len(b) > most {
+		b, tail = b[:most], "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(string(b), "\ufffd")) + tail
+}
+
+func fieldNamed(s []byte) (field, bool) {
+	switch string(s) {
+	case "resource":
+		return fieldResource, true
+	case "owner":
+		return fieldOwner, true
+	case "expire":
+		return fieldExpire, true
+	case "wait":
+		return fieldWait, true
+	case "id":
+		return fieldID, true
+	case "mode":
+		return fieldMode, true
+	case "limit":
+		return fieldLimit, true
+	case "note":
+		return fieldNote, true
+	case "token":
+		return fieldToken, true
+	}
+	return 0, false
+}

@@ -1,0 +1,232 @@
+package httpapi
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+const (
+	acquireFields = 1<<fieldResource | 1<<fieldOwner | 1<<fieldExpire | 1<<fieldWait | 1<<fieldID | 1<<fieldMode | 1<<fieldLimit | 1<<fieldNote
+	refFields     = 1<<fieldResource | 1<<fieldOwner | 1<<fieldToken | 1<<fieldID
+	allFields     = acquireFields | refFields
+)
+
+func TestDecodeTakesEveryField(t *testing.T) {
+	f, err := decodeBody([]byte(` { "resource" : "r" , "owner":"o","expire":1.5,"wait":2e1,"id":"i","mode":"shared","limit":3.0,"note":"n","token":4 } `), allFields)
+	require.Nil(t, err)
+	require.Equal(t, fields{
+		given: allFields, resource: "r", owner: "o", id: "i", note: "n", expire: 1500 * time.Millisecond, wait: 20 * time.Second,
+		mode: lock.Shared, limit: 3, token: 4,
+	}, f)
+}
+
+func TestDecodeTakesNullForAbsent(t *testing.T) {
+	f, err := decodeBody([]byte(`{"resource":null,"owner":null,"expire":null,"wait":null,"id":null,"mode":null,"limit":null,"note":null,"token":null}`), allFields)
+	require.Nil(t, err)
+	require.Equal(t, fields{}, f)
+}
+
+func TestDecodeStrings(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"note":""}`:                                 "",
+		`{"note":"\"\\\/\b\f\n\r\t"}`:                 "\"\\/\b\f\n\r\t",
+		`{"note":"\u00e9\ud83d\uDE00\u0000"}`:         "é😀\x00",
+		`{"note":"é😀\ufffd"}`:                         "é😀\ufffd",
+		`{"\u006eote":"escaped name"}`:                "escaped name",
+		`{"note":"` + strings.Repeat("é", 512) + `"}`: strings.Repeat("é", 512),
+	} {
+		f, err := decodeBody([]byte(body), allFields)
+		require.Nil(t, err, body)
+		require.Equal(t, want, f.note, body)
+	}
+}
+
+func TestDecodedStringsAreCopies(t *testing.T) {
+	body := []byte(`{"resource":"abc","note":"x\ny"}`)
+	f, err := decodeBody(body, allFields)
+	require.Nil(t, err)
+	for i := range body {
+		body[i] = '#'
+	}
+	require.Equal(t, "abc", f.resource)
+	require.Equal(t, "x\ny", f.note)
+}
+
+func TestDecodeNumbers(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"4.35":                                4350 * time.Millisecond,
+		"4.351":                               4351 * time.Millisecond,
+		"0.0000001":                           time.Millisecond,
+		"1e-400":                              time.Millisecond,
+		"1e-99999999999999999999":             time.Millisecond,
+		"0.0010000000000000000000000000001":   2 * time.Millisecond,
+		"123456789012345678901234567890e-28":  123*time.Second/10 + 46*time.Millisecond,
+		"315360000":                           maxExpireMS * time.Millisecond,
+		"0.00000031536e15":                    maxExpireMS * time.Millisecond,
+		"3153600000000000000000000000000e-22": maxExpireMS * time.Millisecond,
+		"100E-2":                              time.Second,
+		"1e+2":                                100 * time.Second,
+	} {
+		f, err := decodeBody([]byte(`{"expire":`+value+`}`), allFields)
+		require.Nil(t, err, value)
+		require.Equal(t, want, f.expire, value)
+	}
+	for value, want := range map[string]time.Duration{
+		"0": 0, "-0": 0, "-0.0e5": 0, "0.25": 250 * time.Millisecond, "1e300": maxExpireMS * time.Millisecond,
+	} {
+		f, err := decodeBody([]byte(`{"wait":`+value+`}`), allFields)
+		require.Nil(t, err, value)
+		require.Equal(t, want, f.wait, value)
+	}
+	for value, want := range map[string]int64{"1": 1, "9007199254740991": math.MaxInt64 >> 10, "10.0": 10, "1e3": 1000, "1200e-2": 12} {
+		f, err := decodeBody([]byte(`{"token":`+value+`}`), allFields)
+		require.Nil(t, err, value)
+		require.Equal(t, want, f.token, value)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for _, c := range []struct{ body, field, says string }{
+		{``, "body", "is empty"},
+		{"  \n", "body", "is empty"},
+		{`null`, "body", "begins with null"},
+		{`[]`, "body", "begins with []"},
+		{`"resource"`, "body", `begins with "resource"`},
+		{"\ufeff{}", "body", "begins with"},
+		{`{`, "body", "the end of the body"},
+		{`{}{}`, "body", "goes on behind the object with {"},
+		{`{} x`, "body", "goes on behind the object with x"},
+		{`{,}`, "body", "where the name of a field belongs"},
+		{`{resource:"r"}`, "body", "where the name of a field belongs"},
+		{`{"resource":"r",}`, "body", "where the name of a field belongs"},
+		{`{"resource" "r"}`, "resource", `is followed by "r"; allowed: a colon`},
+		{`{"resource":"r" "owner":"o"}`, "resource", `is followed by "owner"; allowed: a comma`},
+		{`{"resource":"r"`, "resource", "the end of the body"},
+		{`{"resource":"r`, "resource", "it does not end"},
+		{`{"resource":"r\`, "resource", "it does not end"},
+		{`{"resource":`, "resource", "the end of the body"},
+		{`{"":1}`, "body", "a field without a name"},
+		{`{"expires":3}`, "expires", "is not a field of this request; allowed: the fields resource, owner"},
+		{`{"Resource":"r"}`, "Resource", "is not a field"},
+		{`{"expires":null}`, "expires", "is not a field"},
+		{`{"expire":1,"expire":1}`, "expire", "is repeated"},
+		{`{"expire":null,"expire":1}`, "expire", "is repeated"},
+		{`{"owner":"a","own\u0065r":"b"}`, "owner", "is repeated"},
+		{`{"resource":1}`, "resource", "is 1 (not a string); allowed: a string of 1 to 512 bytes"},
+		{`{"resource":""}`, "resource", `is ""`},
+		{`{"resource":"` + strings.Repeat("é", 257) + `"}`, "resource", "allowed: a string of 1 to 512 bytes"},
+		{`{"resource":"a\u0007"}`, "resource", "without control characters"},
+		{`{"resource":"a\u007f"}`, "resource", "without control characters"},
+		{`{"resource":"a\u0085"}`, "resource", "without control characters"},
+		{"{\"resource\":\"a\nb\"}", "resource", "a control character in it is not escaped"},
+		{"{\"resource\":\"a\xffb\"}", "resource", "it is not valid UTF-8"},
+		{"{\"note\":\"\xed\xa0\x80\"}", "note", "it is not valid UTF-8"},
+		{`{"note":"\ud800"}`, "note", "half of a surrogate pair"},
+		{`{"note":"\udc00\ud800"}`, "note", "half of a surrogate pair"},
+		{`{"note":"\ud800\u0041"}`, "note", "half of a surrogate pair"},
+		{`{"note":"\ud800\u00"}`, "note", "half of a surrogate pair"},
+		{`{"note":"\x41"}`, "note", "unknown escape"},
+		{`{"note":"\u00g0"}`, "note", "unknown escape"},
+		{`{"note":"` + strings.Repeat("n", 1025) + `"}`, "note", "at most 1024 bytes"},
+		{`{"owner":"` + strings.Repeat("o", 257) + `"}`, "owner", "1 to 256 bytes"},
+		{`{"owner":true}`, "owner", "is true"},
+		{`{"id":""}`, "id", "1 to 64 bytes"},
+		{`{"id":"` + strings.Repeat("i", 65) + `"}`, "id", "1 to 64 bytes"},
+		{`{"id":17}`, "id", "is 17"},
+		{`{"mode":"write"}`, "mode", `is "write"; allowed: "exclusive", "shared" or null`},
+		{`{"mode":false}`, "mode", "is false"},
+		{`{"expire":0}`, "expire", "is 0; allowed: a number of seconds greater than 0"},
+		{`{"expire":-0.0}`, "expire", "is -0.0"},
+		{`{"expire":-1e-400}`, "expire", "is -1e-400"},
+		{`{"expire":315360000.0000001}`, "expire", "at most 315360000"},
+		{`{"expire":1e400}`, "expire", "is 1e400"},
+		{`{"expire":"30"}`, "expire", `is "30"`},
+		{`{"expire":NaN}`, "expire", "is NaN"},
+		{`{"expire":Infinity}`, "expire", "is Infinity"},
+		{`{"expire":-Infinity}`, "expire", "is -Infinity"},
+		{`{"expire":{"s":3}}`, "expire", `is {"s":3`},
+		{`{"expire":[3]}`, "expire", "is [3]"},
+		{`{"expire":.5}`, "expire", "is .5"},
+		{`{"expire":5.}`, "expire", "is 5."},
+		{`{"expire":+5}`, "expire", "is +5"},
+		{`{"expire":1e}`, "expire", "is 1e"},
+		{`{"expire":-}`, "expire", "is -"},
+		{`{"expire":007}`, "expire", "is 007"},
+		{`{"expire":0x10}`, "expire", "x10"},
+		{`{"expire":nul}`, "expire", "is nul"},
+		{`{"expire":nulll}`, "expire", "is followed by l"},
+		{`{"wait":-0.001}`, "wait", "0 or more"},
+		{`{"wait":-1e300}`, "wait", "0 or more"},
+		{`{"limit":0}`, "limit", "a whole number from 1 to 1000000"},
+		{`{"limit":1000001}`, "limit", "a whole number from 1 to 1000000"},
+		{`{"limit":1.5}`, "limit", "is 1.5"},
+		{`{"limit":1e-400}`, "limit", "is 1e-400"},
+		{`{"token":0}`, "token", "from 1 to 9007199254740991"},
+		{`{"token":-5}`, "token", "is -5"},
+		{`{"token":9007199254740992}`, "token", "is 9007199254740992"},
+		{`{"token":1.00000000000000000000000000001}`, "token", "is 1.0000"},
+	} {
+		_, err := decodeBody([]byte(c.body), allFields)
+		require.NotNil(t, err, c.body)
+		require.Equal(t, c.field, err.field, c.body)
+		require.Contains(t, err.Error(), c.says, c.body)
+		require.Contains(t, err.Error(), "allowed: ", c.body)
+	}
+}
+
+func TestFieldsOfAnotherRequestAreUnknown(t *testing.T) {
+	_, err := decodeBody([]byte(`{"token":1}`), acquireFields)
+	require.NotNil(t, err)
+	require.Equal(t, "token", err.field)
+	_, err = decodeBody([]byte(`{"wait":1}`), refFields)
+	require.NotNil(t, err)
+	require.Equal(t, "wait", err.field)
+}
+
+func TestFieldsTogether(t *testing.T) {
+	decode := func(body string) fields {
+		f, err := decodeBody([]byte(body), allFields)
+		require.Nil(t, err)
+		return f
+	}
+	for body, field := range map[string]string{
+		`{"owner":"o"}`:                 "resource",
+		`{"resource":"r"}`:              "owner",
+		`{"resource":"r","owner":null}`: "owner",
+		`{"resource":"r","owner":"o","limit":2,"mode":"shared"}`:    "limit",
+		`{"resource":"r","owner":"o","limit":2,"mode":"exclusive"}`: "limit",
+	} {
+		f := decode(body)
+		_, err := f.acquire()
+		require.NotNil(t, err, body)
+		require.Equal(t, field, err.field, body)
+	}
+	f := decode(`{"resource":"r","owner":"o","limit":2,"mode":null}`)
+	req, err := f.acquire()
+	require.Nil(t, err)
+	require.Equal(t, lock.Request{Resource: "r", Owner: "o", Mode: lock.Semaphore, Limit: 2}, req)
+
+	f = decode(`{"resource":"r","token":7}`)
+	_, err = f.ref()
+	require.NotNil(t, err)
+	require.Equal(t, "owner", err.field)
+}
+
+// Whatever people sent by mistake is shown as one line of text, and short.
+func TestErrorsCanBeShown(t *testing.T) {
+	for _, body := range []string{
+		`{"` + strings.Repeat("é", 100) + `":1}`, "{\"a\xff\x01b\":1}", `{"expire":"` + strings.Repeat("9", 10_000) + `"}`, "\x00\x01\x02",
+	} {
+		_, err := decodeBody([]byte(body), allFields)
+		require.NotNil(t, err)
+		require.Less(t, len(err.Error()), 400)
+		require.False(t, hasControl(err.Error()), err.Error())
+		require.Equal(t, err.Error(), strings.ToValidUTF8(err.Error(), "?"))
+	}
+}
