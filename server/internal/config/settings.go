@@ -1,0 +1,193 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setting is one row of the table that flags, variables, checks and help are made from.
+type setting struct {
+	flag     string // "" where a flag would show a secret in the list of processes
+	short    string
+	variable string
+	arg      string // what the help calls the value
+	fallback string
+	about    string
+	allowed  string
+	set      func(o *Options, value string) bool // false: not allowed
+}
+
+// name is how errors call the setting.
+func (s *setting) name() string {
+	if s.flag == "" {
+		return s.variable
+	}
+	return "--" + s.flag + " (" + s.variable + ")"
+}
+
+// group is a part of the help.
+type group struct {
+	title    string
+	settings []setting
+}
+
+const (
+	secretVariable   = "LOCKSERVER_SECRET"
+	previousVariable = "LOCKSERVER_SECRET_PREVIOUS"
+	secretFileFlag   = "secret-file"
+	certFlag         = "tls-cert"
+	keyFlag          = "tls-key"
+)
+
+func groups() []group {
+	return []group{
+		{"Where it listens", []setting{
+			{
+				flag: "bind", short: "b", variable: "LOCKSERVER_BIND_IP", arg: "ADDRESS", fallback: "127.0.0.1",
+				about:   "IP address to listen on; 0.0.0.0 or :: for all",
+				allowed: "an IP address such as 127.0.0.1, 0.0.0.0 or ::1, or localhost", set: setBind,
+			},
+			{
+				flag: "port", short: "p", variable: "LOCKSERVER_PORT", arg: "PORT", fallback: "8080",
+				about:   "port to listen on; 0 picks one, and the ready line says which",
+				allowed: "a whole number from 0 to 65535", set: integer(0, 65535, func(o *Options) *int { return &o.Port }),
+			},
+		}},
+		{"Encryption: TLS 1.2 and up, with HTTP/2", []setting{
+			{
+				flag: certFlag, variable: "LOCKSERVER_TLS_CERT", arg: "FILE", about: "certificate, with its chain, in PEM; read again when it changes",
+				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.TLSCert = v; return true },
+			},
+			{
+				flag: keyFlag, variable: "LOCKSERVER_TLS_KEY", arg: "FILE", about: "its private key, in PEM",
+				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.TLSKey = v; return true },
+			},
+		}},
+		{"Secret that clients must send", []setting{
+			{
+				variable: secretVariable, arg: "SECRET", about: "the secret; " + howToMakeSecret,
+				set: func(o *Options, v string) bool { o.Secret = NewSecret(v); return true },
+			},
+			{
+				flag: secretFileFlag, variable: "LOCKSERVER_SECRET_FILE", arg: "FILE", about: "read the secret from a file (a Docker or Kubernetes secret)",
+				allowed: "a file that can be read, with the secret in it", set: func(*Options, string) bool { return true },
+			},
+			{
+				variable: previousVariable, arg: "SECRET", about: "an older secret that is accepted too, to change secrets without a gap",
+				set: func(o *Options, v string) bool { o.PreviousSecret = NewSecret(v); return true },
+			},
+		}},
+		{"Where locks are kept", []setting{
+			{
+				flag: "store", variable: "LOCKSERVER_STORE", arg: "STORE", fallback: "disk:./lockserver-data",
+				about:   "disk:DIR survives a crash and a restart; memory does not",
+				allowed: "disk:DIR or memory", set: setStore,
+			},
+		}},
+		{"Limits", []setting{
+			seconds("max-wait", "longest time that one request may wait for a lock", 60*time.Second, 0, time.Hour, func(o *Options) *time.Duration { return &o.MaxWait }),
+			count("max-locks", "locks held at one time", 1_000_000, 1, 100_000_000, func(o *Options) *int { return &o.MaxLocks }),
+			count("max-waiters", "waiting requests and kept places at one time", 100_000, 1, 10_000_000, func(o *Options) *int { return &o.MaxWaiters }),
+			count("max-remembered", "ended ids that are remembered", 1_000_000, 0, 100_000_000, func(o *Options) *int { return &o.MaxRemembered }),
+			count("max-body", "bytes in the body of a request", 64<<10, 16<<10, 64<<10, func(o *Options) *int { return &o.MaxBody }),
+			count("max-connections", "connections at one time; more are closed at once", 50_000, 1, 10_000_000, func(o *Options) *int { return &o.MaxConnections }),
+			seconds("header-timeout", "time for a request's headers, and again for its body", 5*time.Second, time.Millisecond, time.Hour, func(o *Options) *time.Duration { return &o.HeaderTimeout }),
+			seconds("idle-timeout", "time that a connection may do nothing between requests", 120*time.Second, time.Millisecond, 24*time.Hour, func(o *Options) *time.Duration { return &o.IdleTimeout }),
+			seconds("shutdown-timeout", "time for requests to finish after SIGTERM", 10*time.Second, 0, time.Hour, func(o *Options) *time.Duration { return &o.ShutdownTimeout }),
+		}},
+		{"Logs, on standard error", []setting{
+			{
+				flag: "log-level", variable: "LOCKSERVER_LOG_LEVEL", arg: "LEVEL", fallback: "info",
+				about:   "debug, info, warn or error; debug logs every request",
+				allowed: "debug, info, warn or error", set: setLogLevel,
+			},
+			{
+				flag: "log-format", variable: "LOCKSERVER_LOG_FORMAT", arg: "FORMAT", fallback: "text", about: "text or json",
+				allowed: "text or json", set: func(o *Options, v string) bool { o.LogFormat = v; return v == "text" || v == "json" },
+			},
+		}},
+	}
+}
+
+func setBind(o *Options, value string) bool {
+	if value == "localhost" {
+		value = "127.0.0.1"
+	}
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(value, "["), "]"))
+	o.Bind = addr
+	return err == nil
+}
+
+func setStore(o *Options, value string) bool {
+	dir, disk := strings.CutPrefix(value, "disk:")
+	o.Store = Store{Dir: dir}
+	if disk {
+		return dir != ""
+	}
+	o.Store = Store{}
+	return value == "memory"
+}
+
+func setLogLevel(o *Options, value string) bool {
+	switch value {
+	case "debug", "info", "warn", "error":
+		return o.LogLevel.UnmarshalText([]byte(value)) == nil
+	}
+	o.LogLevel = slog.LevelInfo
+	return false
+}
+
+func integer(least, most int, at func(*Options) *int) func(*Options, string) bool {
+	return func(o *Options, value string) bool {
+		n, err := strconv.Atoi(value)
+		*at(o) = n
+		return err == nil && n >= least && n <= most
+	}
+}
+
+func count(flag, about string, fallback, least, most int, at func(*Options) *int) setting {
+	return setting{
+		flag: flag, variable: variableOf(flag), arg: "N", fallback: strconv.Itoa(fallback), about: about,
+		allowed: fmt.Sprintf("a whole number from %d to %d", least, most),
+		set:     integer(least, most, at),
+	}
+}
+
+func seconds(flag, about string, fallback, least, most time.Duration, at func(*Options) *time.Duration) setting {
+	return setting{
+		flag: flag, variable: variableOf(flag), arg: "TIME", fallback: showTime(fallback), about: about,
+		allowed: fmt.Sprintf("seconds such as 30 or 2.5, or a time such as 500ms or 2m, from %s to %s", showTime(least), showTime(most)),
+		set: func(o *Options, value string) bool {
+			d, ok := parseTime(value)
+			*at(o) = d
+			return ok && d >= least && d <= most
+		},
+	}
+}
+
+// parseTime reads seconds, or a duration with units. Whole nanoseconds count; what no duration can hold is not allowed.
+func parseTime(value string) (time.Duration, bool) {
+	if d, err := time.ParseDuration(value); err == nil {
+		return d, true
+	}
+	if strings.Trim(value, "0123456789.") != "" {
+		return 0, false
+	}
+	d, err := time.ParseDuration(value + "s")
+	return d, err == nil
+}
+
+func showTime(d time.Duration) string {
+	if d%time.Second == 0 {
+		return strconv.FormatInt(int64(d/time.Second), 10) + "s"
+	}
+	return d.String()
+}
+
+func variableOf(flag string) string {
+	return "LOCKSERVER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}

@@ -1,0 +1,34 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"path/filepath"
+)
+
+// checkTLS finds out before anything listens whether the certificate and its key can be used, and warns where a secret would cross
+// the network in the clear.
+func checkTLS(o *Options, dir string) error {
+	const cert, key = "--" + certFlag + " (LOCKSERVER_TLS_CERT)", "--" + keyFlag + " (LOCKSERVER_TLS_KEY)"
+	switch {
+	case o.TLSCert == "" && o.TLSKey == "":
+		if o.Bind.IsValid() && !isLoopback(o.Bind) {
+			o.Warnings = append(o.Warnings, fmt.Sprintf("NOT ENCRYPTED: --bind %s lets other machines reach the server, and whoever can listen to "+
+				"that network can read the secret; set %s and %s, or leave encryption to a proxy in front", o.Bind, cert, key))
+		}
+		return nil
+	case o.TLSCert == "":
+		return &refusal{cert, fmt.Sprintf("is missing, and %s is %q; allowed: both or none", key, o.TLSKey)}
+	case o.TLSKey == "":
+		return &refusal{key, fmt.Sprintf("is missing, and %s is %q; allowed: both or none", cert, o.TLSCert)}
+	}
+	for _, file := range []*string{&o.TLSCert, &o.TLSKey} {
+		if !filepath.IsAbs(*file) {
+			*file = filepath.Join(dir, *file)
+		}
+	}
+	if _, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey); err != nil {
+		return &refusal{cert, fmt.Sprintf("%q with %s %q cannot be used: %v; allowed: a certificate and its private key, in PEM", o.TLSCert, key, o.TLSKey, err)}
+	}
+	return nil
+}
