@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/config"
+)
+
+// healthTimeout bounds the whole check.
+const healthTimeout = 3 * time.Second
+
+// healthcheck asks the server with these settings whether it is ready: in a container, where there may be no other client.
+func healthcheck(opts *config.Options, stdout, stderr io.Writer) int {
+	if opts.Port == 0 {
+		fmt.Fprintln(stderr, "lockserver healthcheck: --port (LOCKSERVER_PORT): 0 does not say where the server is; allowed: the port that it listens on")
+		return exitUsage
+	}
+	host := opts.Bind
+	if host.IsUnspecified() {
+		// A server that listens everywhere is asked on this machine.
+		host = netip.IPv6Loopback()
+		if opts.Bind.Is4() {
+			host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+	}
+	scheme := "http"
+	if opts.TLSCert != "" {
+		scheme = "https"
+	}
+	url := scheme + "://" + net.JoinHostPort(host.String(), strconv.Itoa(opts.Port)) + "/readyz"
+	if err := ask(url); err != nil {
+		fmt.Fprintln(stderr, "lockserver healthcheck:", err)
+		return exitFailure
+	}
+	fmt.Fprintln(stdout, "ready")
+	return exitOK
+}
+
+func ask(url string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{ // without a proxy: the server is on this machine
+		DisableKeepAlives: true,
+		// Nothing secret is asked or told, and the certificate need not be for the name localhost.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		const most = 4 << 10
+		body, err := io.ReadAll(io.LimitReader(resp.Body, most))
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", url, resp.Status, err)
+		}
+		return fmt.Errorf("%s: %s: %s", url, resp.Status, body)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+// Command lockserver serves locks over HTTP.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/lockserver/lockserver/server/internal/app"
+	"github.com/lockserver/lockserver/server/internal/config"
+)
+
+// version is set when a release is built: -ldflags "-X main.version=1.2.3".
+var version = "dev"
+
+const (
+	exitOK      = 0
+	exitFailure = 1 // it ran, and failed
+	exitUsage   = 2 // a setting was refused
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
+}
+
+func run(args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "version":
+		return printVersion(stdout)
+	case "serve", "healthcheck":
+	default:
+		return refuse(stderr, fmt.Errorf("command %q is not allowed; allowed: serve (the default), healthcheck, version", command))
+	}
+
+	opts, err := config.Load(config.Source{Args: args, LookupEnv: lookupEnv, NeedsSecret: command == "serve"})
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		fmt.Fprint(stdout, config.Help())
+		return exitOK
+	case errors.Is(err, config.ErrVersion):
+		return printVersion(stdout)
+	case err != nil:
+		return refuse(stderr, err)
+	case command == "healthcheck":
+		return healthcheck(opts, stdout, stderr)
+	}
+	log := newLogger(opts, stderr)
+	if err := serve(opts, log, stdout); err != nil {
+		log.Error("stopped", "error", err)
+		return exitFailure
+	}
+	log.Info("stopped")
+	return exitOK
+}
+
+func serve(opts *config.Options, log *slog.Logger, stdout io.Writer) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	// From the first signal on the next one has its usual effect: it ends the process at once.
+	context.AfterFunc(ctx, stop)
+
+	a, err := app.New(opts, version, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	log.Info("starting", "version", version, "address", a.Addr().String())
+
+	announced := make(chan struct{})
+	defer func() { <-announced }()
+	ended, end := context.WithCancel(context.Background())
+	defer end()
+	go func() {
+		defer close(announced)
+		select {
+		case <-a.Ready():
+			fmt.Fprintf(stdout, "lockserver ready on %s\n", a.URL())
+		case <-ended.Done():
+		}
+	}()
+	return a.Run(ctx)
+}
+
+func newLogger(opts *config.Options, w io.Writer) *slog.Logger {
+	handlerOptions := &slog.HandlerOptions{Level: opts.LogLevel}
+	if opts.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, handlerOptions))
+	}
+	return slog.New(slog.NewTextHandler(w, handlerOptions))
+}
+
+func printVersion(stdout io.Writer) int {
+	fmt.Fprintf(stdout, "lockserver %s\n", version)
+	return exitOK
+}
+
+// refuse logs each setting that is wrong on a line of its own.
+func refuse(stderr io.Writer, err error) int {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	for line := range strings.Lines(err.Error()) {
+		log.Error("setting refused", "error", strings.TrimSpace(line))
+	}
+	return exitUsage
+}

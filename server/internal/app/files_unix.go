@@ -1,0 +1,29 @@
+//go:build unix
+
+package app
+
+import (
+	"log/slog"
+	"syscall"
+)
+
+// filesForStore is how many open files are kept for the store and the rest of the process.
+const filesForStore = 512
+
+// connectionLimit lowers the limit to what the process may have open, and says so in the log: without a file left, the store would fail.
+func connectionLimit(wanted int, log *slog.Logger) int {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		log.Warn("limit of open files unknown", "error", err)
+		return wanted
+	}
+	// Go has raised the soft limit to the hard one already.
+	most := int64(min(uint64(files.Cur), 1<<40)) - filesForStore
+	if most >= int64(wanted) {
+		return wanted
+	}
+	most = max(most, 1)
+	log.Info("fewer connections than --max-connections: raise the limit of open files (ulimit -n)",
+		"max_connections", wanted, "open_files", uint64(files.Cur), "connections", most)
+	return int(most)
+}
