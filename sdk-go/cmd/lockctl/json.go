@@ -1,0 +1,80 @@
+package main
+
+import (
+	"time"
+
+	lockserver "github.com/lockserver/lockserver/sdk-go"
+)
+
+// The JSON of lockctl is that of the server's GET /lock and GET /locks: the same names, and times in seconds.
+
+type holderJSON struct {
+	Owner     string   `json:"owner"`
+	ID        *string  `json:"id"`
+	Token     int64    `json:"token"`
+	Note      *string  `json:"note"`
+	HeldFor   float64  `json:"held_for"`
+	ExpiresIn *float64 `json:"expires_in"`
+}
+
+type waiterJSON struct {
+	Position int     `json:"position"`
+	Owner    string  `json:"owner"`
+	ID       *string `json:"id"`
+	Note     *string `json:"note"`
+	Waited   float64 `json:"waited"`
+	Present  bool    `json:"present"`
+}
+
+type lockJSON struct {
+	Resource     string       `json:"resource"`
+	Mode         *string      `json:"mode"`
+	Limit        *int         `json:"limit"`
+	Holders      []holderJSON `json:"holders"`
+	HoldersTotal int          `json:"holders_total"`
+	Waiters      int          `json:"waiters"`
+	Queue        []waiterJSON `json:"queue,omitempty"`
+}
+
+// orNull makes null of a zero value.
+func orNull[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func inSeconds(d time.Duration) float64 { return d.Seconds() }
+
+func jsonHolders(holders []lockserver.Holder) []holderJSON {
+	list := make([]holderJSON, 0, len(holders))
+	for _, h := range holders {
+		list = append(list, holderJSON{
+			Owner: h.Owner, ID: orNull(h.ID), Token: h.Token, Note: orNull(h.Note),
+			HeldFor: inSeconds(h.HeldFor), ExpiresIn: orNull(inSeconds(h.ExpiresIn)),
+		})
+	}
+	return list
+}
+
+func jsonLock(l *lockserver.LockInfo) lockJSON {
+	j := lockJSON{
+		Resource: l.Resource, Mode: orNull(l.Mode), Limit: orNull(l.Limit),
+		Holders: jsonHolders(l.Holders), HoldersTotal: l.HoldersTotal, Waiters: l.Waiters,
+	}
+	for _, w := range l.Queue {
+		j.Queue = append(j.Queue, waiterJSON{
+			Position: w.Position, Owner: w.Owner, ID: orNull(w.ID), Note: orNull(w.Note), Waited: inSeconds(w.Waited), Present: w.Present,
+		})
+	}
+	return j
+}
+
+func jsonLocks(locks []lockserver.LockInfo) []lockJSON {
+	list := make([]lockJSON, 0, len(locks))
+	for i := range locks {
+		list = append(list, jsonLock(&locks[i]))
+	}
+	return list
+}

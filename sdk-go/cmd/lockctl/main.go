@@ -1,0 +1,109 @@
+// Lockctl takes locks for shells, cron and people: it runs a command under a lock, and shows and frees locks.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	lockserver "github.com/lockserver/lockserver/sdk-go"
+)
+
+// version is set by the linker; `go install` leaves it to the module's.
+var version = ""
+
+func main() { os.Exit(int(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))) }
+
+// tool is what every command works with.
+type tool struct {
+	stdin          *os.File
+	stdout, stderr *os.File
+}
+
+func run(args []string, stdin, stdout, stderr *os.File) exitCode {
+	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr}
+	if len(args) == 0 {
+		return t.usage(errors.New("a command is missing"))
+	}
+	switch name, args := args[0], args[1:]; name {
+	case "run":
+		return t.run(args)
+	case "ls":
+		return t.look(args, t.ls)
+	case "show":
+		return t.look(args, t.show)
+	case "force-release":
+		return t.look(args, t.forceRelease)
+	case "watchdog": // what run starts beside its command
+		return t.watchdog()
+	case "version", "--version", "-version":
+		fmt.Fprintln(stdout, "lockctl", versionText())
+		return exitOK
+	case "help", "--help", "-help", "-h":
+		fmt.Fprint(stdout, help)
+		return exitOK
+	default:
+		return t.usage(fmt.Errorf("command %q is not allowed; allowed: run, ls, show, force-release, version, help", name))
+	}
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "dev"
+}
+
+// usage says what is wrong with the arguments.
+func (t *tool) usage(err error) exitCode {
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(t.stdout, help)
+		return exitOK
+	}
+	t.say("%v", err)
+	fmt.Fprintln(t.stderr, "lockctl --help tells more.")
+	return exitUsage
+}
+
+// say tells a person something.
+func (t *tool) say(format string, args ...any) {
+	fmt.Fprintf(t.stderr, "lockctl: "+format+"\n", args...)
+}
+
+// look runs a command that asks the server. A signal may end it at any time.
+func (t *tool) look(args []string, command func(context.Context, []string) error) exitCode {
+	err := command(context.Background(), args)
+	var bad *usageError
+	if errors.As(err, &bad) {
+		return t.usage(bad.err)
+	}
+	if err != nil {
+		t.say("%v", err)
+	}
+	return codeOf(err)
+}
+
+// usageError is an error in the arguments.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+// parse reads the flags of a command.
+func parse(flags *flag.FlagSet, args []string) error {
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() {}
+	if err := flags.Parse(args); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
+// connect makes a client with the settings of the environment and .env.
+func connect() (*lockserver.Client, error) { return lockserver.New() }

@@ -1,0 +1,155 @@
+package lockserver
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/joho/godotenv"
+)
+
+const (
+	envAddr   = "LOCKSERVER_ADDR"
+	envOwner  = "LOCKSERVER_OWNER"
+	envSecret = "LOCKSERVER_SECRET"
+
+	defaultAddr = "127.0.0.1:8080"
+	defaultPort = "8080"
+)
+
+// resolve fills in what New was not told: environment first, then .env. Empty counts as absent.
+func (s *settings) resolve() error {
+	wanted := map[string]*string{envAddr: &s.addr, envOwner: &s.owner, envSecret: &s.secret}
+	for name, value := range wanted {
+		if *value == "" {
+			*value = os.Getenv(name)
+		}
+		if *value != "" {
+			delete(wanted, name)
+		}
+	}
+	if len(wanted) > 0 && !s.noDotEnv {
+		file, err := readDotEnv()
+		if err != nil {
+			return err
+		}
+		for name, value := range wanted {
+			*value = file[name]
+		}
+	}
+	if s.addr == "" {
+		s.addr = defaultAddr
+	}
+	if s.owner == "" {
+		s.owner = defaultOwner()
+	}
+	return s.check()
+}
+
+func (s *settings) check() error {
+	if s.secret == "" {
+		return misconfigured(envSecret, "no secret: set "+envSecret+" in the environment or in .env, or pass WithSecret")
+	}
+	for i := range len(s.secret) {
+		if c := s.secret[i]; c < 0x20 || c > 0x7e {
+			return misconfigured(envSecret, fmt.Sprintf("the secret's byte %d is not printable ASCII", i+1))
+		}
+	}
+	if len(s.owner) > 256 || !utf8.ValidString(s.owner) || strings.ContainsFunc(s.owner, unicode.IsControl) {
+		return misconfigured(envOwner, fmt.Sprintf("the owner %q must be UTF-8 of 1 to 256 bytes without control characters", s.owner))
+	}
+	if s.httpClient != nil && s.rootCAs != nil {
+		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport where one is given")
+	}
+	return nil
+}
+
+// readDotEnv returns what .env in the working directory holds. Nothing in it is expanded: a `$` stands for itself. The parser's error is
+// not passed on: it quotes the file, and with it perhaps the secret.
+func readDotEnv() (map[string]string, error) {
+	content, err := os.ReadFile(".env")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, &Error{Code: ErrConfigInvalid, Field: ".env", Message: "cannot read .env (WithoutDotEnv turns it off)", cause: err}
+	}
+	// godotenv expands variables. A sign that no text file has stands in for `$` while it reads, so that it finds none.
+	const dollar = "\x00"
+	content = bytes.TrimPrefix(content, []byte("\ufeff"))
+	var values map[string]string
+	if !bytes.Contains(content, []byte(dollar)) {
+		values, err = godotenv.UnmarshalBytes(bytes.ReplaceAll(content, []byte("$"), []byte(dollar)))
+	}
+	if values == nil || err != nil {
+		return nil, misconfigured(".env", ".env in the working directory is not made of NAME=value lines (WithoutDotEnv turns it off)")
+	}
+	for name, value := range values {
+		values[name] = strings.ReplaceAll(value, dollar, "$")
+	}
+	return values, nil
+}
+
+func defaultOwner() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unknown-host"
+	}
+	return fmt.Sprintf("%.200s-%d-%s", strings.ToValidUTF8(host, ""), os.Getpid(), strings.ToLower(rand.Text()[:8]))
+}
+
+// parseAddr returns the URL under which the server's paths lie.
+func parseAddr(addr string) (*url.URL, error) {
+	wrong := func(problem string) (*url.URL, error) {
+		return nil, misconfigured(envAddr, fmt.Sprintf("the address %q %s (allowed: host, host:port, [v6]:port, or an http:// or https:// URL)", addr, problem))
+	}
+	if strings.Contains(addr, "@") {
+		return nil, misconfigured(envAddr, "the address must not hold a user or password; the secret has a setting of its own")
+	}
+	if strings.Contains(addr, ",") {
+		return wrong("is a list; one server is supported")
+	}
+	raw := addr
+	if !strings.Contains(raw, "://") {
+		raw = "http://" + raw
+		if strings.ContainsAny(addr, "/?#") {
+			return wrong("has a path but no http:// or https://")
+		}
+		if strings.Count(addr, ":") > 1 && !strings.HasPrefix(addr, "[") {
+			return wrong("is an IPv6 address without brackets")
+		}
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return wrong("is not valid")
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return wrong("has an unknown scheme")
+	case u.Hostname() == "":
+		return wrong("names no host")
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return wrong("has a query or fragment")
+	}
+	port := u.Port()
+	if port == "" && !strings.HasSuffix(u.Host, ":") {
+		port = defaultPort
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return wrong("has a port outside of 1 to 65535")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(u.Hostname(), port), Path: strings.TrimRight(u.Path, "/")}, nil
+}
+
+func misconfigured(setting, message string) *Error {
+	return &Error{Code: ErrConfigInvalid, Field: setting, Message: message}
+}

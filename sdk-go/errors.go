@@ -1,0 +1,148 @@
+package lockserver
+
+import (
+	"fmt"
+	"time"
+)
+
+// Code says what went wrong, in a word that is the same on the wire and in every SDK. A Code is an error itself, so that
+// errors.Is(err, lockserver.ErrLocked) asks for it.
+type Code string
+
+// The one table of codes. The name of a constant derives from its value: ErrTokenRequired is token_required.
+const (
+	// The server refused the request as it is; [Error.Field] names the field.
+	ErrInvalidRequest Code = "invalid_request"
+	// The owner holds several grants of the resource: release the one that is meant.
+	ErrTokenRequired Code = "token_required"
+	// The secret is missing or wrong.
+	ErrUnauthorized Code = "unauthorized"
+	// The resource is free: there is nothing to show.
+	ErrNotFound Code = "not_found"
+	// The server knows the path and not the method: what answers is not the server that this SDK was made for.
+	ErrMethodNotAllowed Code = "method_not_allowed"
+	// The resource is held by somebody else; the error is a [*LockedError].
+	ErrLocked Code = "locked"
+	// The lock is not held (any more); [Error.Reason] says why.
+	ErrNotHeld Code = "not_held"
+	// The resource is held or awaited as another kind of lock (readers and writer, or a semaphore of another limit).
+	ErrLimitMismatch Code = "limit_mismatch"
+	// The acquisition's id has ended. The SDK takes a new one by itself, so that callers do not meet this code.
+	ErrIDUsed Code = "id_used"
+	// The request is too long.
+	ErrTooLarge Code = "too_large"
+	// The server holds as many locks as it may.
+	ErrTooManyLocks Code = "too_many_locks"
+	// The server has as many waiters as it may.
+	ErrTooManyWaiters Code = "too_many_waiters"
+	// The server failed.
+	ErrInternal Code = "internal"
+	// The server is shutting down. Retried by the SDK.
+	ErrDraining Code = "draining"
+	// The server could not make the change durable; whether it happened is unknown. Retried by the SDK.
+	ErrStoreUnavailable Code = "store_unavailable"
+
+	// The context's deadline passed before the lock was free. The error satisfies errors.Is(err, context.DeadlineExceeded) too.
+	ErrLockTimeout Code = "lock_timeout"
+	// The lock was lost while it was held; the error is a [*LockLostError].
+	ErrLockLost Code = "lock_lost"
+	// The server could not be reached, gave no answer in time, or is no Lockserver.
+	ErrConnectionFailed Code = "connection_failed"
+	// A setting is missing or wrong; [Error.Field] names it.
+	ErrConfigInvalid Code = "config_invalid"
+)
+
+// Error returns the code behind the package's name.
+func (c Code) Error() string { return "lockserver: " + string(c) }
+
+// Why a lock is not held, in [Error.Reason] and [LockLostError.Reason].
+const (
+	ReasonExpired     = "expired"      // the lease ran out
+	ReasonEvicted     = "evicted"      // an operator released it by force
+	ReasonOtherHolder = "other_holder" // somebody else holds it
+	ReasonUnknown     = "unknown"      // the server knows nothing of it
+	ReasonReleased    = "released"     // this program released it before
+	ReasonClosed      = "closed"       // the client was closed, which ended the renewal
+)
+
+// Error is what every failure of this package can be taken for with errors.As.
+type Error struct {
+	Code       Code
+	Message    string        // for people
+	Resource   string        // "" where the failure is not about one
+	Field      string        // the request field or the setting that is wrong, "" if none
+	Reason     string        // with ErrNotHeld and ErrLockLost, one of the Reason constants
+	Status     int           // of the HTTP answer; 0 where the failure is a local one
+	RetryAfter time.Duration // how long the server asks to leave it alone, 0 if it did not
+
+	cause      error
+	unsent     bool // the request certainly never left
+	definitive bool // trying again is of no use
+}
+
+// Error describes the failure in one line. It never holds the secret.
+func (e *Error) Error() string {
+	text := e.Code.Error()
+	if e.Resource != "" {
+		text += fmt.Sprintf(" %q", e.Resource)
+	}
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	return text
+}
+
+// Is makes errors.Is find the code.
+func (e *Error) Is(target error) bool { return target == error(e.Code) }
+
+// Unwrap returns what lies behind the failure, such as the context's error or the network's.
+func (e *Error) Unwrap() error { return e.cause }
+
+// transient tells whether the same request may succeed later. A code decides; the status only where none came.
+func (e *Error) transient() bool {
+	switch e.Code {
+	case ErrDraining, ErrStoreUnavailable:
+		return true
+	case ErrConnectionFailed:
+		return e.Status == 0 && !e.definitive || e.Status == 502 || e.Status == 503 || e.Status == 504
+	}
+	return false
+}
+
+// LockedError says by whom the resource is held.
+type LockedError struct {
+	Holders      []Holder // at most 10
+	HoldersTotal int
+	Waiters      int
+
+	err *Error
+}
+
+func (e *LockedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the [*Error] with the code ErrLocked.
+func (e *LockedError) Unwrap() error { return e.err }
+
+// LockLostError says which lock was lost and why.
+type LockLostError struct {
+	Resource string
+	Token    int64
+	Reason   string // one of the Reason constants
+
+	err *Error
+}
+
+func newLockLost(resource string, token int64, reason, message string) *LockLostError {
+	return &LockLostError{
+		Resource: resource, Token: token, Reason: reason,
+		err: &Error{Code: ErrLockLost, Message: message, Resource: resource, Reason: reason},
+	}
+}
+
+func (e *LockLostError) Error() string { return e.err.Error() }
+
+// Unwrap returns the [*Error] with the code ErrLockLost.
+func (e *LockLostError) Unwrap() error { return e.err }

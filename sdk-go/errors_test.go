@@ -1,0 +1,66 @@
+package lockserver_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The names of the errors derive from the one table of codes, and hold every code of the contract.
+func TestErrorNamesDeriveFromTheirCodes(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	require.NoError(t, err)
+	found := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "Code" {
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			require.NoError(t, err)
+			found[value] = spec.Names[0].Name
+		}
+		return true
+	})
+	want := contract(t)
+	for code, name := range want {
+		require.Equal(t, name, found[code], code)
+	}
+	require.Len(t, found, len(want), "codes that the contract does not have")
+	for code, name := range found {
+		derived := "Err"
+		for _, word := range strings.Split(code, "_") {
+			if word == "id" {
+				word = "ID"
+			}
+			derived += strings.ToUpper(word[:1]) + word[1:]
+		}
+		require.Equal(t, derived, name)
+	}
+}
+
+// contract reads the one table of codes of the whole project.
+func contract(t *testing.T) map[string]string {
+	content, err := os.ReadFile("../conformance/codes.json")
+	if os.IsNotExist(err) {
+		t.Skip("NOT CHECKED against the table of codes: it is in the repository, and this is the module alone")
+	}
+	require.NoError(t, err)
+	type row struct{ Code, Go string }
+	var table struct{ Wire, Local []row }
+	require.NoError(t, json.Unmarshal(content, &table))
+	codes := map[string]string{}
+	for _, r := range append(table.Wire, table.Local...) {
+		codes[r.Code] = r.Go
+	}
+	require.NotEmpty(t, codes)
+	return codes
+}

@@ -1,0 +1,110 @@
+package lockserver
+
+import (
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
+)
+
+// Option changes how [New] makes a client.
+type Option func(*settings)
+
+// settings is what New was told, before the environment is asked.
+type settings struct {
+	addr, owner, secret string
+	noDotEnv            bool
+	rootCAs             *x509.CertPool
+	httpClient          *http.Client
+	logger              *slog.Logger
+	tuning              tuning.Tuning
+}
+
+// WithAddr sets where the server is: host, host:port, [v6]:port, or an http:// or https:// URL, with a path prefix if need be. The
+// default port is 8080. Without this option LOCKSERVER_ADDR counts, and without that 127.0.0.1:8080.
+func WithAddr(addr string) Option { return func(s *settings) { s.addr = addr } }
+
+// WithOwner sets the label under which this client's locks are shown. Without this option LOCKSERVER_OWNER counts, and without that
+// host name, process id and random bits. The owner is no credential: goroutines that share a client, and clients that share an owner,
+// exclude each other.
+func WithOwner(owner string) Option { return func(s *settings) { s.owner = owner } }
+
+// WithSecret sets the server's secret. Without this option LOCKSERVER_SECRET counts; there is no default.
+func WithSecret(secret string) Option { return func(s *settings) { s.secret = secret } }
+
+// WithoutDotEnv keeps New from reading .env in the working directory.
+func WithoutDotEnv() Option { return func(s *settings) { s.noDotEnv = true } }
+
+// WithRootCAs sets the certificate authorities that vouch for an https:// server, instead of the system's.
+func WithRootCAs(pool *x509.CertPool) Option { return func(s *settings) { s.rootCAs = pool } }
+
+// WithHTTPClient makes requests go through the client's Transport, say for tracing or client certificates. The rest of it is not
+// used: requests are bounded by this package, and redirects are not followed. The Transport must not limit the connections per host,
+// as every call that waits occupies one.
+func WithHTTPClient(client *http.Client) Option { return func(s *settings) { s.httpClient = client } }
+
+// WithLogger sets who hears of retries, failed renewals and lost locks. By default nobody does.
+func WithLogger(logger *slog.Logger) Option { return func(s *settings) { s.logger = logger } }
+
+// Tuned is for package lockservertest: it changes clocks and time limits in tests.
+func Tuned(t tuning.Tuning) Option { return func(s *settings) { s.tuning = t } }
+
+// AcquireOption changes how one lock is acquired.
+type AcquireOption func(*acquireOptions)
+
+type acquireOptions struct {
+	expire      time.Duration
+	hasExpire   bool
+	renew       bool
+	nonBlocking bool
+	shared      bool
+	limit       int
+	hasLimit    bool
+	note        string
+}
+
+// Expire gives the lock a lease of this length, counted from the grant and rounded up to a millisecond: unless it is renewed, the lock
+// is free again after it. It must be above 0 and at most 10 years. A few milliseconds are over before they can be relied on: the call
+// then tries again, and does not return before its context ends.
+func Expire(d time.Duration) AcquireOption {
+	return func(o *acquireOptions) { o.expire, o.hasExpire = d, true }
+}
+
+// Renewed renews the lease at a third of its length until the lock is released or lost. Without [Expire] the lease is 30 s.
+func Renewed() AcquireOption { return func(o *acquireOptions) { o.renew = true } }
+
+// NonBlocking makes the call fail with ErrLocked where the lock is not free.
+func NonBlocking() AcquireOption { return func(o *acquireOptions) { o.nonBlocking = true } }
+
+// Shared takes the lock as a reader: any number of them hold it together, and none with a writer, which is a lock taken without this
+// option.
+func Shared() AcquireOption { return func(o *acquireOptions) { o.shared = true } }
+
+// Limit takes one of n permits of a counting semaphore, 1 to 1,000,000. All who use the resource must name the same n.
+func Limit(n int) AcquireOption { return func(o *acquireOptions) { o.limit, o.hasLimit = n, true } }
+
+// Note adds a free text of at most 1 KiB for people who look at the lock.
+func Note(text string) AcquireOption { return func(o *acquireOptions) { o.note = text } }
+
+// check refuses what would not reach the server as it was meant; the server judges the rest.
+func (o *acquireOptions) check(resource string) error {
+	switch {
+	case !utf8.ValidString(resource):
+		return invalid(resource, "resource", "is not valid UTF-8")
+	case !utf8.ValidString(o.note):
+		return invalid(resource, "note", "is not valid UTF-8")
+	case o.hasExpire && o.expire <= 0:
+		return invalid(resource, "expire", fmt.Sprintf("is %v, and must be above 0 (without the option the lock is held until released)", o.expire))
+	case o.hasLimit && o.limit < 1:
+		return invalid(resource, "limit", fmt.Sprintf("is %d, and must be 1 to 1000000", o.limit))
+	}
+	return nil
+}
+
+func invalid(resource, field, problem string) *Error {
+	return &Error{Code: ErrInvalidRequest, Resource: resource, Field: field, Message: field + " " + problem}
+}
