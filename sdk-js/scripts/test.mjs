@@ -1,0 +1,62 @@
+// Builds everything that the tests need, and runs them on the oldest Node.js that is supported and on the current LTS.
+// Arguments are names of test files (without .test.ts); without any, all of them.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const oldest = '20.18.1'
+const lts = '24.21.0'
+/** Slow, and not different from one version to the other. */
+const onceOnly = ['load', 'package']
+
+const run = (command, args, options = {}) => execFileSync(command, args, { cwd: root, stdio: 'inherit', ...options })
+
+/** The program of one version of Node.js, as its package on npm has it. */
+function node(version) {
+  const platform = process.platform === 'win32' ? 'win' : process.platform
+  const prefix = join(root, 'build/node', version)
+  const name = `node-${platform}-${process.arch}`
+  const program = join(prefix, 'node_modules', name, 'bin', platform === 'win' ? 'node.exe' : 'node')
+  if (!existsSync(program)) {
+    mkdirSync(prefix, { recursive: true })
+    run('npm', ['install', '--silent', '--no-audit', '--no-fund', '--no-save', '--prefix', prefix, `${name}@${version}`])
+  }
+  const found = execFileSync(program, ['--version']).toString().trim()
+  if (found !== `v${version}`) throw new Error(`${program} is ${found}, not v${version}`)
+  return program
+}
+
+function go(variable, name, directory, source) {
+  if (process.env[variable]) return
+  const out = join(root, 'build/bin', name)
+  run('go', ['build', '-o', out, source], { cwd: join(root, '..', directory) })
+  process.env[variable] = out
+}
+
+run(process.execPath, ['scripts/build.mjs'])
+rmSync(join(root, 'build/test'), { recursive: true, force: true })
+run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.test.json'])
+go('LOCKSERVER_BIN', 'lockserver', 'server', './cmd/lockserver')
+go('TOXIPROXY_BIN', 'toxiproxy', 'conformance', 'github.com/Shopify/toxiproxy/v2/cmd/server')
+
+const chosen = process.argv.slice(2)
+const all = readdirSync(join(root, 'build/test'))
+  .filter((file) => file.endsWith('.test.js'))
+  .map((file) => file.slice(0, -'.test.js'.length))
+const names = chosen.length > 0 ? chosen : all
+
+let failed = false
+for (const [version, those] of [
+  [lts, names],
+  [oldest, names.filter((name) => !onceOnly.includes(name))],
+]) {
+  if (those.length === 0) continue
+  console.log(`\nNode.js ${version}: ${those.join(', ')}`)
+  const files = those.map((name) => join('build/test', `${name}.test.js`))
+  const options = ['--test', '--test-reporter=spec', '--test-concurrency=4', '--test-timeout=120000']
+  const { status } = spawnSync(node(version), [...options, ...files], { cwd: root, stdio: 'inherit' })
+  failed ||= status !== 0
+}
+process.exit(failed ? 1 : 0)

@@ -1,0 +1,46 @@
+/** The bounds of everything that goes over the network, in milliseconds. */
+export interface Bounds {
+  /** The longest time that one request waits on the server. */
+  hop: number
+  /** Until a connection stands. */
+  connect: number
+  /** What an answer may take beyond the time that it waits on the server. */
+  answer: number
+  /** A release or a cancel in all, with its retries. */
+  release: number
+  /** How long a call without a limit of its own goes on without any answer. */
+  unanswered: number
+  /** The same once the server has said that the call is queued. */
+  unansweredQueued: number
+}
+
+export const defaultBounds: Bounds = {
+  hop: 10_000,
+  connect: 5_000,
+  answer: 10_000,
+  release: 5_000,
+  unanswered: 30_000,
+  unansweredQueued: 60_000,
+}
+
+/** What is added to a caller's limit for the last answer, so that a short one still allows a try over a slow line. */
+export const lastAnswerGrace = 250
+
+/** How long an abandoned call waits for the confirmation that nothing is left behind; past that it goes on in the background. */
+export const abandonGrace = 250
+
+const longestTimer = 2 ** 31 - 1
+
+/** A delay that `setTimeout` can take; whoever uses it looks at the clock again when it fires. */
+export function timerDelay(milliseconds: number): number {
+  return Math.min(Math.max(milliseconds, 0), longestTimer)
+}
+
+/**
+ * The pause before retry number `attempt` (1 is the first, and comes at once): doubling from 100 ms to 2 s, of which a
+ * random half is taken away so that many clients do not come back together. `atLeast` is what the server asked for.
+ */
+export function backoff(attempt: number, atLeast = 0): number {
+  const pause = attempt <= 1 ? 0 : Math.min(100 * 2 ** (attempt - 2), 2000) * (0.5 + Math.random() / 2)
+  return Math.max(pause, atLeast)
+}

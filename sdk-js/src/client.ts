@@ -1,0 +1,245 @@
+import { inspect } from 'node:util'
+import { Acquisition } from './acquisition.js'
+import { type Bounds, defaultBounds } from './bounds.js'
+import { type Clock, systemClock } from './clock.js'
+import { closedError, persist, withinRelease } from './core.js'
+import { errorFrom, InvalidRequestError, LockserverError, NotHeldError, TokenRequiredError } from './errors.js'
+import { Lock, type LockHome } from './lock.js'
+import { type AcquireOptions, type AcquireRequest, acquireRequest, type ScopeOptions, scopeRequest } from './request.js'
+import { type LockserverClientOptions, resolveSettings } from './settings.js'
+import { Transport } from './transport.js'
+
+/** Names one grant or one acquisition, for {@link LockserverClient.release}. */
+export interface ReleaseOptions {
+  /** The token of the grant. */
+  token?: number | undefined
+  /** The id of the acquisition. */
+  id?: string | undefined
+}
+
+/** For tests: the key of an option that shortens the bounds and replaces the clock. @internal */
+export const testing: unique symbol = Symbol.for('lockserver-client.testing') as never
+
+interface Testing {
+  bounds?: Partial<Bounds>
+  clock?: Clock
+}
+
+/**
+ * A client of a Lockserver. One is enough for a whole process: any number of calls may run on it at once, each waits for
+ * itself, and calls that share a client exclude each other like any others. An idle client does not keep the process
+ * alive, a pending call does.
+ *
+ * @example
+ * const client = new LockserverClient({ secret: 'correct-horse-battery' })
+ * await client.withLock('invoices/2026', async (lock) => {
+ *   await writeInvoices({ fencingToken: lock.token, signal: lock.signal })
+ * })
+ */
+export class LockserverClient implements AsyncDisposable {
+  readonly #addr: string
+  readonly #home: LockHome
+  readonly #pending = new Set<Acquisition>()
+  readonly #background = new Set<Promise<unknown>>()
+  readonly #held = new Map<string, Set<Lock>>()
+  #closing: Promise<void> | undefined
+
+  /**
+   * Connects to nothing yet. Throws {@link ConfigInvalidError} for a setting that is wrong, and where no secret is found.
+   * Settings that are absent come from the environment (`LOCKSERVER_ADDR`, `LOCKSERVER_OWNER`, `LOCKSERVER_SECRET`), then
+   * from `.env` in the working directory.
+   */
+  constructor(options: LockserverClientOptions = {}) {
+    const { addr, address, owner, secret, tls } = resolveSettings(options)
+    const { bounds: shorter, clock = systemClock } = (options as { [testing]?: Testing })[testing] ?? {}
+    const bounds = { ...defaultBounds, ...shorter }
+    const transport = new Transport({ address, secret, tls, connectTimeout: bounds.connect, clock })
+    const client = this
+    this.#addr = addr
+    this.#home = {
+      transport,
+      clock,
+      bounds,
+      owner,
+      url: address.origin + address.prefix,
+      get closed() {
+        return client.#closing !== undefined
+      },
+      background: (work) => this.#track(work),
+      forget: (lock) => this.#forget(lock),
+    }
+  }
+
+  /** The server's address, as it was given or found. */
+  get addr(): string {
+    return this.#addr
+  }
+
+  /** The label under which this client holds locks. */
+  get owner(): string {
+    return this.#home.owner
+  }
+
+  /**
+   * Acquires a lock. Waits in the server's queue, first come, first served, until it is granted.
+   *
+   * Without `expire` the lock is held until it is released, and if this process dies it is held for ever: prefer
+   * {@link withLock}, or give `expire`, with `renew` if the work may take longer.
+   *
+   * @param resource What to lock, 1 to 512 bytes.
+   * @param blocking False: resolve to `null` at once where others hold the lock.
+   * @param expire Length of the lease in seconds.
+   * @returns The lock, or `null`.
+   * @throws {@link LockTimeoutError} after `timeout`; the signal's reason after an abort, and then nothing is left behind,
+   * neither a place in the queue nor a lock granted at the last moment; {@link ConnectionFailedError} after 30 seconds
+   * without any usable answer where no `timeout` is given; {@link UnauthorizedError} and others at once.
+   */
+  acquire(resource: string, blocking?: true, expire?: number | null): Promise<Lock>
+  acquire(resource: string, blocking: boolean, expire?: number | null): Promise<Lock | null>
+  acquire(resource: string, options: AcquireOptions & { blocking?: true | undefined }): Promise<Lock>
+  acquire(resource: string, options: AcquireOptions): Promise<Lock | null>
+  async acquire(resource: string, second?: boolean | AcquireOptions, expire?: number | null): Promise<Lock | null> {
+    const acquired = await this.#acquire(acquireRequest(resource, second, expire))
+    return acquired instanceof Lock ? acquired : null
+  }
+
+  /**
+   * Acquires a lock with a lease of 30 seconds that is renewed until it is released, for `await using`:
+   * leaving the block releases it.
+   *
+   * @example
+   * await using lock = await client.lock('invoices/2026')
+   *
+   * @throws {@link LockedError} with `blocking: false` where others hold it; otherwise as {@link acquire}.
+   */
+  async lock(resource: string, options?: ScopeOptions): Promise<Lock> {
+    const acquired = await this.#acquire(scopeRequest(resource, options))
+    if (acquired instanceof Lock) return acquired
+    throw acquired
+  }
+
+  /**
+   * Runs `body` under a lock, with a lease of 30 seconds that is renewed while it runs, and always releases it.
+   *
+   * @returns What `body` returns.
+   * @throws What `body` throws; {@link LockLostError} where the body ended well but the lock had been lost meanwhile;
+   * {@link LockedError} with `blocking: false` where others hold it; otherwise as {@link acquire}.
+   */
+  withLock<T>(resource: string, body: (lock: Lock) => Promise<T> | T): Promise<T>
+  withLock<T>(resource: string, options: ScopeOptions, body: (lock: Lock) => Promise<T> | T): Promise<T>
+  async withLock<T>(resource: string, second: unknown, third?: unknown): Promise<T> {
+    const [options, body] = typeof second === 'function' ? [undefined, second] : [second, third]
+    if (typeof body !== 'function') throw new InvalidRequestError('withLock needs a function to run', { field: 'body' })
+    const lock = await this.lock(resource, (options ?? undefined) as ScopeOptions | undefined)
+    let result: T
+    try {
+      result = await (body as (lock: Lock) => Promise<T> | T)(lock)
+    } catch (error) {
+      await lock[Symbol.asyncDispose]().catch(() => undefined)
+      throw error
+    }
+    await lock[Symbol.asyncDispose]()
+    return result
+  }
+
+  /**
+   * Releases a lock by the name of its resource, for code that has kept no handle. If this client holds exactly one lock
+   * there, that one; if it holds several, say which by `token` or `id`; if it knows of none, whatever the owner holds there.
+   *
+   * @throws {@link NotHeldError} where nothing was held; {@link TokenRequiredError} where it is not clear which one is meant;
+   * {@link ConnectionFailedError} after 5 seconds without a usable answer. Without a handle, token or id the request is never
+   * sent twice, because its repetition could free a later lock of the same owner.
+   */
+  async release(resource: string, options: ReleaseOptions = {}): Promise<void> {
+    if (typeof resource !== 'string')
+      throw new InvalidRequestError(`resource must be a string, not ${typeof resource}`, { field: 'resource' })
+    const { token, id } = options
+    const doing = `release ${JSON.stringify(resource)}`
+    if (this.#home.closed) throw closedError(doing)
+    const handles = [...(this.#held.get(resource) ?? [])].filter(
+      (lock) => !lock.lost && (token === undefined || lock.token === token) && (id === undefined || lock.id === id),
+    )
+    const [lock] = handles
+    if (handles.length > 1) {
+      throw new TokenRequiredError(
+        `${doing}: this client holds ${handles.length} locks there; say which by token or id, or use the handles`,
+      )
+    }
+    if (lock !== undefined) {
+      if (await lock.release()) return
+      throw new NotHeldError(`${doing}: it was no longer held`, { cause: lock.signal.reason })
+    }
+    const how = withinRelease(performance.now() + this.#home.bounds.release)
+    const named = token !== undefined || id !== undefined
+    const body = { resource, owner: this.#home.owner, token, id }
+    const { answer } = await persist(this.#home, '/release', body, doing, { ...how, repeatable: named })
+    if (answer.status !== 200) throw errorFrom(answer, doing)
+  }
+
+  /**
+   * Ends everything that this client runs: pending calls reject with {@link ConnectionFailedError} and leave nothing behind,
+   * connections are closed. Locks that the client renewed count as lost from then on; others last until their leases end, and
+   * their handles can still release them. Calls on a closed client reject.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** As {@link close}, for `await using client = new LockserverClient()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Without the secret. @internal */
+  [inspect.custom](): string {
+    return `LockserverClient { addr: ${inspect(this.addr)}, owner: ${inspect(this.owner)} }`
+  }
+
+  async #close(): Promise<void> {
+    // The calls below look at `closed`, which must be true by then.
+    await Promise.resolve()
+    for (const locks of this.#held.values()) for (const lock of locks) lock.orphan()
+    for (const acquisition of this.#pending) acquisition.giveUp(closedError('acquire'))
+    while (this.#pending.size > 0 || this.#background.size > 0) {
+      await Promise.allSettled([...this.#background])
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await this.#home.transport.close()
+  }
+
+  async #acquire(request: AcquireRequest): Promise<Lock | LockserverError> {
+    const acquisition = new Acquisition(this.#home, request)
+    this.#pending.add(acquisition)
+    try {
+      const acquired = await acquisition.run()
+      if (acquired instanceof LockserverError) return acquired
+      const lock = Lock.of(this.#home, request, acquired)
+      if (this.#home.closed) {
+        await lock.release().catch(() => false) // granted in the turn in which the client was closed
+        throw closedError(`acquire ${JSON.stringify(request.resource)}`)
+      }
+      this.#remember(lock)
+      return lock
+    } finally {
+      this.#pending.delete(acquisition)
+    }
+  }
+
+  #remember(lock: Lock): void {
+    const locks = this.#held.get(lock.resource)
+    if (locks === undefined) this.#held.set(lock.resource, new Set([lock]))
+    else locks.add(lock)
+  }
+
+  #forget(lock: Lock): void {
+    const locks = this.#held.get(lock.resource)
+    if (locks?.delete(lock) && locks.size === 0) this.#held.delete(lock.resource)
+  }
+
+  #track(work: Promise<unknown>): void {
+    const done = () => this.#background.delete(work)
+    this.#background.add(work)
+    work.then(done, done)
+  }
+}

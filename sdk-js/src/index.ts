@@ -1,0 +1,29 @@
+export type { ReleaseOptions } from './client.js'
+export { LockserverClient } from './client.js'
+export type { ErrorCode, ErrorDetails, Holder } from './errors.js'
+export {
+  CODES,
+  ConfigInvalidError,
+  ConnectionFailedError,
+  DrainingError,
+  IdUsedError,
+  InternalError,
+  InvalidRequestError,
+  LimitMismatchError,
+  LockedError,
+  LockLostError,
+  LockserverError,
+  LockTimeoutError,
+  MethodNotAllowedError,
+  NotFoundError,
+  NotHeldError,
+  StoreUnavailableError,
+  TokenRequiredError,
+  TooLargeError,
+  TooManyLocksError,
+  TooManyWaitersError,
+  UnauthorizedError,
+} from './errors.js'
+export { Lock } from './lock.js'
+export type { AcquireOptions, LockMode, ScopeOptions } from './request.js'
+export type { LockserverClientOptions, TlsOptions } from './settings.js'

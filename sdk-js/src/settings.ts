@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import type { SecureContextOptions } from 'node:tls'
+import { parseEnv } from 'node:util'
+import { ConfigInvalidError } from './errors.js'
+
+/** How to trust the server, for an address with `https://`; as for `node:tls`. */
+export type TlsOptions = Pick<SecureContextOptions, 'ca' | 'cert' | 'key' | 'passphrase'> & {
+  servername?: string
+  rejectUnauthorized?: boolean
+}
+
+/** What a client is made from. What is absent or empty comes from the environment, then from the `.env` file. */
+export interface LockserverClientOptions {
+  /**
+   * Where the server is: `host:port`, `[v6]:port`, or an `http://` or `https://` URL with an optional path prefix.
+   * Default: `LOCKSERVER_ADDR`, then `127.0.0.1:8080`; the port, 8080.
+   */
+  addr?: string | undefined
+  /**
+   * The label under which this client holds locks, 1 to 256 bytes. It is no credential.
+   * Default: `LOCKSERVER_OWNER`, then host name, process id and random characters, new for every client.
+   */
+  owner?: string | undefined
+  /** The secret that the server was started with. Default: `LOCKSERVER_SECRET`; there must be one somewhere. */
+  secret?: string | undefined
+  /** False leaves the file `.env` in the working directory unread. Default: true. */
+  dotenv?: boolean | undefined
+  /** Certificates, for an address with `https://`. */
+  tls?: TlsOptions | undefined
+}
+
+export interface ServerAddress {
+  /** Scheme, host and port. */
+  readonly origin: string
+  /** What stands before every path; empty or beginning with a slash, never ending with one. */
+  readonly prefix: string
+}
+
+export interface Settings {
+  readonly addr: string
+  readonly address: ServerAddress
+  readonly owner: string
+  readonly secret: string
+  readonly tls: TlsOptions | undefined
+}
+
+const defaultAddr = '127.0.0.1:8080'
+const defaultPort = '8080'
+
+/** Argument over environment over `.env`. Reading the file changes nothing in the process's environment. */
+export function resolveSettings(options: LockserverClientOptions): Settings {
+  let file: Record<string, string | undefined> | undefined
+  const find = (name: 'addr' | 'owner' | 'secret', variable: string): string | undefined => {
+    const given: unknown = options[name]
+    if (given !== undefined && given !== null && typeof given !== 'string') {
+      throw invalid(name, `${name} must be a string, not ${typeof given}`)
+    }
+    if (given) return given
+    if (process.env[variable]) return process.env[variable]
+    file ??= options.dotenv === false ? {} : readDotenv()
+    return file[variable] || undefined
+  }
+  const addr = find('addr', 'LOCKSERVER_ADDR') ?? defaultAddr
+  const secret = find('secret', 'LOCKSERVER_SECRET')
+  if (secret === undefined) {
+    throw invalid('secret', 'no secret: give `secret`, or set LOCKSERVER_SECRET in the environment or in .env')
+  }
+  if (!/^[\x20-\x7e]+$/.test(secret)) throw invalid('secret', 'the secret may only have printable ASCII characters')
+  const owner = find('owner', 'LOCKSERVER_OWNER') ?? defaultOwner()
+  const bytes = Buffer.byteLength(owner)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (bytes > 256 || /[\x00-\x1f\x7f-\x9f]/.test(owner) || !isWellFormed(owner)) {
+    throw invalid('owner', `owner ${JSON.stringify(owner)} must have 1 to 256 bytes and no control characters`)
+  }
+  return { addr, address: parseAddr(addr), owner, secret, tls: options.tls }
+}
+
+function readDotenv(): Record<string, string | undefined> {
+  try {
+    return parseEnv(readFileSync('.env', 'utf8').replace(/^\uFEFF/, ''))
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    // A directory of that name is somebody's virtual environment, not settings.
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return {}
+    throw invalid('dotenv', `cannot read ${resolve('.env')}: ${(cause as Error).message}`, cause)
+  }
+}
+
+/** New for every client, so that two clients never take each other's locks for their own. */
+function defaultOwner(): string {
+  const host =
+    hostname()
+      .replace(/[^\x21-\x7e]/g, '')
+      .slice(0, 200) || 'host'
+  return `${host}-${process.pid}-${randomBytes(6).toString('hex')}`
+}
+
+function parseAddr(addr: string): ServerAddress {
+  const allowed = 'allowed are host:port, [v6]:port, or an http:// or https:// URL with an optional path'
+  // A URL may have a password in it, which must not get into a message.
+  const shown = addr.replace(/\/\/[^/]*@/, '//***@')
+  const bad = (why: string) => invalid('addr', `addr ${JSON.stringify(shown)} ${why}; ${allowed}`)
+  if (addr.includes(',')) throw bad('is a list, but one address is needed')
+  const parts = /^(?:(https?):\/\/)?(\[[0-9A-Fa-f:.%]+\]|[^/:@?#[\]\s]+)(?::(\d+))?(\/[^?#\s]*)?$/i.exec(addr)
+  if (parts === null) throw bad('is not an address')
+  const [, scheme, host, port = defaultPort, path = ''] = parts
+  if (scheme === undefined && path !== '') throw bad('has a path but no http:// before it')
+  if (Number(port) < 1 || Number(port) > 65535) throw bad('has a port outside 1 to 65535')
+  const origin = `${scheme?.toLowerCase() ?? 'http'}://${host}:${port}`
+  if (!URL.canParse(origin)) throw bad('has a host name that cannot be')
+  return { origin, prefix: new URL(path, origin).pathname.replace(/\/+$/, '') }
+}
+
+/** Whether a string has no lone surrogates, which UTF-8 cannot carry. */
+export function isWellFormed(value: string): boolean {
+  return Buffer.from(value).toString() === value
+}
+
+function invalid(setting: string, message: string, cause?: unknown): ConfigInvalidError {
+  return new ConfigInvalidError(message, cause === undefined ? { setting } : { setting, cause })
+}

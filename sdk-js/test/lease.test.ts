@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { after, before, test } from 'node:test'
+import { LockLostError, type LockserverClient } from 'lockserver-client'
+import { TestClock, testing } from './support/clock.js'
+import { Middle } from './support/middle.js'
+import { eventually, TestServer } from './support/server.js'
+
+let server: TestServer
+let client: LockserverClient
+before(async () => {
+  server = await TestServer.start()
+  client = server.client()
+})
+after(() => server.close())
+
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+
+test('renew: true keeps a lock past its lease', async () => {
+  const lock = await client.acquire('kept', { expire: 1, renew: true })
+  await sleep(1700)
+  lock.check()
+  assert.equal(lock.signal.aborted, false)
+  assert.deepEqual((await server.look('kept'))?.holders[0]?.token, lock.token)
+  assert.equal(await lock.release(), true)
+})
+
+test('renew: true without expire takes a lease of 30 seconds', async () => {
+  const lock = await client.acquire('thirty', { renew: true })
+  const left = ((await server.call('GET', '/lock?resource=thirty')).body.holders as { expires_in: number }[])[0]?.expires_in ?? 0
+  assert.ok(left > 28 && left <= 30, `expires in ${left} s`)
+  await lock.release()
+})
+
+test('renewals come at a third of the lease, and end with the release', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr })
+  const lock = await through.acquire('thirds', { expire: 3, renew: true })
+  const from = performance.now()
+  await eventually('two renewals', () => middle.seen.filter(({ path }) => path === '/renew').length === 2)
+  assert.ok(performance.now() - from >= 1980 && performance.now() - from < 2900, `after ${performance.now() - from} ms`)
+  await lock.release()
+  const { length } = middle.seen
+  await sleep(1200)
+  assert.equal(middle.seen.length, length)
+  await middle.close()
+})
+
+test('an unrenewed lease that runs out is a loss, and the holder is told', async () => {
+  const lock = await client.acquire('lapsed', { expire: 0.3 })
+  const { signal } = lock
+  assert.equal(signal.aborted, false)
+  lock.check()
+  await once(signal, 'abort')
+  assert.ok(signal.reason instanceof LockLostError)
+  assert.equal(lock.lost, true)
+  assert.throws(() => lock.check(), { code: 'lock_lost' })
+  await assert.rejects(lock.renew(), { code: 'lock_lost' })
+  assert.equal(await lock.release(), false)
+  assert.equal(await lock.release(), false)
+})
+
+test('the holder is told when the server says not_held, long before the lease ends', async () => {
+  const lock = await client.acquire('evicted', { expire: 1.5, renew: true })
+  await server.evict('evicted')
+  const successor = await client.acquire('evicted', false)
+  assert.ok(successor)
+  await once(lock.signal, 'abort')
+  assert.match(String(lock.signal.reason), /evicted/)
+  assert.equal(lock.signal.reason.cause.code, 'not_held')
+  assert.equal(await lock.release(), false)
+  assert.equal(successor.lost, false)
+  assert.equal(await successor.release(), true)
+})
+
+test('renew lengthens, never shortens, and fails once the lock is lost or released', async () => {
+  const expiresIn = async () =>
+    ((await server.call('GET', '/lock?resource=longer')).body.holders as { expires_in: number }[])[0]?.expires_in ?? 0
+  const lock = await client.acquire('longer', { expire: 1 })
+  await lock.renew(20)
+  assert.ok((await expiresIn()) > 19)
+  await lock.renew()
+  await lock.renew(1)
+  assert.ok((await expiresIn()) > 19)
+  await sleep(1100)
+  lock.check()
+  await assert.rejects(lock.renew(Number.NaN), { code: 'invalid_request', field: 'expire' })
+  await server.evict('longer')
+  await assert.rejects(lock.renew(), { code: 'lock_lost' })
+  assert.equal(lock.signal.aborted, true)
+  await assert.rejects(lock.renew(), { code: 'lock_lost' })
+
+  const released = await client.acquire('longer', { expire: 5 })
+  await released.release()
+  await assert.rejects(released.renew(), { code: 'not_held', reason: 'released' })
+  const unleased = await client.acquire('longer')
+  await unleased.renew()
+  await unleased.renew(5)
+  assert.equal(await expiresIn(), 0)
+  await unleased.release()
+})
+
+test('a signal that was taken before the loss tells of it; one of a lock that was released never aborts', async () => {
+  const lock = await client.acquire('quiet', { expire: 0.2 })
+  const { signal } = lock
+  await lock.release()
+  await sleep(300)
+  assert.equal(signal.aborted, false)
+  assert.equal(lock.lost, false)
+  lock.check()
+})
+
+for (const which of ['monotonic', 'wall'] as const) {
+  test(`a ${which} clock past the safe deadline is a loss when asked, with no timer`, async () => {
+    const clock = new TestClock()
+    const timed = server.client(testing({ clock }))
+    const lock = await timed.acquire(`jump-${which}`, { expire: 10 })
+    const { signal } = lock
+    clock.ahead[which] = 9800
+    lock.check()
+    assert.equal(signal.aborted, false)
+    clock.ahead[which] = 9950
+    assert.equal(signal.aborted, true)
+    assert.ok(signal.reason instanceof LockLostError)
+    assert.throws(() => lock.check(), { code: 'lock_lost' })
+    clock.ahead[which] = 0
+    assert.equal(lock.lost, true, 'a loss is final')
+    assert.equal(await lock.release(), false)
+    await server.free(`jump-${which}`)
+  })
+}
+
+test('a clock that goes back lengthens nothing', async () => {
+  const clock = new TestClock()
+  const timed = server.client(testing({ clock }))
+  const lock = await timed.acquire('back', { expire: 0.3 })
+  clock.ahead.wall = -3_600_000
+  await once(lock.signal, 'abort')
+})
+
+test('a lock without a lease is never lost to a clock', async () => {
+  const clock = new TestClock()
+  const timed = server.client(testing({ clock }))
+  const lock = await timed.acquire('forever')
+  clock.ahead = { monotonic: 1e12, wall: 1e12 }
+  lock.check()
+  assert.equal(await lock.release(), true)
+})
+
+test('transient trouble is no loss before the deadline', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr })
+  const lock = await through.acquire('trouble', { expire: 6, renew: true })
+  let failures = 0
+  middle.handle = ({ path, answer, drop }) => {
+    if (path !== '/renew' || failures === 4) return
+    failures++
+    if (failures % 2) drop()
+    else answer(failures === 2 ? 503 : 401, '')
+  }
+  const renewals = () => middle.seen.filter(({ path }) => path === '/renew').length
+  await eventually('a fifth try', () => renewals() === 5)
+  assert.equal(failures, 4)
+  lock.check()
+  await eventually('it renewed the lease', async () => {
+    const { body } = await server.call('GET', '/lock?resource=trouble')
+    return ((body.holders as { expires_in: number }[])[0]?.expires_in ?? 0) > 4.5
+  })
+  assert.equal(await lock.release(), true)
+  await middle.close()
+})
+
+test('a server that falls silent is a loss at the safe deadline, before the server ends the lease', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr })
+  const from = performance.now()
+  const lock = await through.acquire('silence', { expire: 1, renew: true })
+  middle.handle = () => new Promise(() => undefined)
+  const waiting = client.acquire('silence')
+  await once(lock.signal, 'abort')
+  const told = performance.now() - from
+  assert.ok(told >= 980 && told < 1500, `told after ${told} ms`)
+  const successor = await waiting
+  await successor.release()
+  await middle.close()
+})
+
+test('a grant that is too old when it comes is given back, and another one taken', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr })
+  let held = 0
+  middle.handle = async ({ path, forward, answer }) => {
+    if (path !== '/acquire' || held++ > 0) return
+    const { status, body } = await forward()
+    await sleep(500)
+    answer(status, body)
+  }
+  const lock = await through.acquire('stale', { expire: 0.4 })
+  const ids = middle.seen.filter(({ path }) => path === '/acquire').map(({ body }) => body.id)
+  assert.equal(new Set(ids).size, 2)
+  lock.check()
+  assert.equal(await lock.release(), true)
+  await middle.close()
+})

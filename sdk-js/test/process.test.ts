@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { LockserverClient } from 'lockserver-client'
+import { Child } from './support/child.js'
+import { TestProxy } from './support/proxy.js'
+import { seconds, TestServer } from './support/server.js'
+
+let server: TestServer
+let client: LockserverClient
+before(async () => {
+  server = await TestServer.start()
+  client = server.client()
+})
+after(() => server.close())
+
+const end = async (child: Child) => {
+  const { code, stderr } = await child.exited
+  assert.equal(stderr, '')
+  assert.equal(code, 0)
+}
+
+test('kill -9 of a holder frees its lock when the lease ends, and not before', async () => {
+  const child = new Child('stay.js', server, ['killed', '{"expire":2,"renew":true}'])
+  const token = Number(await child.line())
+  const waiting = client.acquire('killed', { expire: 5 })
+  await server.waiters('killed', 1)
+  await child.kill()
+  const from = performance.now()
+  const lock = await waiting
+  assert.ok(seconds(from) > 0.3 && seconds(from) < 4, `granted after ${seconds(from)} s`)
+  assert.ok(lock.token > token)
+  await lock.release()
+})
+
+test('kill -9 of a waiter holds back nobody', async () => {
+  const held = await client.acquire('killed-waiter')
+  const child = new Child('stay.js', server, ['killed-waiter'])
+  await server.waiters('killed-waiter', 1)
+  const next = client.acquire('killed-waiter')
+  await server.waiters('killed-waiter', 2)
+  await child.kill()
+  const from = performance.now()
+  await held.release()
+  const lock = await next
+  assert.ok(seconds(from) < 2)
+  await lock.release()
+})
+
+test('an idle client does not keep its process alive', async () => {
+  const child = new Child('hold.js', server, ['idle', '{"expire":2}'])
+  const from = performance.now()
+  await child.line()
+  await end(child)
+  assert.ok(seconds(from) < 5)
+})
+
+test('a lock that is held and renewed does not, either', async () => {
+  const child = new Child('hold.js', server, ['renewing', '{"expire":30,"renew":true}'])
+  await child.line()
+  const from = performance.now()
+  await end(child)
+  assert.ok(seconds(from) < 5)
+})
+
+test('nor does a renewal that is under way to a server that is silent', async () => {
+  const proxy = await TestProxy.start(server.addr)
+  const child = new Child('renewing.js', proxy)
+  await child.line()
+  await proxy.toxic('timeout', 'upstream', { timeout: 0 })
+  await child.line()
+  const from = performance.now()
+  await end(child)
+  assert.ok(seconds(from) < 2, `took ${seconds(from)} s`)
+  await proxy.close()
+})
+
+test('a pending call keeps its process alive until it has ended', async () => {
+  const held = await client.acquire('pending')
+  const child = new Child('hold.js', server, ['pending', '{"expire":1}'])
+  await server.waiters('pending', 1)
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  assert.equal(child.process.exitCode, null)
+  await held.release()
+  assert.ok(Number(await child.line()) > held.token)
+  await end(child)
+})
+
+test('an event loop that stalled longer than the lease: whatever is asked first says lost', async () => {
+  const child = new Child('stall.js', server, ['1000'])
+  const { before, said, told } = JSON.parse(await child.line())
+  assert.deepEqual(before, [])
+  assert.deepEqual(said, {
+    check: 'lock_lost',
+    lost: true,
+    signal: true,
+    'a signal taken before': true,
+    'throwIfAborted of it': 'lock_lost',
+  })
+  assert.deepEqual(told, Object.keys(said), 'who listens is told by the asking')
+  await end(child)
+})
+
+test('a stall that is shorter than the lease is no loss', async () => {
+  const child = new Child('stall.js', server, ['350'])
+  const { said, told } = JSON.parse(await child.line())
+  assert.deepEqual(Object.values(said), [false, false, false])
+  assert.deepEqual(told, [])
+  await end(child)
+})
+
+test('losses that nobody listens to are no unhandled rejections', async () => {
+  const child = new Child('losing.js', server)
+  assert.deepEqual(JSON.parse(await child.line()), [true, true, false, true])
+  assert.equal(await child.line(), 'aborted')
+  assert.equal(await child.line(), 'done')
+  await end(child)
+})

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { LockserverClient, type LockserverClientOptions } from 'lockserver-client'
+import { root } from './support/binaries.js'
+
+const directory = mkdtempSync(join(tmpdir(), 'lockserver-js-settings-'))
+after(() => rmSync(directory, { recursive: true, force: true }))
+
+/** What a client makes of its settings in a process with an environment and a .env of its own. */
+function found(
+  env: Record<string, string>,
+  dotenv: string | undefined,
+  options: LockserverClientOptions = {},
+): { addr?: string; owner?: string; error?: string; env: string[] } {
+  rmSync(join(directory, '.env'), { recursive: true, force: true })
+  if (dotenv !== undefined) writeFileSync(join(directory, '.env'), dotenv)
+  const script = `
+    import { LockserverClient } from ${JSON.stringify(join(root, 'dist/esm/index.js'))}
+    let said
+    try {
+      const { addr, owner } = new LockserverClient(${JSON.stringify(options)})
+      said = { addr, owner }
+    } catch (error) {
+      said = { error: error.name + ' ' + error.setting + ': ' + error.message }
+    }
+    console.log(JSON.stringify({ ...said, env: Object.keys(process.env).filter((key) => key.startsWith('LOCKSERVER')) }))`
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: directory,
+    env: { PATH: process.env.PATH, ...env },
+  })
+  return JSON.parse(out.toString())
+}
+
+test('argument over environment over .env, each setting by itself', () => {
+  const file = "LOCKSERVER_ADDR=file:1\nLOCKSERVER_OWNER='of the file'\nLOCKSERVER_SECRET=file-secret\n"
+  assert.deepEqual(found({}, file), { addr: 'file:1', owner: 'of the file', env: [] })
+  assert.deepEqual(found({ LOCKSERVER_ADDR: 'env:2' }, file), { addr: 'env:2', owner: 'of the file', env: ['LOCKSERVER_ADDR'] })
+  assert.deepEqual(found({ LOCKSERVER_ADDR: 'env:2' }, file, { addr: 'arg:3', owner: 'arg' }), {
+    addr: 'arg:3',
+    owner: 'arg',
+    env: ['LOCKSERVER_ADDR'],
+  })
+  assert.equal(found({ LOCKSERVER_ADDR: '' }, file, { addr: '', owner: '' }).addr, 'file:1', 'empty counts as absent')
+})
+
+test('reading .env can be turned off, and changes nothing in the environment', () => {
+  const file = 'LOCKSERVER_SECRET=file-secret\nLOCKSERVER_ADDR=file:1\n'
+  assert.match(found({}, file, { dotenv: false }).error ?? '', /^ConfigInvalidError secret: .*LOCKSERVER_SECRET/)
+  assert.deepEqual(found({ LOCKSERVER_SECRET: 'x' }, file, { dotenv: false }).addr, '127.0.0.1:8080')
+})
+
+test('no secret anywhere, or one that no header can carry, is config_invalid', () => {
+  assert.match(found({}, undefined).error ?? '', /^ConfigInvalidError secret/)
+  assert.deepEqual(found({}, '\uFEFFLOCKSERVER_ADDR=bom:4\nLOCKSERVER_SECRET=s\n').addr, 'bom:4')
+  for (const secret of ['with\nnewline', 'ümlaut', 'tab\t']) {
+    assert.throws(
+      () => new LockserverClient({ secret, dotenv: false }),
+      (error: Error & { code: string }) => error.code === 'config_invalid' && !error.message.includes(secret),
+    )
+  }
+})
+
+test('addresses that are none are config_invalid, and say what is allowed', () => {
+  for (const addr of [
+    'a:1,b:2',
+    'http://a,http://b',
+    'host:',
+    'host:0',
+    'host:65536',
+    'host:80:80',
+    'ftp://host',
+    'host/path',
+    'http://user:hunter2@host',
+    'http://host?x=1',
+    'http://host#x',
+    '::1',
+    '[::1',
+    'ho st',
+    'http://',
+    '://x',
+    '[zz]:1',
+    'a@b',
+  ]) {
+    assert.throws(
+      () => new LockserverClient({ addr, secret: 's', dotenv: false }),
+      (error: Error & { code: string; setting: string }) => {
+        assert.equal(error.code, 'config_invalid', addr)
+        assert.equal(error.setting, 'addr')
+        assert.match(error.message, /allowed are/)
+        assert.ok(!error.message.includes('hunter2'))
+        return true
+      },
+    )
+  }
+  for (const addr of [
+    'host',
+    'host:1',
+    '[::1]',
+    '[::1]:8080',
+    'http://host',
+    'HTTPS://host:443/a/b/',
+    'http://[fe80::1]:80',
+    '10.0.0.1',
+  ]) {
+    assert.equal(new LockserverClient({ addr, secret: 's', dotenv: false }).addr, addr)
+  }
+})
+
+test('settings of another type, and owners that cannot be, are config_invalid', () => {
+  for (const [setting, value] of [
+    ['addr', 8080],
+    ['secret', {}],
+    ['owner', 1],
+    ['owner', 'x'.repeat(257)],
+    ['owner', 'new\nline'],
+    ['owner', 'é'.repeat(129)],
+    ['owner', '\ud800'],
+  ] as const) {
+    assert.throws(() => new LockserverClient({ secret: 's', dotenv: false, [setting]: value } as never), {
+      code: 'config_invalid',
+      setting,
+    })
+  }
+})
+
+test('the owner of a client is its own: host, process and something random', () => {
+  const owners = Array.from({ length: 100 }, () => new LockserverClient({ secret: 's', dotenv: false }).owner)
+  assert.equal(new Set(owners).size, 100)
+  for (const owner of owners) assert.ok(owner.startsWith(`${hostname()}-${process.pid}-`), owner)
+})

@@ -1,0 +1,13 @@
+import type { LockserverClientOptions } from 'lockserver-client'
+
+/** A clock that runs with the real one, ahead by what a test says. */
+export class TestClock {
+  ahead = { monotonic: 0, wall: 0 }
+  monotonic = () => performance.now() + this.ahead.monotonic
+  wall = () => Date.now() + this.ahead.wall
+}
+
+/** The option by which tests replace the clock and shorten the bounds (in milliseconds); not part of the public face. */
+export function testing(options: { clock?: TestClock; bounds?: Record<string, number> }): LockserverClientOptions {
+  return { [Symbol.for('lockserver-client.testing')]: options } as LockserverClientOptions
+}

@@ -1,0 +1,108 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { Pool } from 'undici'
+
+export interface Passing {
+  path: string
+  body: Record<string, unknown>
+  /** Sends the request on, and gives the server's answer without passing it back. */
+  forward(): Promise<{ status: number; body: string }>
+  /** Answers in the server's place. */
+  answer(status: number, body?: string, headers?: Record<string, string>): void
+  /** Closes the connection without an answer. */
+  drop(): void
+  /** Which connection it came on, counted from 1. */
+  connection: number
+}
+
+/**
+ * Something between client and server that reads HTTP, as a load balancer does: `handle` decides the fate of each
+ * request, and what it leaves alone goes through. Everything that passed is in `seen`.
+ */
+export class Middle {
+  readonly seen: { path: string; body: Record<string, unknown>; connection: number }[] = []
+  handle: (passing: Passing) => Promise<void> | void = () => undefined
+  addr = ''
+  readonly #http: Server
+  readonly #upstream: Pool
+  #connections = 0
+
+  private constructor(upstream: string, prefix: string) {
+    this.#upstream = new Pool(`http://${upstream}`)
+    this.#http = createServer((request, response) => {
+      this.#serve(request, response, prefix).catch((error) => response.destroy(error))
+    })
+    const numbers = new WeakMap<object, number>()
+    this.#http.on('connection', (socket) => {
+      numbers.set(socket, ++this.#connections)
+      // A test that fails before it closes this must not keep the whole file alive.
+      socket.unref()
+    })
+    this.#http.unref()
+    this.#number = (socket) => numbers.get(socket) ?? 0
+  }
+
+  readonly #number: (socket: object) => number
+
+  static async start(upstream: string, prefix = ''): Promise<Middle> {
+    const middle = new Middle(upstream, prefix)
+    middle.#http.listen(0, '127.0.0.1')
+    await once(middle.#http, 'listening')
+    middle.addr = `127.0.0.1:${(middle.#http.address() as { port: number }).port}`
+    return middle
+  }
+
+  get connections(): number {
+    return this.#connections
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse, prefix: string): Promise<void> {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const text = Buffer.concat(chunks).toString()
+    const path = request.url ?? ''
+    const body = JSON.parse(text)
+    const connection = this.#number(request.socket)
+    this.seen.push({ path, body, connection })
+    const gone = new AbortController()
+    response.on('close', () => gone.abort())
+    let decided = false
+    const forward = async () => {
+      const headers = { 'x-lockserver-secret': String(request.headers['x-lockserver-secret']) }
+      const answer = await this.#upstream.request({
+        path: path.slice(prefix.length),
+        method: 'POST',
+        headers,
+        body: text,
+        signal: gone.signal,
+      })
+      return { status: answer.statusCode, body: await answer.body.text() }
+    }
+    await this.handle({
+      path,
+      body,
+      connection,
+      forward: () => {
+        decided = true
+        return forward()
+      },
+      answer: (status, content = '', headers = {}) => {
+        decided = true
+        response.writeHead(status, headers).end(content)
+      },
+      drop: () => {
+        decided = true
+        request.socket.destroy()
+      },
+    })
+    if (decided) return
+    const answer = await forward()
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body)
+  }
+
+  async close(): Promise<void> {
+    this.#http.closeAllConnections()
+    this.#http.close()
+    await this.#upstream.destroy()
+  }
+}

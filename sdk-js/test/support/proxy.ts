@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { toxiproxyBinary } from './binaries.js'
+import { eventually } from './server.js'
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as { port: number }
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
+
+/** A Toxiproxy process with one proxy in front of a server. */
+export class TestProxy {
+  readonly #process: ChildProcess
+  readonly #api: string
+  addr = ''
+
+  private constructor(process: ChildProcess, api: string) {
+    this.#process = process
+    this.#api = api
+  }
+
+  static async start(upstream: string): Promise<TestProxy> {
+    const port = await freePort()
+    const child = spawn(toxiproxyBinary(), ['-host', '127.0.0.1', '-port', String(port)], {
+      stdio: 'ignore',
+      env: { LOG_LEVEL: 'error' },
+    })
+    const proxy = new TestProxy(child, `http://127.0.0.1:${port}`)
+    await once(child, 'spawn')
+    await eventually('toxiproxy answers', () =>
+      fetch(`${proxy.#api}/version`).then(
+        (r) => r.ok,
+        () => false,
+      ),
+    )
+    const made = (await proxy.#call('POST', '/proxies', { name: 'server', listen: '127.0.0.1:0', upstream })) as {
+      listen: string
+    }
+    proxy.addr = made.listen
+    return proxy
+  }
+
+  async #call(method: string, path: string, body?: object): Promise<unknown> {
+    const response = await fetch(this.#api + path, { method, ...(body && { body: JSON.stringify(body) }) })
+    if (!response.ok) throw new Error(`toxiproxy: ${method} ${path}: ${response.status} ${await response.text()}`)
+    return response.status === 204 ? undefined : response.json()
+  }
+
+  /** Adds a fault; the answer takes it away. */
+  async toxic(type: string, stream: 'upstream' | 'downstream', attributes: Record<string, number>): Promise<() => Promise<void>> {
+    const { name } = (await this.#call('POST', '/proxies/server/toxics', { type, stream, attributes })) as { name: string }
+    return async () => {
+      await this.#call('DELETE', `/proxies/server/toxics/${name}`)
+    }
+  }
+
+  /** Cuts every connection and refuses new ones, until it is set up again. */
+  async set(up: boolean): Promise<void> {
+    await this.#call('POST', '/proxies/server', { enabled: up, listen: this.addr })
+  }
+
+  async close(): Promise<void> {
+    const exit = once(this.#process, 'exit')
+    this.#process.kill('SIGKILL')
+    await exit
+  }
+}
