@@ -1,0 +1,56 @@
+"""The scoped form: a lock for the length of a body."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .._errors import ConnectionFailedError, LockserverError
+from .._wire import Request
+from ._lock import AsyncLock
+from ._runtime import BodyGuard
+
+if TYPE_CHECKING:
+    from ._client import AsyncLockserverClient
+
+
+class AsyncScope:
+    """What `client.lock(...)` returns: acquires when entered, renews while the body runs, releases when left."""
+
+    __slots__ = ("_client", "_guard", "_lock", "_request")
+
+    def __init__(self, client: AsyncLockserverClient, request: Request) -> None:
+        self._client = client
+        self._request = request
+        self._lock: AsyncLock | None = None
+        self._guard: BodyGuard | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._request.resource!r}>"
+
+    async def __aenter__(self) -> AsyncLock:
+        if self._lock is not None:
+            raise RuntimeError(f"{self!r} is entered already; make a scope for each `with` by client.lock()")
+        lock = await self._client._take(self._request)
+        self._lock, self._guard = lock, BodyGuard(lock)
+        return lock
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lock, guard = self._lock, self._guard
+        assert lock is not None
+        assert guard is not None
+        cut_short = guard.leave(kind)
+        self._lock = self._guard = None
+        lost = lock.lost
+        try:
+            held = await lock._give_back()
+        except ConnectionFailedError:
+            held = not lost
+        except LockserverError:
+            if error is None:
+                raise
+            held = True
+        if cut_short or (error is None and not held):
+            raise lock._lost_error() from None

@@ -1,0 +1,231 @@
+"""Every error that this package raises.
+
+::
+
+    LockserverError                       code
+    ├── LockTimeoutError                  lock_timeout        also a TimeoutError
+    ├── LockLostError                     lock_lost
+    ├── ConnectionFailedError             connection_failed   also a ConnectionError
+    ├── ConfigInvalidError                config_invalid      also a ValueError
+    ├── LockedError                       locked
+    ├── NotHeldError                      not_held
+    ├── LimitMismatchError                limit_mismatch
+    ├── IdUsedError                       id_used
+    ├── InvalidRequestError               invalid_request     also a ValueError
+    ├── TokenRequiredError                token_required
+    ├── UnauthorizedError                 unauthorized
+    ├── NotFoundError                     not_found
+    ├── MethodNotAllowedError             method_not_allowed
+    ├── TooLargeError                     too_large
+    ├── TooManyLocksError                 too_many_locks
+    ├── TooManyWaitersError               too_many_waiters
+    ├── InternalError                     internal
+    ├── DrainingError                     draining
+    └── StoreUnavailableError             store_unavailable
+
+The first four arise in this process, the others are the server's own words. A class is named after its code.
+A code that this version does not know comes as a plain `LockserverError` that carries it.
+No error holds the secret.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Holder(NamedTuple):
+    """One who holds a lock, as the server tells it to those who are refused."""
+
+    owner: str
+    token: int
+    expires_in: float | None
+    """Seconds left of the lease; None for a lock that is held until released."""
+
+
+class LockserverError(Exception):
+    """The base of every error of this package.
+
+    `code` is the stable name of what happened, the same in every language; `status` is the HTTP status where a
+    server answered, else None.
+    """
+
+    code: str = "unknown"
+
+    def __init__(self, message: str, *, code: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class LockTimeoutError(LockserverError, TimeoutError):
+    """`timeout` passed before the lock was free. Nothing is held and nothing is queued any more."""
+
+    code = "lock_timeout"
+
+
+class LockLostError(LockserverError):
+    """The lease ended, or can no longer be trusted, while it was still needed. Another may be the holder by now."""
+
+    code = "lock_lost"
+
+
+class ConnectionFailedError(LockserverError, ConnectionError):
+    """No answer from the server within the bounds, or an answer that is not a lock server's."""
+
+    code = "connection_failed"
+
+
+class ConfigInvalidError(LockserverError, ValueError):
+    """A setting, or a combination of arguments, that cannot work. Raised before anything is sent."""
+
+    code = "config_invalid"
+
+
+class LockedError(LockserverError):
+    """Others hold the resource, and the call was not to wait."""
+
+    code = "locked"
+    holders: tuple[Holder, ...] = ()
+    """At most ten of those who hold it."""
+    holders_total: int = 0
+    waiters: int = 0
+
+
+class NotHeldError(LockserverError):
+    """What was to be released or renewed is not held by this owner (any more)."""
+
+    code = "not_held"
+    reason: str = "unknown"
+    """`expired`, `evicted`, `other_holder` or `unknown`."""
+
+
+class LimitMismatchError(LockserverError):
+    """The resource is held or awaited as another kind: a lock as a semaphore, or a semaphore with another limit."""
+
+    code = "limit_mismatch"
+
+
+class IdUsedError(LockserverError):
+    """The acquisition's id was used up before. The client takes a new one by itself."""
+
+    code = "id_used"
+
+
+class InvalidRequestError(LockserverError, ValueError):
+    """An argument that is not allowed; `field` names it."""
+
+    code = "invalid_request"
+    field: str | None = None
+
+
+class TokenRequiredError(LockserverError):
+    """Several grants of this owner on the resource: release the one that is meant by its lock."""
+
+    code = "token_required"
+
+
+class UnauthorizedError(LockserverError):
+    """The server does not accept the secret."""
+
+    code = "unauthorized"
+
+
+class NotFoundError(LockserverError):
+    """Nothing at this address; often a wrong path prefix in `addr`."""
+
+    code = "not_found"
+
+
+class MethodNotAllowedError(LockserverError):
+    """Not a lock server's endpoint, as a proxy or another program answers it."""
+
+    code = "method_not_allowed"
+
+
+class TooLargeError(LockserverError):
+    """The request is larger than the server reads."""
+
+    code = "too_large"
+
+
+class TooManyLocksError(LockserverError):
+    """The server holds as many locks as it is allowed to (`--max-locks`)."""
+
+    code = "too_many_locks"
+
+
+class TooManyWaitersError(LockserverError):
+    """The server has as many waiters as it is allowed to (`--max-waiters`)."""
+
+    code = "too_many_waiters"
+
+
+class InternalError(LockserverError):
+    """The server failed in a way that it did not foresee."""
+
+    code = "internal"
+
+
+class DrainingError(LockserverError):
+    """The server is shutting down."""
+
+    code = "draining"
+
+
+class StoreUnavailableError(LockserverError):
+    """The server could not make the change durable; whether it took effect is unknown."""
+
+    code = "store_unavailable"
+
+
+_LOCAL = (LockTimeoutError, LockLostError, ConnectionFailedError, ConfigInvalidError)
+_WIRE = (
+    LockedError,
+    NotHeldError,
+    LimitMismatchError,
+    IdUsedError,
+    InvalidRequestError,
+    TokenRequiredError,
+    UnauthorizedError,
+    NotFoundError,
+    MethodNotAllowedError,
+    TooLargeError,
+    TooManyLocksError,
+    TooManyWaitersError,
+    InternalError,
+    DrainingError,
+    StoreUnavailableError,
+)
+
+BY_CODE: dict[str, type[LockserverError]] = {kind.code: kind for kind in (*_LOCAL, *_WIRE)}
+WIRE_CODES = frozenset(kind.code for kind in _WIRE)
+
+
+def transient(error: LockserverError | None) -> bool:
+    """Whether a repetition may cure it. The code decides; the status only where no code came, as from a proxy."""
+    if isinstance(error, ConnectionFailedError):
+        return error.status in (None, 502, 503, 504)
+    return isinstance(error, (DrainingError, StoreUnavailableError))
+
+
+def from_problem(code: str, message: str, status: int, problem: dict[str, Any]) -> LockserverError:
+    """The error for a server's refusal, with the members that its code is documented to have."""
+    kind = BY_CODE.get(code) if code in WIRE_CODES else None
+    if kind is None:
+        return LockserverError(message, code=code, status=status)
+    error = kind(message, status=status)
+    if isinstance(error, LockedError):
+        holders = problem.get("holders") or ()
+        error.holders = tuple(Holder(h.get("owner", ""), h.get("token", 0), h.get("expires_in")) for h in holders)
+        error.holders_total = problem.get("holders_total") or len(error.holders)
+        error.waiters = problem.get("waiters") or 0
+    elif isinstance(error, NotHeldError):
+        error.reason = problem.get("reason") or "unknown"
+    elif isinstance(error, InvalidRequestError):
+        error.field = problem.get("field")
+    return error

@@ -1,0 +1,153 @@
+"""Where the server is, who asks and with which secret: argument over environment over `.env`."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from dotenv import dotenv_values
+
+from ._errors import ConfigInvalidError
+
+DEFAULT_ADDR = "127.0.0.1:8080"
+DEFAULT_PORT = 8080
+_ALLOWED = "host:port, [v6]:port, or an http:// or https:// URL with an optional path prefix"
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?")
+_PREFIX = re.compile(r"[A-Za-z0-9._~!$&'()*+;=:@%/-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One server's address, taken apart."""
+
+    tls: bool
+    host: str
+    port: int
+    prefix: str
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a `Host` header."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a client was told, complete and checked."""
+
+    address: Address
+    owner: str | None
+    secret: str = field(repr=False)
+    tls: ssl.SSLContext | None = field(repr=False, default=None)
+
+    @classmethod
+    def resolve(
+        cls,
+        addr: str | None,
+        owner: str | None,
+        secret: str | None,
+        *,
+        dotenv: bool,
+        ssl_context: ssl.SSLContext | None,
+    ) -> Settings:
+        given = {"LOCKSERVER_ADDR": addr, "LOCKSERVER_OWNER": owner, "LOCKSERVER_SECRET": secret}
+        for name, value in given.items():
+            if value is not None and not isinstance(value, str):
+                kind = type(value).__name__
+                raise ConfigInvalidError(f"{name[len('LOCKSERVER_') :].lower()}: a string is needed, not {kind}")
+        found = {name: value or os.environ.get(name) or None for name, value in given.items()}
+        if dotenv and not all(found.values()):
+            file = _read_dotenv()
+            found = {name: value or file.get(name) or None for name, value in found.items()}
+        address = parse_address(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
+        tls = (ssl_context or ssl.create_default_context()) if address.tls else None
+        return cls(address, _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"]), tls)
+
+    def new_owner(self) -> str:
+        """The owner that was set, or a fresh one: host name, process id and random bits."""
+        if self.owner is not None:
+            return self.owner
+        host = "".join(char for char in socket.gethostname() if char.isprintable())[:60]
+        return f"{host}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def _read_dotenv() -> Mapping[str, str | None]:
+    path = Path(".env").absolute()
+    try:
+        return dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalidError(
+            f"{path} cannot be read ({type(error).__name__}); dotenv=False leaves it out"
+        ) from None
+
+
+def parse_address(text: str) -> Address:
+    """Take an address apart, or raise `config_invalid` saying what is allowed."""
+    shown = re.sub(r"//.*@", "//…@", text)
+    if "," in text:
+        raise ConfigInvalidError(f"addr: {shown!r} is a list; this version talks to one server ({_ALLOWED})")
+    try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        port = url.port
+    except ValueError as error:
+        raise ConfigInvalidError(f"addr: {shown!r}: {error}; allowed is {_ALLOWED}") from None
+    wrong = _fault(text, url, port)
+    if wrong:
+        raise ConfigInvalidError(f"addr: {shown!r} {wrong}; allowed is {_ALLOWED}")
+    return Address(
+        url.scheme == "https",
+        (url.hostname or "").replace("%25", "%"),
+        DEFAULT_PORT if port is None else port,
+        url.path.rstrip("/"),
+    )
+
+
+def _fault(text: str, url: SplitResult, port: int | None) -> str | None:
+    if url.scheme not in ("http", "https"):
+        return f"has the scheme {url.scheme!r}"
+    if "@" in url.netloc:
+        return "has a user name or password in it (the secret is a setting of its own)"
+    if url.query or url.fragment or "?" in text or "#" in text:
+        return "has a query or fragment"
+    if "://" not in text and "/" in text:
+        return "has a path but no http:// before it"
+    if ":" in (url.hostname or "") and "[" not in url.netloc:
+        return "is an IPv6 address without its brackets"
+    if not _HOST.fullmatch(url.hostname or ""):
+        return "has no host name, or one with characters that are not allowed"
+    if url.netloc.endswith(":") or port == 0:
+        return "has no port after its colon, or port 0"
+    if not _PREFIX.fullmatch(url.path) or any(char.isspace() for char in text):
+        return "has characters in it that are not allowed"
+    return None
+
+
+def _check_owner(owner: str | None) -> str | None:
+    if owner is None:
+        return None
+    size = len(owner.encode("utf-8", "surrogatepass"))
+    if size > 256 or any(ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in owner):
+        raise ConfigInvalidError(f"owner: {owner[:80]!r} is not allowed; 1 to 256 bytes without control characters are")
+    return owner
+
+
+def _check_secret(secret: str | None) -> str:
+    if secret is None:
+        raise ConfigInvalidError(
+            "secret: none is set; give secret=, the environment variable LOCKSERVER_SECRET, or a line with it in .env"
+        )
+    if not (secret.isascii() and secret.isprintable()) or secret != secret.strip():
+        raise ConfigInvalidError(
+            "secret: only printable ASCII is allowed, without spaces at its ends (value not shown)"
+        )
+    return secret

@@ -1,0 +1,279 @@
+# Generated from src/lockserver_client/_async/_client.py by tools/generate.py; change that one.
+"""The client."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from .._clock import Clock
+from .._errors import ConnectionFailedError, LockedError, NotHeldError, TokenRequiredError
+from .._retry import Bounds
+from .._settings import Settings
+from .._wire import Request
+from ._acquire import Acquisition
+from ._core import Core
+from ._lock import Lock
+from ._runtime import check_decorated, gone, home
+from ._scope import Scope
+from ._transport import require
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_current: ContextVar[Lock] = ContextVar("lockserver_client.current_lock")
+
+
+class LockserverClient:
+    """Exclusive use of named resources, from a lock server.
+
+    Each setting is taken from the argument, else from the environment, else from the file `.env` in the working
+    directory (read, never put into the environment).
+
+    Args:
+        addr: `host:port`, `[v6]:port`, or an `http://` or `https://` URL with an optional path prefix; the port is
+            8080 if none is given. `LOCKSERVER_ADDR`; default `127.0.0.1:8080`.
+        owner: A label that tells people who holds a lock. `LOCKSERVER_OWNER`; by default host name, process id and
+            random bits, new for every client. Threads that share a client exclude each other all the same.
+        secret: The server's secret. `LOCKSERVER_SECRET`; there is no default.
+        dotenv: False leaves `.env` unread.
+        ssl_context: For an `https://` address; by default `ssl.create_default_context()`.
+
+    Raises:
+        ConfigInvalidError: No secret is set anywhere, or a setting cannot be used.
+
+    One client serves any number of threads at the same time and keeps its connections, the first of which it opens when
+    it is first used. After a `fork()` the child goes on with connections and an owner of its own, and leaves the
+    parent's locks alone.
+    """
+
+    def __init__(
+        self,
+        addr: str | None = None,
+        owner: str | None = None,
+        secret: str | None = None,
+        *,
+        dotenv: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        require()
+        self._settings = Settings.resolve(addr, owner, secret, dotenv=dotenv, ssl_context=ssl_context)
+        self._bounds = Bounds()
+        self._clock = Clock()
+        self._cores: dict[object, Core] = {}
+        self._owner = (os.getpid(), self._settings.new_owner())
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._settings.address} owner={self.owner!r}>"
+
+    @property
+    def addr(self) -> str:
+        """The server's address as a URL."""
+        return str(self._settings.address)
+
+    @property
+    def owner(self) -> str:
+        """The label under which this client's locks are shown; another one in a forked child, unless it was set."""
+        pid, owner = self._owner
+        if pid != os.getpid():
+            owner = self._settings.new_owner()
+            self._owner = (os.getpid(), owner)
+        return owner
+
+    def acquire(
+        self,
+        resource: str,
+        blocking: bool = True,
+        expire: float | None = None,
+        *,
+        timeout: float | None = None,
+        renew: bool = False,
+        mode: str | None = None,
+        limit: int | None = None,
+        note: str | None = None,
+    ) -> Lock | None:
+        """Acquire a resource; wait for it in the server's queue, first come first served.
+
+        Without `expire` the lock is held until it is released: if this process dies first, it stays for ever.
+        `lock()` has no such risk.
+
+        Args:
+            resource: What to lock: 1 to 512 bytes, no control characters.
+            blocking: False returns None at once where others hold it.
+            expire: Seconds after which the lock ends by itself, unless it is renewed; None: never.
+            timeout: Seconds to wait at most; None: as long as it takes. 0 is one try.
+            renew: Renew the lease (30 s if `expire` says nothing else) at a third of its length until the release.
+            mode: `exclusive` (default) or `shared`: readers share, a writer excludes all.
+            limit: 1 to 1,000,000: a semaphore with so many permits, instead of a lock.
+            note: Up to 1 KiB of text for people who look at the lock.
+
+        Returns:
+            The lock; None only where `blocking` is False and others hold the resource.
+
+        Raises:
+            LockTimeoutError: `timeout` passed. Nothing is held or queued any more.
+            ConnectionFailedError: Without a `timeout`: no answer for 30 s (60 s once queued).
+            LimitMismatchError: The resource is in use with another `limit`, or as a lock.
+            UnauthorizedError, InvalidRequestError, TooManyLocksError, TooManyWaitersError: The server refuses.
+            ConfigInvalidError: A `timeout` together with `blocking=False`.
+
+        If it fails in any way, the client takes its request back; nothing is left held.
+        """
+        request = Request.build(
+            resource, blocking, expire, timeout=timeout, renew=renew, mode=mode, limit=limit, note=note
+        )
+        try:
+            return self._take(request)
+        except LockedError:
+            return None
+
+    def lock(
+        self,
+        resource: str,
+        *,
+        blocking: bool = True,
+        expire: float | None = None,
+        timeout: float | None = None,
+        mode: str | None = None,
+        limit: int | None = None,
+        note: str | None = None,
+    ) -> Scope:
+        """Hold a resource for the length of a body; the recommended form.
+
+            with client.lock("report", timeout=5) as lock:
+                write_report(fence=lock.token)
+
+        The lock has a lease of `expire` seconds (30 if it is None), which is renewed at a third of its length while
+        the body runs, and ends by itself if this process dies. Leaving the body always releases.
+
+        Raises, when the body is entered:
+            LockedError: Others hold it, with `blocking=False`.
+            LockTimeoutError and the others of `acquire`.
+
+        Raises, when the body is left:
+            LockLostError: The body ended well, but without its lock.
+                An error of the body's own is never hidden.
+        """
+        request = Request.build(
+            resource, blocking, expire, timeout=timeout, renew=True, mode=mode, limit=limit, note=note
+        )
+        return Scope(self, request)
+
+    def locked(
+        self,
+        resource: str,
+        *,
+        blocking: bool = True,
+        expire: float | None = None,
+        timeout: float | None = None,
+        mode: str | None = None,
+        limit: int | None = None,
+        note: str | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function so that every call of it runs as the body of `lock(resource, ...)`.
+
+        `current_lock()` gives the function its lock, for the fencing token and for `check()`.
+
+        Raises:
+            TypeError: The function is not of the kind that this client can run.
+        """
+        if callable(resource):
+            raise TypeError('locked() needs the resource: write @client.locked("name")')
+
+        def decorate(func: Callable[P, R]) -> Callable[P, R]:
+            check_decorated(func)
+
+            @functools.wraps(func)
+            def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+                scope = self.lock(
+                    resource, blocking=blocking, expire=expire, timeout=timeout, mode=mode, limit=limit, note=note
+                )
+                with scope as lock:
+                    outer = _current.set(lock)
+                    try:
+                        return func(*args, **kwargs)
+                    finally:
+                        _current.reset(outer)
+
+            return guarded
+
+        return decorate
+
+    @staticmethod
+    def current_lock() -> Lock:
+        """The lock of the decorated function that is running, the innermost one where they are nested.
+
+        Raises:
+            LookupError: No function that `locked` decorates is running here.
+        """
+        lock = _current.get(None)
+        if lock is None:
+            raise LookupError("current_lock() is for functions decorated with locked(), and none is running here")
+        return lock
+
+    def release(self, resource: str) -> bool:
+        """Release what this client, or else its owner, holds on the resource.
+
+        With one lock of this client on it, that one; with none, whatever the owner holds there, which may have been
+        acquired by another process under the same owner. Prefer the lock's own `release()`.
+
+        Returns:
+            True.
+
+        Raises:
+            NotHeldError: Nothing of the kind is held (any more).
+            TokenRequiredError: Several locks are held on it.
+            ConnectionFailedError: No answer within 5 s; whether it was released is unknown.
+        """
+        core = self._core()
+        locks = core.held(resource)
+        if len(locks) > 1:
+            raise TokenRequiredError(f"{len(locks)} locks are held on {resource!r}: release the one that is meant")
+        if not locks:
+            core.release_by_owner(resource)
+        elif not locks[0].release():
+            raise NotHeldError(f"{resource!r} was not held any more when it was released")
+        return True
+
+    def close(self) -> None:
+        """End every renewal and waiting call and close the connections.
+
+        Locks that are renewed count as lost from now on and end with their leases; others stay held. A lock can
+        still be released after it.
+        """
+        self._closed = True
+        core = self._cores.get(home())
+        if core is not None:
+            core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self, request: Request) -> Lock:
+        core = self._core()
+        with core.keeper.expecting(request.renew):
+            lock = Acquisition(core, request).run()
+            if request.renew:
+                core.keeper.add(lock)
+        return lock
+
+    def _core(self) -> Core:
+        if self._closed:
+            raise ConnectionFailedError("the client was closed")
+        place = home()
+        core = self._cores.get(place)
+        if core is None:
+            for other in [other for other in list(self._cores) if gone(other)]:
+                self._cores.pop(other, None)
+            core = self._cores.setdefault(place, Core(self._settings, self.owner, self._bounds, self._clock))
+        return core

@@ -1,0 +1,224 @@
+"""Blocking, non-blocking and bounded acquisition, against a real server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from support.async_tasks import start, until
+from support.processes import LockServer
+
+from lockserver_client import (
+    AsyncLock,
+    AsyncLockserverClient,
+    ConfigInvalidError,
+    InvalidRequestError,
+    LimitMismatchError,
+    LockserverError,
+    LockTimeoutError,
+    UnauthorizedError,
+)
+
+
+async def test_a_lock_excludes_until_it_is_released(
+    client: AsyncLockserverClient, other: AsyncLockserverClient, resource: str
+) -> None:
+    lock = await client.acquire(resource)
+    assert isinstance(lock, AsyncLock)
+    assert lock
+    assert await other.acquire(resource, blocking=False) is None
+    assert await client.acquire(resource, False) is None, "no re-entry under the same owner"
+    assert await lock.release() is True
+    second = await other.acquire(resource, blocking=False)
+    assert second is not None
+    assert second.token > lock.token
+
+
+async def test_a_lock_tells_what_it_is(client: AsyncLockserverClient, server: LockServer, resource: str) -> None:
+    lock = await client.acquire(resource, expire=60, note="for a test")
+    assert lock is not None
+    (held,) = server.holders(resource)
+    assert (lock.resource, lock.owner, lock.id, lock.token) == (resource, held["owner"], held["id"], held["token"])
+    assert lock.owner == client.owner
+    assert lock.mode == "exclusive"
+    assert lock.limit is None
+    assert held["note"] == "for a test"
+    assert lock.expires_in is not None
+    assert 58 < lock.expires_in < 60
+    assert held["expires_in"] > lock.expires_in - 1
+
+
+async def test_without_expire_it_is_held_until_released(
+    client: AsyncLockserverClient, server: LockServer, resource: str
+) -> None:
+    lock = await client.acquire(resource)
+    assert lock is not None
+    assert lock.expires_in is None
+    assert server.holders(resource)[0]["expires_in"] is None
+
+
+async def test_a_lease_runs_out(client: AsyncLockserverClient, other: AsyncLockserverClient, resource: str) -> None:
+    lock = await client.acquire(resource, expire=0.3)
+    assert lock is not None
+    began = time.monotonic()
+    assert await other.acquire(resource) is not None
+    assert 0.2 < time.monotonic() - began < 5
+    assert lock.lost
+    assert lock.expires_in == 0.0
+
+
+async def test_waiters_come_in_order(client: AsyncLockserverClient, server: LockServer, resource: str) -> None:
+    server.take(resource)
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        lock = await client.acquire(resource)
+        order.append(number)
+        assert lock is not None
+        await lock.release()
+
+    running = []
+    for number in range(5):
+        running.append(start(wait, number))
+        await until(lambda: len(server.waiters(resource)) == len(running))
+    server.give(resource)
+    for one in running:
+        await one.result()
+    assert order == [0, 1, 2, 3, 4]
+
+
+async def test_a_wait_of_several_hops_keeps_its_place(
+    client: AsyncLockserverClient, server: LockServer, resource: str
+) -> None:
+    client._bounds.hop = 0.05
+    server.take(resource)
+    waiting = start(client.acquire, resource)
+    await until(lambda: len(server.waiters(resource)) == 1)
+    ident = server.waiters(resource)[0]["id"]
+    await until(lambda: server.waiters(resource)[0]["waited"] > 0.5)
+    assert server.waiters(resource)[0]["id"] == ident
+    server.give(resource)
+    lock = await waiting.result()
+    assert lock is not None
+    assert lock.id == ident
+
+
+async def test_timeout_ends_the_wait_and_leaves_the_queue(
+    client: AsyncLockserverClient, server: LockServer, resource: str
+) -> None:
+    server.take(resource)
+    began = time.monotonic()
+    with pytest.raises(LockTimeoutError, match=r"within 0\.3 s") as caught:
+        await client.acquire(resource, timeout=0.3)
+    assert 0.3 <= time.monotonic() - began < 3
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.code == "lock_timeout"
+    assert server.waiters(resource) == []
+
+
+async def test_timeout_0_is_one_try(client: AsyncLockserverClient, server: LockServer, resource: str) -> None:
+    lock = await client.acquire(resource, timeout=0)
+    assert lock is not None
+    await lock.release()
+    server.take(resource)
+    with pytest.raises(LockTimeoutError):
+        await client.acquire(resource, timeout=0)
+    assert server.waiters(resource) == []
+
+
+async def test_readers_share_and_a_writer_does_not(client: AsyncLockserverClient, resource: str) -> None:
+    first = await client.acquire(resource, mode="shared")
+    second = await client.acquire(resource, blocking=False, mode="shared")
+    assert first is not None
+    assert second is not None
+    assert second.mode == "shared"
+    assert await client.acquire(resource, blocking=False) is None
+    await first.release()
+    await second.release()
+    assert await client.acquire(resource, blocking=False) is not None
+
+
+async def test_a_semaphore_has_so_many_permits(client: AsyncLockserverClient, resource: str) -> None:
+    locks = [await client.acquire(resource, blocking=False, limit=2) for _ in range(3)]
+    assert [lock is not None for lock in locks] == [True, True, False]
+    assert locks[0] is not None
+    assert locks[0].limit == 2
+    assert locks[0].mode is None
+    with pytest.raises(LimitMismatchError):
+        await client.acquire(resource, limit=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"resource": ""}, "resource"),
+        ({"resource": "a\nb"}, "resource"),
+        ({"resource": "a" * 513}, "resource"),
+        ({"resource": "\ud800"}, "resource"),
+        ({"resource": 7}, "resource"),
+        ({"expire": 0}, "expire"),
+        ({"expire": -1}, "expire"),
+        ({"expire": float("nan")}, "expire"),
+        ({"expire": "30"}, "expire"),
+        ({"expire": 1e10}, "expire"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"mode": "both"}, "mode"),
+        ({"limit": 0}, "limit"),
+        ({"note": "n" * 1025}, "note"),
+        ({"note": 5}, "note"),
+    ],
+)
+async def test_an_argument_that_is_not_allowed_is_named(
+    client: AsyncLockserverClient, arguments: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=field) as caught:
+        await client.acquire(**{"resource": "r", **arguments})
+    assert caught.value.field == field
+    assert isinstance(caught.value, ValueError)
+
+
+async def test_a_timeout_with_a_call_that_does_not_wait_is_refused(client: AsyncLockserverClient) -> None:
+    with pytest.raises(ConfigInvalidError, match="timeout"):
+        await client.acquire("r", blocking=False, timeout=1)
+    with pytest.raises(ConfigInvalidError, match="timeout"):
+        client.lock("r", blocking=False, timeout=1)
+
+
+async def test_a_wrong_secret_is_said_at_once(server: LockServer, resource: str) -> None:
+    async with AsyncLockserverClient(server.addr, secret="not-the-secret-at-all") as client:
+        began = time.monotonic()
+        with pytest.raises(UnauthorizedError) as caught:
+            await client.acquire(resource)
+        assert time.monotonic() - began < 5
+        assert caught.value.status == 401
+        assert "not-the-secret-at-all" not in repr(caught.value) + str(caught.value) + repr(vars(client))
+
+
+async def test_close_ends_what_waits(client: AsyncLockserverClient, server: LockServer, resource: str) -> None:
+    server.take(resource)
+    waiting = start(client.acquire, resource)
+    await until(lambda: len(server.waiters(resource)) == 1)
+    await client.close()
+    with pytest.raises(LockserverError, match="closed") as caught:
+        await waiting.result()
+    assert caught.value.code == "connection_failed"
+    assert server.waiters(resource) == []
+    with pytest.raises(LockserverError, match="closed"):
+        await client.acquire(resource)
+
+
+async def test_a_lock_can_be_released_after_close(
+    client: AsyncLockserverClient, server: LockServer, resource: str
+) -> None:
+    kept = await client.acquire(resource)
+    renewed = await client.acquire(resource + "r", renew=True)
+    assert kept is not None
+    assert renewed is not None
+    await client.close()
+    assert not kept.lost
+    assert renewed.lost, "nobody renews it any more"
+    assert await kept.release() is True
+    assert await renewed.release() is False
+    assert server.holders(resource) == server.holders(resource + "r") == []

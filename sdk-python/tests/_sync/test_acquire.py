@@ -1,0 +1,217 @@
+# Generated from tests/_async/test_acquire.py by tools/generate.py; change that one.
+"""Blocking, non-blocking and bounded acquisition, against a real server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from support.processes import LockServer
+from support.sync_tasks import start, until
+
+from lockserver_client import (
+    ConfigInvalidError,
+    InvalidRequestError,
+    LimitMismatchError,
+    Lock,
+    LockserverClient,
+    LockserverError,
+    LockTimeoutError,
+    UnauthorizedError,
+)
+
+
+def test_a_lock_excludes_until_it_is_released(client: LockserverClient, other: LockserverClient, resource: str) -> None:
+    lock = client.acquire(resource)
+    assert isinstance(lock, Lock)
+    assert lock
+    assert other.acquire(resource, blocking=False) is None
+    assert client.acquire(resource, False) is None, "no re-entry under the same owner"
+    assert lock.release() is True
+    second = other.acquire(resource, blocking=False)
+    assert second is not None
+    assert second.token > lock.token
+
+
+def test_a_lock_tells_what_it_is(client: LockserverClient, server: LockServer, resource: str) -> None:
+    lock = client.acquire(resource, expire=60, note="for a test")
+    assert lock is not None
+    (held,) = server.holders(resource)
+    assert (lock.resource, lock.owner, lock.id, lock.token) == (resource, held["owner"], held["id"], held["token"])
+    assert lock.owner == client.owner
+    assert lock.mode == "exclusive"
+    assert lock.limit is None
+    assert held["note"] == "for a test"
+    assert lock.expires_in is not None
+    assert 58 < lock.expires_in < 60
+    assert held["expires_in"] > lock.expires_in - 1
+
+
+def test_without_expire_it_is_held_until_released(client: LockserverClient, server: LockServer, resource: str) -> None:
+    lock = client.acquire(resource)
+    assert lock is not None
+    assert lock.expires_in is None
+    assert server.holders(resource)[0]["expires_in"] is None
+
+
+def test_a_lease_runs_out(client: LockserverClient, other: LockserverClient, resource: str) -> None:
+    lock = client.acquire(resource, expire=0.3)
+    assert lock is not None
+    began = time.monotonic()
+    assert other.acquire(resource) is not None
+    assert 0.2 < time.monotonic() - began < 5
+    assert lock.lost
+    assert lock.expires_in == 0.0
+
+
+def test_waiters_come_in_order(client: LockserverClient, server: LockServer, resource: str) -> None:
+    server.take(resource)
+    order: list[int] = []
+
+    def wait(number: int) -> None:
+        lock = client.acquire(resource)
+        order.append(number)
+        assert lock is not None
+        lock.release()
+
+    running = []
+    for number in range(5):
+        running.append(start(wait, number))
+        until(lambda: len(server.waiters(resource)) == len(running))
+    server.give(resource)
+    for one in running:
+        one.result()
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_wait_of_several_hops_keeps_its_place(client: LockserverClient, server: LockServer, resource: str) -> None:
+    client._bounds.hop = 0.05
+    server.take(resource)
+    waiting = start(client.acquire, resource)
+    until(lambda: len(server.waiters(resource)) == 1)
+    ident = server.waiters(resource)[0]["id"]
+    until(lambda: server.waiters(resource)[0]["waited"] > 0.5)
+    assert server.waiters(resource)[0]["id"] == ident
+    server.give(resource)
+    lock = waiting.result()
+    assert lock is not None
+    assert lock.id == ident
+
+
+def test_timeout_ends_the_wait_and_leaves_the_queue(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    server.take(resource)
+    began = time.monotonic()
+    with pytest.raises(LockTimeoutError, match=r"within 0\.3 s") as caught:
+        client.acquire(resource, timeout=0.3)
+    assert 0.3 <= time.monotonic() - began < 3
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.code == "lock_timeout"
+    assert server.waiters(resource) == []
+
+
+def test_timeout_0_is_one_try(client: LockserverClient, server: LockServer, resource: str) -> None:
+    lock = client.acquire(resource, timeout=0)
+    assert lock is not None
+    lock.release()
+    server.take(resource)
+    with pytest.raises(LockTimeoutError):
+        client.acquire(resource, timeout=0)
+    assert server.waiters(resource) == []
+
+
+def test_readers_share_and_a_writer_does_not(client: LockserverClient, resource: str) -> None:
+    first = client.acquire(resource, mode="shared")
+    second = client.acquire(resource, blocking=False, mode="shared")
+    assert first is not None
+    assert second is not None
+    assert second.mode == "shared"
+    assert client.acquire(resource, blocking=False) is None
+    first.release()
+    second.release()
+    assert client.acquire(resource, blocking=False) is not None
+
+
+def test_a_semaphore_has_so_many_permits(client: LockserverClient, resource: str) -> None:
+    locks = [client.acquire(resource, blocking=False, limit=2) for _ in range(3)]
+    assert [lock is not None for lock in locks] == [True, True, False]
+    assert locks[0] is not None
+    assert locks[0].limit == 2
+    assert locks[0].mode is None
+    with pytest.raises(LimitMismatchError):
+        client.acquire(resource, limit=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"resource": ""}, "resource"),
+        ({"resource": "a\nb"}, "resource"),
+        ({"resource": "a" * 513}, "resource"),
+        ({"resource": "\ud800"}, "resource"),
+        ({"resource": 7}, "resource"),
+        ({"expire": 0}, "expire"),
+        ({"expire": -1}, "expire"),
+        ({"expire": float("nan")}, "expire"),
+        ({"expire": "30"}, "expire"),
+        ({"expire": 1e10}, "expire"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"mode": "both"}, "mode"),
+        ({"limit": 0}, "limit"),
+        ({"note": "n" * 1025}, "note"),
+        ({"note": 5}, "note"),
+    ],
+)
+def test_an_argument_that_is_not_allowed_is_named(
+    client: LockserverClient, arguments: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=field) as caught:
+        client.acquire(**{"resource": "r", **arguments})
+    assert caught.value.field == field
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_timeout_with_a_call_that_does_not_wait_is_refused(client: LockserverClient) -> None:
+    with pytest.raises(ConfigInvalidError, match="timeout"):
+        client.acquire("r", blocking=False, timeout=1)
+    with pytest.raises(ConfigInvalidError, match="timeout"):
+        client.lock("r", blocking=False, timeout=1)
+
+
+def test_a_wrong_secret_is_said_at_once(server: LockServer, resource: str) -> None:
+    with LockserverClient(server.addr, secret="not-the-secret-at-all") as client:
+        began = time.monotonic()
+        with pytest.raises(UnauthorizedError) as caught:
+            client.acquire(resource)
+        assert time.monotonic() - began < 5
+        assert caught.value.status == 401
+        assert "not-the-secret-at-all" not in repr(caught.value) + str(caught.value) + repr(vars(client))
+
+
+def test_close_ends_what_waits(client: LockserverClient, server: LockServer, resource: str) -> None:
+    server.take(resource)
+    waiting = start(client.acquire, resource)
+    until(lambda: len(server.waiters(resource)) == 1)
+    client.close()
+    with pytest.raises(LockserverError, match="closed") as caught:
+        waiting.result()
+    assert caught.value.code == "connection_failed"
+    assert server.waiters(resource) == []
+    with pytest.raises(LockserverError, match="closed"):
+        client.acquire(resource)
+
+
+def test_a_lock_can_be_released_after_close(client: LockserverClient, server: LockServer, resource: str) -> None:
+    kept = client.acquire(resource)
+    renewed = client.acquire(resource + "r", renew=True)
+    assert kept is not None
+    assert renewed is not None
+    client.close()
+    assert not kept.lost
+    assert renewed.lost, "nobody renews it any more"
+    assert kept.release() is True
+    assert renewed.release() is False
+    assert server.holders(resource) == server.holders(resource + "r") == []

@@ -1,0 +1,192 @@
+# Generated from tests/_async/test_scope.py by tools/generate.py; change that one.
+"""The scoped form and the decorator."""
+
+from __future__ import annotations
+
+import pytest
+from support.processes import LockServer
+from support.sync_tasks import sleep, start, until
+
+from lockserver_client import (
+    LockedError,
+    LockLostError,
+    LockserverClient,
+    LockTimeoutError,
+)
+
+
+class BodyError(Exception):
+    pass
+
+
+def test_a_scope_holds_a_lease_of_30_s_for_its_body(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    with client.lock(resource, note="scoped") as lock:
+        (held,) = server.holders(resource)
+        assert held["token"] == lock.token
+        assert 28 < held["expires_in"] <= 30
+        assert held["note"] == "scoped"
+        assert not lock.lost
+        lock.check()
+    assert server.holders(resource) == []
+    assert not lock.lost
+
+
+def test_a_scope_renews_its_lease(client: LockserverClient, server: LockServer, resource: str) -> None:
+    with client.lock(resource, expire=0.9) as lock:
+        sleep(2.0)
+        assert not lock.lost
+        (held,) = server.holders(resource)
+        assert held["token"] == lock.token
+        assert held["expires_in"] <= 0.9
+        assert held["held_for"] > 1.9
+
+
+def test_acquire_renews_where_it_is_told_to(client: LockserverClient, server: LockServer, resource: str) -> None:
+    lock = client.acquire(resource, expire=0.9, renew=True)
+    default = client.acquire(resource + "d", renew=True)
+    assert lock is not None
+    assert default is not None
+    assert 28 < server.holders(resource + "d")[0]["expires_in"] <= 30
+    sleep(1.8)
+    assert not lock.lost
+    assert lock.release() is True
+    assert default.release() is True
+
+
+def test_the_bodys_error_comes_out_and_the_lock_is_released(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    with pytest.raises(BodyError):
+        with client.lock(resource):
+            raise BodyError
+    assert server.holders(resource) == []
+
+
+def test_the_bodys_error_is_not_hidden_by_a_loss(client: LockserverClient, server: LockServer, resource: str) -> None:
+    def body() -> None:
+        with client.lock(resource):
+            server.evict(resource)
+            raise BodyError
+
+    with pytest.raises(BodyError):
+        body()
+
+
+def test_a_body_that_ended_well_without_its_lock_hears_of_it(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    with pytest.raises(LockLostError, match="evicted") as caught:
+        with client.lock(resource):
+            server.evict(resource)
+    assert caught.value.code == "lock_lost"
+
+
+def test_a_scope_that_does_not_wait_says_who_holds(client: LockserverClient, server: LockServer, resource: str) -> None:
+    taken = server.take(resource, owner="the-holder", expire=60)
+    with pytest.raises(LockedError) as caught:
+        with client.lock(resource, blocking=False):
+            pytest.fail("the body ran without the lock")
+    (holder,) = caught.value.holders
+    assert holder.owner == "the-holder"
+    assert holder.token == taken["token"]
+    assert holder.expires_in is not None
+    assert caught.value.holders_total == 1
+    assert caught.value.waiters == 0
+
+
+def test_a_scope_gives_up_after_its_timeout(client: LockserverClient, server: LockServer, resource: str) -> None:
+    server.take(resource)
+    with pytest.raises(LockTimeoutError):
+        with client.lock(resource, timeout=0.1):
+            pytest.fail("the body ran without the lock")
+    assert server.waiters(resource) == []
+
+
+def test_a_scope_can_be_used_again_but_not_twice_at_a_time(client: LockserverClient, resource: str) -> None:
+    scope = client.lock(resource)
+    with scope as first:
+        with pytest.raises(RuntimeError, match="entered already"):
+            with scope:
+                pytest.fail("entered twice")
+    with scope as second:
+        assert second.token > first.token
+
+
+def test_tasks_that_share_a_client_exclude_each_other(client: LockserverClient, resource: str) -> None:
+    inside = 0
+
+    def work() -> None:
+        nonlocal inside
+        with client.lock(resource):
+            inside += 1
+            assert inside == 1
+            sleep(0.01)
+            inside -= 1
+
+    running = [start(work) for _ in range(5)]
+    for one in running:
+        one.result()
+
+
+def test_a_decorated_function_runs_as_a_body(client: LockserverClient, server: LockServer, resource: str) -> None:
+    @client.locked(resource, expire=5)
+    def work(factor: int, *, plus: int = 0) -> int:
+        """What it does."""
+        (held,) = server.holders(resource)
+        assert held["expires_in"] <= 5
+        assert client.current_lock().token == held["token"]
+        return factor * 2 + plus
+
+    assert work(3, plus=1) == 7
+    assert work(4) == 8
+    with pytest.raises(LookupError, match="locked"):
+        client.current_lock()
+    assert work.__name__ == "work"
+    assert work.__doc__ == "What it does."
+    assert server.holders(resource) == []
+
+
+def test_a_decorator_passes_its_options_on(client: LockserverClient, server: LockServer, resource: str) -> None:
+    server.take(resource)
+
+    @client.locked(resource, blocking=False)
+    def work() -> None:
+        pytest.fail("the body ran without the lock")
+
+    with pytest.raises(LockedError):
+        work()
+
+
+def test_a_decorator_without_its_resource_says_what_is_missing(client: LockserverClient) -> None:
+    def work() -> None:
+        pass
+
+    with pytest.raises(TypeError, match=r"client\.locked"):
+        client.locked(work)  # type: ignore[arg-type]
+
+
+def test_a_scope_whose_server_went_away_is_no_error(own_server: LockServer, resource: str) -> None:
+    with LockserverClient(own_server.addr, secret=own_server.secret) as client:
+        client._bounds.release = 0.5
+        with client.lock(resource) as lock:
+            own_server.kill()
+        assert not lock.lost
+
+
+def test_a_released_lock_inside_of_its_scope_is_no_error(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    with client.lock(resource) as lock:
+        assert lock.release() is True
+        assert server.holders(resource) == []
+
+
+def test_waiters_of_a_scope_go_on_when_it_ends(client: LockserverClient, server: LockServer, resource: str) -> None:
+    with client.lock(resource) as first:
+        waiting = start(client.acquire, resource)
+        until(lambda: len(server.waiters(resource)) == 1)
+    second = waiting.result()
+    assert second is not None
+    assert second.token > first.token

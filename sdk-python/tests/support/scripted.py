@@ -1,0 +1,98 @@
+"""A server that answers just what a test tells it to, for what a real one does too rarely."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Say:
+    status: int
+    body: dict[str, Any] | str = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    hang_up: bool = False
+    """Take the request, close the connection, answer nothing."""
+
+
+@dataclass
+class Heard:
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str]
+    connection: int
+    at: float
+
+
+def granted(token: int = 7, expires_in: float | None = None, waited: float = 0.0, **more: Any) -> Say:
+    return Say(200, {"token": token, "expires_in": expires_in, "waited": waited, "mode": "exclusive", **more})
+
+
+def released() -> Say:
+    return Say(200, {"outcome": "released"})
+
+
+def refused(status: int, code: str, **more: Any) -> Say:
+    headers = {"Retry-After": more.pop("retry_after")} if "retry_after" in more else {}
+    return Say(status, {"code": code, "title": code, **more}, headers)
+
+
+class Scripted:
+    """Answers `script` in order; afterwards whatever `otherwise` says. `heard` keeps the requests."""
+
+    def __init__(self, *script: Say, otherwise: Callable[[Heard], Say] | None = None) -> None:
+        self.script = list(script)
+        self.heard: list[Heard] = []
+        self._mutex = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                text = self.rfile.read(int(self.headers["Content-Length"]))
+                request = Heard(
+                    self.path, json.loads(text), dict(self.headers), self.client_address[1], time.monotonic()
+                )
+                with outer._mutex:
+                    outer.heard.append(request)
+                    if outer.script:
+                        say = outer.script.pop(0)
+                    elif otherwise is not None:
+                        say = otherwise(request)
+                    else:
+                        say = released() if request.path.endswith("/release") else granted()
+                if say.hang_up:
+                    self.close_connection = True
+                    return
+                body = (say.body if isinstance(say.body, str) else json.dumps(say.body)).encode()
+                self.send_response(say.status)
+                for name, value in say.headers.items():
+                    self.send_header(name, value)
+                if "Transfer-Encoding" not in say.headers:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.addr = f"127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def paths(self) -> list[str]:
+        return [request.path for request in self.heard]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,224 @@
+"""Settings and errors, without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lockserver_client
+from lockserver_client import (
+    AsyncLockserverClient,
+    ConfigInvalidError,
+    LockedError,
+    LockserverClient,
+    LockserverError,
+    LockTimeoutError,
+    _errors,
+)
+from lockserver_client._settings import parse_address
+
+SECRET = "s3cret-that-must-not-show"
+CODES = Path(__file__).resolve().parents[2] / "conformance" / "codes.json"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("locks.example.com", "http://locks.example.com:8080"),
+        ("locks_1:99", "http://locks_1:99"),
+        ("[::1]:9", "http://[::1]:9"),
+        ("[::1]", "http://[::1]:8080"),
+        ("http://h", "http://h:8080"),
+        ("HTTP://h:1/", "http://h:1"),
+        ("https://h", "https://h:8080"),
+        ("https://h:443/a/b/", "https://h:443/a/b"),
+        ("http://[fe80::1]:5/x", "http://[fe80::1]:5/x"),
+    ],
+)
+def test_addresses(text: str, url: str) -> None:
+    assert str(parse_address(text)) == url
+    assert LockserverClient(text, secret=SECRET).addr == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:1,b:2",
+        "http://a,http://b",
+        "ftp://h",
+        "::1",
+        "h:",
+        "h:0",
+        "h:65536",
+        "h:x",
+        "h:-1",
+        "http://",
+        ":8080",
+        "h/path",
+        "http://h?q=1",
+        "http://h#f",
+        "http://user:pass@h",
+        "h h",
+        "http://h/a b",
+        "h\r\nX: y",
+        "http://h/a\r\nX:y",
+        "[::1",
+        "unix:///tmp/s",
+    ],
+)
+def test_addresses_that_are_refused(text: str) -> None:
+    with pytest.raises(ConfigInvalidError, match="addr: ") as caught:
+        LockserverClient(text, secret=SECRET)
+    assert "pass@" not in str(caught.value)
+    assert caught.value.code == "config_invalid"
+
+
+def test_without_a_secret_there_is_no_client() -> None:
+    with pytest.raises(ConfigInvalidError, match="LOCKSERVER_SECRET"):
+        LockserverClient()
+    with pytest.raises(ConfigInvalidError, match="LOCKSERVER_SECRET"):
+        AsyncLockserverClient(secret="")
+
+
+@pytest.mark.parametrize("secret", ["a\r\nX-Evil: 1", "ä", " x", "x ", "a\tb", "\x7f"])
+def test_secrets_that_no_header_can_carry(secret: str) -> None:
+    with pytest.raises(ConfigInvalidError, match="printable ASCII") as caught:
+        LockserverClient(secret=secret)
+    assert secret.strip() not in str(caught.value).split("(")[1]
+
+
+@pytest.mark.parametrize("owner", ["a\nb", "o" * 257, "\ud800", "\x7f"])
+def test_owners_that_are_refused(owner: str) -> None:
+    with pytest.raises(ConfigInvalidError, match="owner: "):
+        LockserverClient(owner=owner, secret=SECRET)
+
+
+@pytest.mark.parametrize("setting", [{"addr": 8080}, {"owner": 1}, {"secret": b"bytes"}])
+def test_settings_of_another_type_are_named(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigInvalidError, match=next(iter(setting))):
+        LockserverClient(**{"secret": SECRET, **setting})
+
+
+def test_argument_over_environment_over_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text(
+        "LOCKSERVER_ADDR=from-dotenv:1\n"
+        "export LOCKSERVER_OWNER='dotenv ${HOME} $HOME'\n"
+        "LOCKSERVER_SECRET=dotenv-secret\n"
+    )
+    client = LockserverClient()
+    assert client.addr == "http://from-dotenv:1"
+    assert client.owner == "dotenv ${HOME} $HOME", "nothing interpolates"
+    monkeypatch.setenv("LOCKSERVER_ADDR", "from-env:2")
+    monkeypatch.setenv("LOCKSERVER_OWNER", "")
+    client = LockserverClient()
+    assert client.addr == "http://from-env:2"
+    assert client.owner.startswith("dotenv "), "empty counts as absent"
+    assert LockserverClient("from-argument:3").addr == "http://from-argument:3"
+    assert not [name for name in os.environ if name in ("LOCKSERVER_SECRET",)], "never put into the environment"
+    assert client._settings.secret == "dotenv-secret"
+
+
+def test_dotenv_can_be_turned_off() -> None:
+    Path(".env").write_text("LOCKSERVER_SECRET=x\n")
+    LockserverClient()
+    with pytest.raises(ConfigInvalidError):
+        LockserverClient(dotenv=False)
+
+
+def test_only_the_working_directorys_dotenv_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LOCKSERVER_SECRET=x\n")
+    Path("below").mkdir()
+    monkeypatch.chdir("below")
+    with pytest.raises(ConfigInvalidError):
+        LockserverClient()
+
+
+def test_a_dotenv_that_cannot_be_read_is_said() -> None:
+    Path(".env").write_bytes(b"LOCKSERVER_SECRET=\xff\xfe\n")
+    with pytest.raises(ConfigInvalidError, match=r"\.env cannot be read"):
+        LockserverClient()
+    LockserverClient(secret=SECRET, dotenv=False)
+
+
+def test_the_default_owner_is_new_for_every_client() -> None:
+    one, two = (LockserverClient(secret=SECRET).owner for _ in range(2))
+    assert one != two
+    assert one.startswith(f"{socket.gethostname()[:60]}-{os.getpid()}-")
+
+
+def test_the_secret_does_not_show() -> None:
+    for kind in (LockserverClient, AsyncLockserverClient):
+        client = kind("h:1", "me", SECRET)
+        for text in (repr(client), str(client), repr(vars(client)), repr(client._settings), repr(client.lock("r"))):
+            assert SECRET not in text
+        assert repr(client) == f"<{kind.__name__} http://h:1 owner='me'>"
+
+
+def test_tls_is_made_by_default_or_taken_as_given() -> None:
+    context = ssl.create_default_context()
+    assert LockserverClient("https://h", secret=SECRET, ssl_context=context)._settings.tls is context
+    made = LockserverClient("https://h", secret=SECRET)._settings.tls
+    assert made is not None
+    assert made.verify_mode == ssl.CERT_REQUIRED
+    assert LockserverClient("http://h", secret=SECRET)._settings.tls is None
+
+
+# Errors
+
+
+def test_names_derive_from_the_one_table_of_codes() -> None:
+    table = json.loads(CODES.read_text())
+    for kind in ("wire", "local"):
+        for entry in table[kind]:
+            error = _errors.BY_CODE[entry["code"]]
+            assert error.__name__ == entry["error"]
+            assert error.code == entry["code"]
+            assert issubclass(error, LockserverError)
+            assert getattr(lockserver_client, entry["error"]) is error
+            assert (entry["code"] in _errors.WIRE_CODES) == (kind == "wire")
+    assert len(_errors.BY_CODE) == len(table["wire"]) + len(table["local"])
+
+
+def test_the_tree_in_the_docs_is_complete() -> None:
+    assert _errors.__doc__ is not None
+    drawn = dict(re.findall(r"[├└]── (\w+) +(\w+)", _errors.__doc__))
+    assert drawn == {kind.__name__: code for code, kind in _errors.BY_CODE.items()}
+
+
+def test_a_wire_code_never_makes_a_local_error() -> None:
+    error = _errors.from_problem("lock_lost", "from the wire", 409, {})
+    assert type(error) is LockserverError
+    assert error.code == "lock_lost"
+
+
+def test_errors_survive_pickling() -> None:
+    error = _errors.from_problem(
+        "locked", "held", 409, {"holders": [{"owner": "o", "token": 5, "expires_in": 1.5}], "waiters": 2}
+    )
+    assert isinstance(error, LockedError)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is LockedError
+    assert again.holders == error.holders
+    assert (again.code, again.status, again.waiters, str(again)) == ("locked", 409, 2, "held")
+    late = pickle.loads(pickle.dumps(LockTimeoutError("late")))
+    assert isinstance(late, TimeoutError)
+    assert str(late) == "late"
+
+
+def test_everything_public_says_so() -> None:
+    for name in lockserver_client.__all__:
+        thing = getattr(lockserver_client, name)
+        if isinstance(thing, type) and not name.startswith("Async"):
+            assert thing.__module__ == "lockserver_client"
+            assert thing.__doc__
+    with pytest.raises(AttributeError):
+        _ = lockserver_client.no_such_thing

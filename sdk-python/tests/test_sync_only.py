@@ -1,0 +1,315 @@
+"""What only threads and processes can do: fork, exit, be interrupted."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from support.processes import SECRET, LockServer, clean_environment
+from support.sync_tasks import nothing_left, until
+
+from lockserver_client import LockLostError, LockserverClient
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+
+
+@pytest.fixture
+def client(server: LockServer) -> Iterator[LockserverClient]:
+    with LockserverClient(server.addr, secret=SECRET) as made:
+        yield made
+    nothing_left()
+
+
+def in_child(work: object) -> str:
+    """Run a function in a forked child; what it returns, or how it failed, comes back as text."""
+    assert callable(work)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = str(work())
+        except BaseException as error:
+            text = f"failed: {error!r}"
+        os.write(write, text.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def test_a_forked_child_has_connections_and_an_owner_of_its_own(client: LockserverClient, resource: str) -> None:
+    with client.lock(resource):
+
+        def work() -> str:
+            refused = client.acquire(resource, blocking=False)
+            with client.lock(resource + "-child") as lock:
+                return f"{refused} {lock.owner}"
+
+        refused, owner = in_child(work).split()
+        assert refused == "None"
+        assert owner != client.owner
+        assert owner == owner.strip()
+    assert client.acquire(resource, blocking=False) is not None
+
+
+def test_a_forked_child_neither_renews_nor_releases_what_its_parent_holds(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    with client.lock(resource, expire=1.2) as lock:
+
+        def work() -> str:
+            time.sleep(0.3)
+            try:
+                lock.renew()
+            except LockLostError as error:
+                lost = "forked" in str(error)
+            threads = [thread.name for thread in threading.enumerate() if "lockserver" in thread.name]
+            return f"{lost} {lock.lost} {lock.release()} {threads}"
+
+        assert in_child(work) == "True True False []"
+        assert server.holders(resource)[0]["token"] == lock.token
+        assert not lock.lost
+        time.sleep(1.5)
+        assert not lock.lost, "the parent goes on renewing"
+
+
+def test_a_scope_that_a_child_leaves_stays_its_parents(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    scope = client.lock(resource)
+    with scope as lock:
+
+        def leave() -> None:
+            scope.__exit__(None, None, None)
+
+        assert "LockLostError" in in_child(leave), "the child never had it"
+        assert server.holders(resource)[0]["token"] == lock.token
+
+
+def test_a_fork_in_the_middle_of_everything(client: LockserverClient, server: LockServer, resource: str) -> None:
+    """Other threads hold the client's mutexes and connections at the moment of the fork."""
+    stop = threading.Event()
+
+    def busy(number: int) -> None:
+        while not stop.is_set():
+            with client.lock(f"{resource}-{number}"):
+                pass
+
+    threads = [threading.Thread(target=busy, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(15):
+
+            def work() -> str:
+                signal.alarm(20)
+                with client.lock(f"{resource}-child"):
+                    return "well"
+
+            assert in_child(work) == "well"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+POOL = """
+import multiprocessing, sys
+from lockserver_client import LockserverClient
+
+def work(resource):
+    client = LockserverClient()
+    with client.lock(resource) as lock:
+        return lock.token
+
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        print(len(set(pool.map(work, ["pool"] * 6, chunksize=1))))
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_a_pool(server: LockServer, method: str) -> None:
+    Path("pool.py").write_text(POOL)
+    done = subprocess.run(
+        [sys.executable, "pool.py", method],
+        env=clean_environment(LOCKSERVER_ADDR=server.addr, LOCKSERVER_SECRET=SECRET),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("6\n", "")
+
+
+HOLDS = """
+import sys
+from lockserver_client import LockserverClient
+client = LockserverClient(sys.argv[1])
+client.acquire("exit-1")
+client.acquire("exit-2", expire=0.3, renew=True)
+scope = client.lock("exit-3", expire=1)
+scope.__enter__()
+import time
+time.sleep(0.25)
+print("ends", flush=True)
+"""
+
+HOLDS_ASYNC = """
+import asyncio, sys
+from lockserver_client import AsyncLockserverClient
+async def main():
+    client = AsyncLockserverClient(sys.argv[1])
+    await client.acquire("async-exit-1")
+    await client.acquire("async-exit-2", expire=0.3, renew=True)
+    await client.lock("async-exit-3", expire=1).__aenter__()
+    await asyncio.sleep(0.25)
+    print("ends", flush=True)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("code", [HOLDS, HOLDS_ASYNC], ids=["sync", "async"])
+def test_an_exit_with_locks_held_is_quiet_and_quick(server: LockServer, code: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, server.addr],
+        env=clean_environment(LOCKSERVER_SECRET=SECRET),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ends\n"
+    began = time.monotonic()
+    rest, errors = process.communicate(timeout=20)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 0
+    assert rest == errors == ""
+
+
+WAITS = """
+import sys
+from lockserver_client import LockserverClient
+client = LockserverClient(sys.argv[1])
+try:
+    client.acquire(sys.argv[2])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+IN_SCOPE = """
+import sys, time
+from lockserver_client import LockserverClient
+client = LockserverClient(sys.argv[1])
+with client.lock(sys.argv[2]):
+    print("inside", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_ctrl_c_ends_a_wait_and_leaves_the_queue(server: LockServer, resource: str) -> None:
+    server.take(resource)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, server.addr, resource],
+        env=clean_environment(LOCKSERVER_SECRET=SECRET),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: len(server.waiters(resource)) == 1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert out == "interrupted\n"
+    assert server.waiters(resource) == []
+
+
+def test_ctrl_c_releases_what_a_scope_holds(server: LockServer, resource: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_SCOPE, server.addr, resource],
+        env=clean_environment(LOCKSERVER_SECRET=SECRET),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "inside\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in errors
+    assert server.look(resource) is None
+
+
+def test_a_waiting_thread_keeps_the_process_alive(server: LockServer, resource: str) -> None:
+    server.take(resource)
+    code = (
+        "import sys, threading\n"
+        "from lockserver_client import LockserverClient\n"
+        "client = LockserverClient(sys.argv[1])\n"
+        "def work():\n"
+        "    with client.lock(sys.argv[2]): print('got it')\n"
+        "threading.Thread(target=work).start()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, server.addr, resource],
+        env=clean_environment(LOCKSERVER_SECRET=SECRET),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: len(server.waiters(resource)) == 1)
+    server.give(resource)
+    assert process.communicate(timeout=20) == ("got it\n", "")
+    assert process.returncode == 0
+
+
+def test_threads_of_renewal_end_with_their_locks(client: LockserverClient, resource: str) -> None:
+    for number in range(20):
+        with client.lock(f"{resource}-{number}", expire=0.9):
+            if number % 10 == 0:
+                time.sleep(0.5)
+    began = time.monotonic()
+    nothing_left()
+    assert time.monotonic() - began < 3
+    threads = [thread for thread in threading.enumerate() if "lockserver" in thread.name]
+    assert threads == []
+
+
+def test_renewal_takes_one_thread_for_many_locks(client: LockserverClient, resource: str) -> None:
+    locks = [client.acquire(f"{resource}-{number}", renew=True) for number in range(30)]
+    threads = [thread for thread in threading.enumerate() if "lockserver" in thread.name]
+    assert len(threads) == 1
+    assert threads[0].daemon
+    assert all(lock and lock.release() for lock in locks)
+
+
+def test_only_plain_functions_can_be_decorated(client: LockserverClient) -> None:
+    async def coroutine() -> None:
+        pass
+
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match="AsyncLockserverClient"):
+        client.locked("r")(coroutine)
+    for func in (generator, async_generator):
+        with pytest.raises(TypeError, match="yields"):
+            client.locked("r")(func)
+
+
+def test_decorated_functions_keep_their_signature(client: LockserverClient) -> None:
+    @client.locked("r")
+    def work(number: int, *, name: str = "n") -> str:
+        return name * number
+
+    assert str(inspect.signature(work)) == "(number: 'int', *, name: 'str' = 'n') -> 'str'"
