@@ -1,0 +1,167 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/lockserver/lockserver/conformance/internal/cases"
+	"github.com/lockserver/lockserver/conformance/internal/driver"
+	"github.com/lockserver/lockserver/conformance/internal/matrix"
+	"github.com/lockserver/lockserver/conformance/internal/place"
+	"github.com/lockserver/lockserver/conformance/internal/report"
+)
+
+// fault is one deliberate fault and the case that is there to catch it.
+type fault struct {
+	Fault string `yaml:"fault"`
+	Says  string `yaml:"says"`
+	Case  string `yaml:"case"`
+	Fails string `yaml:"fails"` // what the failure must look like, so that no other failure passes for it
+	// Of a broken server build: the file and its text that are replaced.
+	File    string `yaml:"file"`
+	Replace string `yaml:"replace"`
+	By      string `yaml:"by"`
+}
+
+// impatient is how long a fault may take to show; what is right is seen long before.
+const impatient = 10 * time.Second
+
+func loadFaults(t *testing.T, file string) []fault {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var doc struct {
+		Faults []fault `yaml:"faults"`
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	require.NoError(t, d.Decode(&doc))
+	require.NotEmpty(t, doc.Faults)
+	return doc.Faults
+}
+
+func caseByID(t *testing.T, id string) *cases.Case {
+	t.Helper()
+	all, err := cases.Load("cases", "case.schema.json")
+	require.NoError(t, err)
+	i := slices.IndexFunc(all, func(c *cases.Case) bool { return c.ID == id })
+	require.GreaterOrEqual(t, i, 0, "there is no case %s", id)
+	return all[i]
+}
+
+// requireCaught demands that exactly the expected failure happened.
+func requireCaught(t *testing.T, f fault, rep *report.Report) {
+	t.Helper()
+	require.Len(t, rep.Results, 1)
+	r := rep.Results[0]
+	require.Equal(t, report.Fail, r.Verdict, "%s (%s) was not caught by %s: %s", f.Fault, f.Says, f.Case, r.Reason)
+	require.Regexp(t, regexp.MustCompile(f.Fails), r.Failure, "%s failed otherwise than expected", f.Case)
+}
+
+// TestFaultsOfSDKsAreCaught plays the broken driver: right without a fault, and with each fault caught by the case made for it.
+func TestFaultsOfSDKsAreCaught(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	faults := loadFaults(t, "drivers/broken/faults.yaml")
+	specs := drivers(t)
+	i := slices.IndexFunc(specs, func(s *driver.Spec) bool { return s.Name == "broken" })
+	require.GreaterOrEqual(t, i, 0)
+	stage := newStage(t, ctx, openPlace(t, serverBinary(t, ctx)))
+	stage.Patience = impatient
+
+	play := func(t *testing.T, name string, some ...*cases.Case) *report.Report {
+		entry := matrix.Entry{DriverSpec: place.DriverSpec{Name: "broken", Command: append(specs[i].Command(), name)}}
+		rep, err := (&matrix.Run{Stage: stage, Cases: some, Drivers: []matrix.Entry{entry}, Parallel: parallel(t)}).Play(ctx)
+		if name != "shows-secret" { // that one is also caught by the runner itself
+			require.NoError(t, err)
+		}
+		return rep
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		var all []*cases.Case
+		for _, f := range faults {
+			all = append(all, caseByID(t, f.Case))
+		}
+		for _, r := range play(t, "none", all...).Results {
+			require.Equal(t, report.Pass, r.Verdict, "%s fails without any fault: %s%s", r.Case, r.Failure, r.Reason)
+		}
+	})
+	for _, f := range faults {
+		t.Run(f.Fault, func(t *testing.T) {
+			t.Parallel()
+			requireCaught(t, f, play(t, f.Fault, caseByID(t, f.Case)))
+		})
+	}
+}
+
+// TestKnownFailures holds the runner to its word: a listed failure lets the run pass, and one that passes does not.
+func TestKnownFailures(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	f := loadFaults(t, "drivers/broken/faults.yaml")[0]
+	specs := drivers(t)
+	i := slices.IndexFunc(specs, func(s *driver.Spec) bool { return s.Name == "broken" })
+	require.GreaterOrEqual(t, i, 0)
+	stage := newStage(t, ctx, openPlace(t, serverBinary(t, ctx)))
+	stage.Patience = impatient
+	for name, want := range map[string]report.Verdict{f.Fault: report.KnownFailure, "none": report.UnexpectedPass} {
+		entry := matrix.Entry{
+			DriverSpec:    place.DriverSpec{Name: "broken", Command: append(specs[i].Command(), name)},
+			KnownFailures: []driver.KnownFailure{{Case: f.Case, Reason: "its fault is deliberate"}},
+		}
+		rep, err := (&matrix.Run{Stage: stage, Cases: []*cases.Case{caseByID(t, f.Case)}, Drivers: []matrix.Entry{entry}, Parallel: 1}).Play(ctx)
+		require.NoError(t, err)
+		require.Len(t, rep.Results, 1)
+		require.Equal(t, want, rep.Results[0].Verdict, rep.Results[0].Failure)
+		require.Equal(t, want == report.KnownFailure, rep.Results[0].Verdict.Good())
+	}
+}
+
+// TestFaultsOfServersAreCaught builds the server with one fault at a time, each caught by the case made for it.
+func TestFaultsOfServersAreCaught(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	for _, f := range loadFaults(t, "broken/faults.yaml") {
+		t.Run(f.Fault, func(t *testing.T) {
+			t.Parallel()
+			one := caseByID(t, f.Case)
+			require.True(t, one.Wire, "a server's fault is caught on the wire")
+			stage := newStage(t, ctx, openPlace(t, brokenServer(t, ctx, f)))
+			rep, err := (&matrix.Run{Stage: stage, Cases: []*cases.Case{one}, Wire: true, Parallel: 1}).Play(ctx)
+			require.NoError(t, err)
+			requireCaught(t, f, rep)
+		})
+	}
+}
+
+// brokenServer builds the server with one text of it replaced.
+func brokenServer(t *testing.T, ctx context.Context, f fault) string {
+	t.Helper()
+	source, err := filepath.Abs(filepath.Join("..", "server", f.File))
+	require.NoError(t, err)
+	right, err := os.ReadFile(source)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(right), f.Replace), "server/%s has changed: broken/faults.yaml has to follow it; not found exactly once:\n%s", f.File, f.Replace)
+	dir := t.TempDir()
+	wrong := filepath.Join(dir, "wrong.go")
+	require.NoError(t, os.WriteFile(wrong, []byte(strings.Replace(string(right), f.Replace, f.By, 1)), 0o600))
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{source: wrong}})
+	require.NoError(t, err)
+	file := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(file, overlay, 0o600))
+	binary := filepath.Join(dir, "lockserver")
+	build(t, ctx, "-ldflags=-s -w", "-overlay", file, "-o", binary)
+	return binary
+}

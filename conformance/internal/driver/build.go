@@ -1,0 +1,135 @@
+package driver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Lock keeps other runs in this checkout from building the drivers, until unlock: they wait for as long as ctx lasts.
+func Lock(ctx context.Context, builds string) (unlock func() error, err error) {
+	if err := os.MkdirAll(builds, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(builds, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f.Close, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(err, f.Close())
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("another run holds %s: %w", f.Name(), ctx.Err()), f.Close())
+		}
+	}
+}
+
+// Build builds the drivers, those that share a directory and a command once, all at the same time. One whose sources are as they
+// were when it was built last is left as it is.
+func Build(ctx context.Context, specs []*Spec) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	begun := map[string]bool{}
+	for _, s := range specs {
+		if s.Build == "" || begun[s.build] {
+			continue
+		}
+		begun[s.build] = true
+		wg.Go(func() {
+			if err := s.make(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("build driver %s: %w", s.Name, err))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *Spec) make(ctx context.Context) error {
+	if err := os.MkdirAll(s.build, 0o755); err != nil {
+		return err
+	}
+	now, err := s.state()
+	if err != nil {
+		return err
+	}
+	stamp := filepath.Join(s.build, ".stamp")
+	if before, err := os.ReadFile(stamp); err == nil && len(s.Sources) > 0 && string(before) == now {
+		return nil
+	}
+	if err := os.Remove(stamp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", strings.NewReplacer("{dir}", s.dir, "{build}", s.build).Replace(s.Build))
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "BUILD="+s.build)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, tail(string(out)))
+	}
+	return os.WriteFile(stamp, []byte(now), 0o644)
+}
+
+// state is a sum over the build command, the driver's directory and its sources.
+func (s *Spec) state() (string, error) {
+	sum := sha256.New()
+	fmt.Fprintln(sum, s.Build)
+	for _, source := range append([]string{"."}, s.Sources...) {
+		root := filepath.Join(s.dir, source)
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if made(d.Name()) && path != root {
+				if d.IsDir() {
+					return filepath.SkipDir
+				}
+				return nil
+			}
+			if !d.Type().IsRegular() {
+				return nil
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(sum, path)
+			_, err = io.Copy(sum, f)
+			return errors.Join(err, f.Close())
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// made says whether a file or directory of that name is what building or testing leaves behind.
+func made(name string) bool {
+	switch name {
+	case "node_modules", "dist", "build", "__pycache__", "test", "tests":
+		return true
+	}
+	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".tgz") || strings.HasSuffix(name, ".egg-info")
+}

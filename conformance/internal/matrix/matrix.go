@@ -1,0 +1,223 @@
+// Package matrix plays every case against every driver and gives the report.
+package matrix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lockserver/lockserver/conformance/internal/cases"
+	"github.com/lockserver/lockserver/conformance/internal/driver"
+	"github.com/lockserver/lockserver/conformance/internal/place"
+	"github.com/lockserver/lockserver/conformance/internal/play"
+	"github.com/lockserver/lockserver/conformance/internal/report"
+)
+
+// Wire is the column of the cases that talk to the server themselves.
+const Wire = "wire"
+
+// Entry is one driver to be tested.
+type Entry struct {
+	place.DriverSpec
+	KnownFailures []driver.KnownFailure
+}
+
+// Run says what is played.
+type Run struct {
+	Stage    *play.Stage
+	Cases    []*cases.Case
+	Drivers  []Entry
+	Wire     bool // the cases on the wire too
+	Parallel int  // so many cases at once
+}
+
+// column is one driver at work.
+type column struct {
+	Entry
+	run   *Run
+	hello driver.Hello
+
+	mu     sync.Mutex
+	shared *driver.Conn
+	past   []*driver.Conn // shared ones that broke
+}
+
+// Play plays all, and gives the report even where it also gives an error: one that is no case's.
+func (m *Run) Play(ctx context.Context) (*report.Report, error) {
+	rep := &report.Report{Place: m.Stage.Place.Name(), Began: time.Now()}
+	var columns []*column
+	for _, e := range m.Drivers {
+		c := &column{Entry: e, run: m}
+		conn, err := c.conn(ctx)
+		if err != nil {
+			errs := []error{fmt.Errorf("driver %s: %w", e.Name, err)}
+			for _, other := range columns {
+				errs = append(errs, other.shared.Process.Close())
+			}
+			return rep, errors.Join(errs...)
+		}
+		c.hello = conn.Hello
+		columns = append(columns, c)
+	}
+	var mu sync.Mutex
+	add := func(r report.Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		rep.Results = append(rep.Results, r)
+	}
+	if m.Wire {
+		rep.Drivers = append(rep.Drivers, report.Driver{Name: Wire, Language: "the runner itself"})
+	}
+	// Most cases wait most of the time. Those that start a driver of their own do not: they have a lane of their own, so that they
+	// do not make the others late.
+	type job func() report.Result
+	var light, heavy []job
+	for _, c := range m.Cases {
+		if c.Wire && m.Wire {
+			light = append(light, func() report.Result { return m.one(ctx, c, nil, Wire) })
+		}
+	}
+	for _, c := range m.Cases { // case by case, so that the drivers share the load
+		for _, col := range columns {
+			play := func() report.Result { return col.play(ctx, c) }
+			switch {
+			case c.Wire:
+			case c.Driver != nil:
+				heavy = append(heavy, play)
+			default:
+				light = append(light, play)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	lane := func(jobs []job, width int) {
+		next := make(chan job)
+		for range width {
+			wg.Go(func() {
+				for play := range next {
+					add(play())
+				}
+			})
+		}
+		wg.Go(func() {
+			defer close(next)
+			for _, j := range jobs {
+				next <- j
+			}
+		})
+	}
+	lane(heavy, max(1, m.Parallel/4))
+	lane(light, m.Parallel)
+	wg.Wait()
+	var errs []error
+	for _, col := range columns {
+		stderr, err := col.end(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("driver %s: %w", col.Name, err))
+		}
+		rep.Drivers = append(rep.Drivers, report.Driver{Name: col.Name, Language: col.hello.Language, Version: col.hello.Version, Lacks: col.hello.Lacks, Stderr: stderr})
+	}
+	rep.Seconds = time.Since(rep.Began).Seconds()
+	var order []string
+	for _, c := range m.Cases {
+		order = append(order, c.ID)
+	}
+	rep.Sort(order)
+	return rep, errors.Join(errs...)
+}
+
+func (m *Run) one(ctx context.Context, c *cases.Case, actor *play.Actor, name string) report.Result {
+	began := time.Now()
+	err := m.Stage.Play(ctx, c, actor)
+	r := report.Result{Case: c.ID, Driver: name, Verdict: report.Pass, Seconds: time.Since(began).Seconds()}
+	if err != nil {
+		r.Verdict, r.Failure = report.Fail, err.Error()
+		var f *play.Failure
+		if errors.As(err, &f) {
+			r.Trace, r.Stderr = f.Trace, f.Stderr
+		}
+	}
+	return r
+}
+
+func (c *column) play(ctx context.Context, one *cases.Case) report.Result {
+	if reason := c.lacks(one); reason != "" {
+		return report.Result{Case: one.ID, Driver: c.Name, Verdict: report.NotApplicable, Reason: reason}
+	}
+	r := c.run.one(ctx, one, &play.Actor{Hello: c.hello, Spec: c.DriverSpec, Shared: c.conn}, c.Name)
+	i := slices.IndexFunc(c.KnownFailures, func(k driver.KnownFailure) bool { return k.Case == one.ID })
+	if i < 0 {
+		return r
+	}
+	r.Reason = c.KnownFailures[i].Reason
+	if r.Verdict == report.Fail {
+		r.Verdict = report.KnownFailure
+	} else {
+		r.Verdict = report.UnexpectedPass
+	}
+	return r
+}
+
+func (c *column) lacks(one *cases.Case) string {
+	for _, f := range one.Features() {
+		if reason, lacks := c.hello.Lacks[f]; lacks {
+			return f + ": " + reason
+		}
+	}
+	for _, f := range one.Place {
+		if reason := c.run.Stage.Place.Lacks(f); reason != "" {
+			return f + ": " + reason
+		}
+	}
+	return ""
+}
+
+// conn gives the driver's shared process, a new one where the last one broke: that one's cases have failed.
+func (c *column) conn(ctx context.Context) (*driver.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shared != nil && c.shared.Broken() == nil {
+		return c.shared, nil
+	}
+	if c.shared != nil {
+		c.past = append(c.past, c.shared)
+	}
+	p, err := c.run.Stage.Place.Driver(ctx, c.DriverSpec)
+	if err != nil {
+		return nil, err
+	}
+	c.shared, err = driver.Start(ctx, p, c.run.Stage.Schema)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return c.shared, nil
+}
+
+// end ends the shared process, which must end well and have kept every secret.
+func (c *column) end(ctx context.Context) (string, error) {
+	var stderr strings.Builder
+	var errs []error
+	for _, p := range c.past {
+		stderr.WriteString(p.Process.Stderr())
+		errs = append(errs, fmt.Errorf("a process broke: %w", p.Broken()), p.Process.Close())
+	}
+	ctx, cancel := context.WithTimeout(ctx, place.Ready)
+	defer cancel()
+	code, err := c.shared.End(ctx)
+	switch {
+	case err != nil:
+		errs = append(errs, err)
+	case code != 0:
+		errs = append(errs, fmt.Errorf("at the end of its input it exited with status %d, want 0", code))
+	}
+	if leaks := c.shared.Leaks(); len(leaks) > 0 {
+		errs = append(errs, fmt.Errorf("a secret shows in what it wrote: %s", strings.Join(leaks, "; ")))
+	}
+	errs = append(errs, c.shared.Process.Close())
+	stderr.WriteString(c.shared.Process.Stderr())
+	return stderr.String(), errors.Join(errs...)
+}

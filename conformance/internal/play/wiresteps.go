@@ -1,0 +1,207 @@
+package play
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/lockserver/lockserver/conformance/internal/cases"
+)
+
+// http sends a request of the runner's own straight to the server, on a connection of its own.
+func (r *run) http(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
+	given, ok := args.(map[string]any)
+	if !ok {
+		return nil, nil, fmt.Errorf("wants an object")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	req, err := r.request(ctx, given)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	name := s.As
+	if name == "" {
+		name = "http"
+	}
+	o := &op{name: name, done: make(chan struct{}), sent: time.Now(), cancel: cancel}
+	go func() {
+		defer close(o.done)
+		defer cancel()
+		transport := &http.Transport{DisableKeepAlives: true}
+		res, err := transport.RoundTrip(req)
+		if err == nil {
+			o.ok, err = answer(res)
+		}
+		o.ended = time.Now()
+		if err != nil {
+			o.ok = map[string]any{"status": 0, "failed": err.Error()}
+		}
+	}()
+	return o, nil, nil
+}
+
+func (r *run) request(ctx context.Context, given map[string]any) (*http.Request, error) {
+	method := "POST"
+	if m, ok := given["method"].(string); ok {
+		method = m
+	}
+	target := url.URL{Scheme: "http", Host: r.server.SuiteAddr(), Path: text(given["path"])}
+	if q, ok := given["query"].(map[string]any); ok {
+		values := url.Values{}
+		for k, v := range q {
+			if k == "resource" || k == "prefix" {
+				v = r.resource(text(v))
+			}
+			values.Set(k, text(v))
+		}
+		target.RawQuery = values.Encode()
+	}
+	var body io.Reader = http.NoBody
+	switch b := given["body"].(type) {
+	case map[string]any:
+		b = maps.Clone(b)
+		if name, ok := b["resource"].(string); ok && given["exact"] != true {
+			b["resource"] = r.resource(name)
+		}
+		raw, err := json.Marshal(b)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(raw)
+	case string:
+		body = strings.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	switch secret := given["secret"].(type) {
+	case nil:
+		req.Header.Set("X-LOCKSERVER-SECRET", r.secret)
+	case string:
+		req.Header.Set("X-LOCKSERVER-SECRET", secret)
+	} // false: none
+	if h, ok := given["headers"].(map[string]any); ok {
+		for k, v := range h {
+			req.Header.Set(k, text(v))
+		}
+	}
+	return req, nil
+}
+
+func answer(res *http.Response) (map[string]any, error) {
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 4<<20))
+	if err != nil {
+		return nil, err
+	}
+	headers := map[string]any{}
+	for k := range res.Header {
+		headers[strings.ToLower(k)] = res.Header.Get(k)
+	}
+	m := map[string]any{"status": float64(res.StatusCode), "headers": headers, "text": string(raw)}
+	var body any
+	if json.Unmarshal(raw, &body) == nil {
+		m["body"] = body
+	}
+	return m, res.Body.Close()
+}
+
+// tcp writes bytes to the server as they are, and reads one answer. The end of the sending side stays open.
+func (r *run) tcp(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
+	given, ok := args.(map[string]any)
+	if !ok {
+		return nil, nil, fmt.Errorf("wants an object")
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", r.server.SuiteAddr())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, nil, err
+	}
+	if _, err := io.WriteString(conn, strings.ReplaceAll(text(given["send"]), "\n", "\r\n")); err != nil {
+		return nil, nil, err
+	}
+	if given["hang_up"] == true {
+		return nil, nil, nil
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return nil, map[string]any{"status": 0, "failed": err.Error()}, nil
+	}
+	m, err := answer(res)
+	return nil, m, err
+}
+
+// look asks the server about one resource: at once, or until what it says is as the case wants it.
+func (r *run) look(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
+	give := map[string]any{"method": "GET", "path": "/lock", "query": map[string]any{"resource": text(args)}}
+	until := s.Until
+	s.Until = nil
+	deadline := time.Now().Add(r.Patience)
+	if s.Within != nil {
+		deadline = time.Now().Add(seconds(*s.Within) + r.Tolerance)
+	}
+	for {
+		req, err := r.request(ctx, give)
+		if err != nil {
+			return nil, nil, err
+		}
+		seen, err := r.oneLook(req)
+		if until == nil {
+			return nil, seen, err
+		}
+		d := ""
+		if err != nil {
+			d = err.Error() // a server that is down may come back
+		} else {
+			d = match("it", until, seen)
+		}
+		if d == "" {
+			return nil, seen, nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return nil, nil, fmt.Errorf("it never came to be: %s", d)
+		}
+		if _, _, err := r.pass(ctx, nil, 0.005); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (r *run) oneLook(req *http.Request) (map[string]any, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), 5*time.Second)
+	defer cancel()
+	res, err := http.DefaultTransport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	m, err := answer(res)
+	if err != nil {
+		return nil, err
+	}
+	body, _ := m["body"].(map[string]any)
+	switch res.StatusCode {
+	case http.StatusNotFound:
+		return map[string]any{"free": true, "waiters": 0, "holders_total": 0, "holders": []any{}}, nil
+	case http.StatusOK:
+		body["free"] = len(asList(body["holders"])) == 0
+		return body, nil
+	}
+	return nil, fmt.Errorf("GET /lock answered %d: %v", res.StatusCode, m["text"])
+}

@@ -1,0 +1,187 @@
+package conformance
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/conformance/internal/cases"
+)
+
+var update = flag.Bool("update", false, "write the generated tables into README.md")
+
+// TestCasesKnowTheirRules holds the cases to their schema, to the rules of rules.yaml, and every rule to a case that proves it.
+func TestCasesKnowTheirRules(t *testing.T) {
+	all, err := cases.Load("cases", "case.schema.json")
+	require.NoError(t, err)
+	rules, err := cases.LoadRules("rules.yaml")
+	require.NoError(t, err)
+	unproven, unknown := cases.Unproven(rules, all)
+	require.Empty(t, unproven, "rules that no case proves")
+	require.Empty(t, unknown, "cases name rules that rules.yaml does not have")
+}
+
+// TestSectionsHaveRules makes sure that no numbered paragraph of the sections 3 and 5 of SPEC.md was forgotten in rules.yaml.
+func TestSectionsHaveRules(t *testing.T) {
+	spec, err := os.ReadFile("SPEC.md")
+	require.NoError(t, err)
+	rules, err := cases.LoadRules("rules.yaml")
+	require.NoError(t, err)
+	section := ""
+	found := 0
+	for line := range strings.Lines(string(spec)) {
+		if rest, ok := strings.CutPrefix(line, "## "); ok {
+			section, _, _ = strings.Cut(rest, ".")
+		}
+		number, _, ok := strings.Cut(line, ". ")
+		if (section != "3" && section != "5") || !ok || strings.Trim(number, "0123456789") != "" || number == "" {
+			continue
+		}
+		found++
+		prefix := section + "." + number + "."
+		has := false
+		for _, r := range rules {
+			has = has || strings.HasPrefix(r.ID, prefix)
+		}
+		require.True(t, has, "SPEC.md %s.%s has no rule in rules.yaml", section, number)
+	}
+	require.Equal(t, 20, found, "numbered paragraphs in the sections 3 and 5")
+}
+
+// TestDriversNameRealCases holds the known failures of drivers to cases that exist.
+func TestDriversNameRealCases(t *testing.T) {
+	all, err := cases.Load("cases", "case.schema.json")
+	require.NoError(t, err)
+	ids := map[string]bool{}
+	for _, c := range all {
+		ids[c.ID] = true
+	}
+	for _, s := range drivers(t) {
+		for _, k := range s.KnownFailures {
+			require.True(t, ids[k.Case], "driver %s has a known failure of %s, which is no case", s.Name, k.Case)
+		}
+	}
+}
+
+// TestEverySDKHasItsDriver keeps every SDK in the matrix.
+func TestEverySDKHasItsDriver(t *testing.T) {
+	names := map[string]bool{}
+	for _, s := range drivers(t) {
+		names[s.Name] = true
+	}
+	for dir, want := range map[string][]string{
+		"http": {"http"}, "original": {"original"}, "go": {"go"}, "broken": {"broken"},
+		"js": {"js-esm", "js-cjs"}, "python": {"python-sync", "python-async"},
+	} {
+		for _, name := range want {
+			require.True(t, names[name], "drivers/%s/driver.yaml has no driver %s", dir, name)
+		}
+	}
+}
+
+// TestCodesDeriveTheirNames holds codes.json to the derivation that it promises, and SPEC.md to its codes.
+func TestCodesDeriveTheirNames(t *testing.T) {
+	codes, err := cases.LoadCodes("codes.json")
+	require.NoError(t, err)
+	spec, err := os.ReadFile("SPEC.md")
+	require.NoError(t, err)
+	for _, c := range codes {
+		var exception, inGo string
+		for word := range strings.SplitSeq(c.Code, "_") {
+			title := strings.ToUpper(word[:1]) + word[1:]
+			exception += title
+			if word == "id" {
+				title = "ID"
+			}
+			inGo += title
+		}
+		require.Equal(t, exception+"Error", c.Error)
+		require.Equal(t, "Err"+inGo, c.Go)
+		require.Contains(t, string(spec), "`"+c.Code+"`", "SPEC.md does not know the code")
+	}
+}
+
+// TestProtocolSchema holds the protocol's schema to JSON Schema, and to its own examples of what is no message.
+func TestProtocolSchema(t *testing.T) {
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	schema, err := c.Compile("protocol.schema.json")
+	require.NoError(t, err)
+	for line, ok := range map[string]bool{
+		`{"id":1,"op":"hello","protocol":1}`:                                              true,
+		`{"id":2,"op":"acquire","client":"a","lock":"l","resource":"r","blocking":false}`: true,
+		`{"id":2,"op":"acquire","client":"a","lock":"l"}`:                                 false,
+		`{"id":2,"op":"steal","client":"a"}`:                                              false,
+		`{"id":2,"ok":{}}`:                                                                true,
+		`{"id":2,"ok":{},"fault":"both"}`:                                                 false,
+		`{"id":2}`:                                                                        false,
+		`{"id":2,"error":{"code":"locked","class":"LockedError","base":true,"message":"m"}}`:          true,
+		`{"id":2,"error":{"code":"locked","class":"LockedError","base":true,"message":"m","x":true}}`: false,
+		`{"id":2,"event":"entered","token":7}`:                                                        true,
+		`{"id":2,"event":"left"}`:                                                                     false,
+	} {
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader([]byte(line)))
+		require.NoError(t, err)
+		if ok {
+			require.NoError(t, schema.Validate(v), line)
+		} else {
+			require.Error(t, schema.Validate(v), line)
+		}
+	}
+}
+
+// TestReadmeTables holds the generated tables in README.md, here and of the project, to what they are generated from: the rules always,
+// the matrix when asked.
+func TestReadmeTables(t *testing.T) {
+	all, err := cases.Load("cases", "case.schema.json")
+	require.NoError(t, err)
+	rules, err := cases.LoadRules("rules.yaml")
+	require.NoError(t, err)
+	before, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	after := between(t, string(before), "rules", cases.Table(rules, all))
+	if *update {
+		after = between(t, after, "matrix", lastMatrix(t))
+		require.NoError(t, os.WriteFile("README.md", []byte(after), 0o644))
+		project, err := os.ReadFile("../README.md")
+		require.NoError(t, err)
+		totals := between(t, string(project), "totals", lastTotals(t))
+		require.NoError(t, os.WriteFile("../README.md", []byte(totals), 0o644))
+		return
+	}
+	require.True(t, after == string(before), "the table of rules in README.md is out of date: make -C conformance readme")
+}
+
+func lastMatrix(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("report", "report.json"))
+	require.NoError(t, err, "the matrix comes from the last report: make test first")
+	var rep struct{ Summary string }
+	require.NoError(t, json.Unmarshal(b, &rep))
+	return rep.Summary
+}
+
+// lastTotals is the matrix without its families.
+func lastTotals(t *testing.T) string {
+	lines := strings.SplitAfter(strings.TrimSpace(lastMatrix(t))+"\n", "\n")
+	require.Greater(t, len(lines), 3)
+	return lines[0] + lines[1] + lines[len(lines)-2]
+}
+
+// between replaces what stands between two markers.
+func between(t *testing.T, text, name, table string) string {
+	t.Helper()
+	begin, end := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
+	head, rest, ok := strings.Cut(text, begin)
+	require.True(t, ok, "README.md has no %s", begin)
+	_, tail, ok := strings.Cut(rest, end)
+	require.True(t, ok, "README.md has no %s", end)
+	return head + begin + table + end + tail
+}
