@@ -1,0 +1,64 @@
+# Lockserver. `make` says what there is to do.
+.DEFAULT_GOAL := help
+parts := server sdk-go sdk-js sdk-python conformance
+version = $(shell git describe --tags --match 'server/v*' --always --dirty 2>/dev/null | sed 's|^server/||' | grep . || echo dev)
+
+# What the parts' tests need of one another, so that each is built once.
+export LOCKSERVER_BIN ?= $(CURDIR)/bin/lockserver
+export TOXIPROXY_BIN ?= $(CURDIR)/bin/toxiproxy
+
+.PHONY: help
+help: ## this list
+	@echo 'make TARGET, where TARGET is one of'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 22
+
+.PHONY: run
+run: build ## start a server on 127.0.0.1:8080; makes a .env with a secret if there is none
+	@server/scripts/run
+
+.PHONY: build
+build: ## build bin/lockserver and what the tests need
+	@mkdir -p bin
+	go build -C server -ldflags '-X main.version=$(version)' -o ../bin/lockserver ./cmd/lockserver
+	go build -C sdk-go -o ../bin/lockctl ./cmd/lockctl
+	go build -C conformance -o ../bin/toxiproxy github.com/Shopify/toxiproxy/v2/cmd/server
+
+.PHONY: test
+test: build $(parts:%=test-%) ## run all tests; the conformance suite in Docker where an engine answers
+	@echo 'All tests passed.'
+
+.PHONY: lint
+lint: $(parts:%=lint-%) ## check format, types and common mistakes everywhere
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck= -pyflakes=
+
+.PHONY: bench
+bench: build $(parts:%=bench-%) ## run all benchmarks (minutes)
+
+.PHONY: $(parts:%=test-%) $(parts:%=lint-%) $(parts:%=bench-%)
+$(parts:%=test-%): test-%: build
+	$(MAKE) -C $* test
+$(parts:%=lint-%): lint-%:
+	$(MAKE) -C $* lint
+$(parts:%=bench-%): bench-%: build
+	$(MAKE) -C $* bench
+
+.PHONY: up
+up: ## start a server in Docker and wait until it is healthy
+	@server/scripts/up
+
+.PHONY: down
+down: ## stop the server in Docker; its locks stay
+	@server/scripts/down
+
+.PHONY: conformance
+conformance: build ## run the conformance suite in Docker; CONFORMANCE_DRIVER_IMAGE=… adds your SDK's driver
+	$(MAKE) -C conformance docker
+
+.PHONY: conformance-local
+conformance-local: build ## run the conformance suite with local processes; DRIVER='command …' tests your SDK
+	$(MAKE) -C conformance local
+
+.PHONY: clean
+clean: ## remove what was built, but no .env and no locks
+	rm -rf bin
+	@for part in $(parts); do $(MAKE) -C $$part clean; done
