@@ -5,9 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
@@ -25,23 +28,30 @@ func TestContract(t *testing.T) {
 	})
 }
 
+// In memory, because the abandoned database still writes when the test is over.
 func TestCommitGivenUpFailsTheStore(t *testing.T) {
-	dir := t.TempDir()
-	s, err := disk.Open(dir, quiet)
+	var slow atomic.Bool
+	synced := make(chan struct{})
+	t.Cleanup(func() { close(synced) })
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if slow.Load() && isLogSync(op) {
+			<-synced
+		}
+		return nil
+	}))
+	s, err := disk.OpenFS("/data", fs, quiet)
 	require.NoError(t, err)
 	storetest.Commit(t, s, change(1))
+	slow.Store(true)
 	tired := errors.New("tired of waiting")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(tired)
-	for err == nil { // it may still come first
-		err = s.Commit(ctx, []lock.Change{change(2)})
-	}
-	require.ErrorIs(t, err, tired)
+	require.ErrorIs(t, s.Commit(ctx, []lock.Change{change(2)}), tired)
 	<-s.Lost()
 	require.ErrorIs(t, s.Commit(t.Context(), []lock.Change{change(3)}), tired)
 	require.ErrorIs(t, s.Close(), tired)
-	_, err = disk.Open(dir, quiet)
-	require.ErrorIs(t, err, store.ErrInUse, "the commit may still be under way")
+	_, err = disk.OpenFS("/data", fs, quiet)
+	require.ErrorIs(t, err, store.ErrInUse, "the commit is still under way")
 }
 
 func openDisk(t *testing.T, dir string) store.Store {

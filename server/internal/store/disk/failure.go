@@ -48,8 +48,14 @@ func (f *failure) halt(err error) {
 	select {}
 }
 
-// await runs work, and does not wait for it any longer once the database is abandoned.
+// await runs work, and does not wait for it any longer once the database is abandoned. Work that comes later is not begun: a
+// commit that was given up may still be under way, and Pebble panics if it is closed under one.
 func await[T any](f *failure, work func() (T, error)) (result T, err error) {
+	select {
+	case <-f.frozen:
+		return result, f.get()
+	default:
+	}
 	type outcome struct {
 		result T
 		err    error

@@ -77,6 +77,10 @@ func newFaultyFS(inner vfs.FS, err error, match func(errorfs.Op) bool) *faultyFS
 
 func isLog(op errorfs.Op) bool { return strings.HasSuffix(op.Path, ".log") }
 
+func isLogSync(op errorfs.Op) bool {
+	return isLog(op) && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo)
+}
+
 // The fatal path in a process of its own: it must neither end the process nor let a commit pass for durable.
 func TestLogThatCannotBeSynced(t *testing.T) {
 	dir := t.TempDir()
@@ -94,9 +98,7 @@ func TestLogThatCannotBeSynced(t *testing.T) {
 }
 
 func commitUntilTheLogFails() {
-	fs := newFaultyFS(vfs.Default, syscall.EIO, func(op errorfs.Op) bool {
-		return isLog(op) && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo)
-	})
+	fs := newFaultyFS(vfs.Default, syscall.EIO, isLogSync)
 	s, err := disk.OpenFS(os.Getenv(childDir), fs, quiet)
 	if err != nil {
 		panic(err)
@@ -127,9 +129,7 @@ func TestFaultsFailTheStore(t *testing.T) {
 		"next log": {syscall.EIO, func(op errorfs.Op) bool {
 			return isLog(op) && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
 		}},
-		"sync": {syscall.EIO, func(op errorfs.Op) bool {
-			return isLog(op) && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData)
-		}},
+		"sync": {syscall.EIO, isLogSync},
 		"manifest": {syscall.EIO, func(op errorfs.Op) bool {
 			return strings.Contains(op.Path, "MANIFEST") && op.Kind.ReadOrWrite() == errorfs.OpIsWrite
 		}},
