@@ -182,20 +182,51 @@ func (p *process) kill() {
 	require.Equal(p.t, -1, p.exitCode())
 }
 
-// output collects what a process writes.
+// output collects what a process writes. It comes in behind the answers and the ready line of the same process, which take other
+// ways: logged waits for what should be there, and whatever was written before it is then there too.
 type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu      sync.Mutex
+	b       bytes.Buffer
+	changed chan struct{} // closed by the next Write
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.changed != nil {
+		close(o.changed)
+		o.changed = nil
+	}
 	return o.b.Write(p)
 }
 
 func (o *output) String() string {
+	text, _ := o.look()
+	return text
+}
+
+func (o *output) look() (text string, changed <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.b.String()
+	if o.changed == nil {
+		o.changed = make(chan struct{})
+	}
+	return o.b.String(), o.changed
+}
+
+// logged waits until the log says so, and returns all of it.
+func (p *process) logged(what string) string {
+	p.t.Helper()
+	giveUp := time.After(patience)
+	for {
+		text, changed := p.stderr.look()
+		if strings.Contains(text, what) {
+			return text
+		}
+		select {
+		case <-changed:
+		case <-giveUp:
+			require.Fail(p.t, "not logged", "%q in the log:\n%s", what, text)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"io"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -69,7 +68,7 @@ func stuck(t *testing.T, args ...string) *process {
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/1.1 100 Continue", string(got))
 	s.signal(syscall.SIGTERM)
-	require.Eventually(t, func() bool { return strings.Contains(s.stderr.String(), "shutting down") }, patience, time.Millisecond)
+	s.logged("shutting down")
 	return s
 }
 

@@ -113,7 +113,7 @@ func TestTLSTakesUpARenewedCertificate(t *testing.T) {
 	again := newClient(t, p.url)
 	again.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	require.Equal(t, http.StatusOK, again.release(t, fields{"resource": "r", "owner": "a"}).status)
-	require.Contains(t, p.stderr.String(), "the old one serves on")
+	p.logged("the old one serves on")
 }
 
 func TestHealthcheckOverTLS(t *testing.T) {
@@ -157,11 +157,11 @@ func TestWarnsLoudlyWithoutEncryptionBeyondLoopback(t *testing.T) {
 	dir := t.TempDir()
 	certify(t, dir, "first")
 	open := launch{dir: dir, args: []string{"--store", "memory", "--bind", "0.0.0.0"}}.start(t)
-	require.Contains(t, open.stderr.String(), "NOT ENCRYPTED")
+	require.Contains(t, open.logged("msg=serving"), "NOT ENCRYPTED")
 	closed := launch{dir: dir, args: []string{"--store", "memory", "--bind", "0.0.0.0", "--tls-cert", "cert.pem", "--tls-key", "key.pem"}}.start(t)
-	require.NotContains(t, closed.stderr.String(), "NOT ENCRYPTED")
+	require.NotContains(t, closed.logged("msg=serving"), "NOT ENCRYPTED")
 	local := launch{dir: dir, args: []string{"--store", "memory"}}.start(t)
-	require.NotContains(t, local.stderr.String(), "NOT ENCRYPTED")
+	require.NotContains(t, local.logged("msg=serving"), "NOT ENCRYPTED")
 }
 
 // Secrets are changed without a gap: the new one beside the old, then all clients, then the new one alone.
