@@ -3,7 +3,6 @@ package disk_test
 import (
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -159,14 +158,4 @@ func list(t *testing.T, dir string) (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
-}
-
-// child is this test binary again, in one of the roles of TestMain.
-func child(t *testing.T, role, dir string) *exec.Cmd {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = append(os.Environ(), childRole+"="+role, childDir+"="+dir)
-	return cmd
 }
