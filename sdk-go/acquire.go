@@ -237,5 +237,8 @@ func about(resource string, err error) error {
 // margin for clocks that run at different speeds.
 func safeUntil(sent tuning.Instant, granted *grantAnswer) tuning.Instant {
 	lease := duration(*granted.ExpiresIn)
-	return sent.Add(duration(granted.Waited) + lease - lease/100 - 2*time.Millisecond)
+	return sent.Add(duration(granted.Waited) + lease - safetyMargin(lease))
 }
+
+// safetyMargin is how much earlier than the server its holder takes a lease to end.
+func safetyMargin(lease time.Duration) time.Duration { return lease/100 + 2*time.Millisecond }

@@ -68,8 +68,9 @@ type acquireOptions struct {
 }
 
 // Expire gives the lock a lease of this length, counted from the grant and rounded up to a millisecond: unless it is renewed, the lock
-// is free again after it. It must be above 0 and at most 10 years. A few milliseconds are over before they can be relied on: the call
-// then tries again, and does not return before its context ends.
+// is free again after it. At most 10 years are allowed, and no less than leaves something of the lease once 1 % and 2 ms are taken off it
+// for safety (see [Lock.Expiry]): others are refused with ErrInvalidRequest. A lease that is over each time before its grant arrives is
+// asked for again, until the context ends: let it be much longer than an answer takes.
 func Expire(d time.Duration) AcquireOption {
 	return func(o *acquireOptions) { o.expire, o.hasExpire = d, true }
 }
@@ -97,12 +98,19 @@ func (o *acquireOptions) check(resource string) error {
 		return invalid(resource, "resource", "is not valid UTF-8")
 	case !utf8.ValidString(o.note):
 		return invalid(resource, "note", "is not valid UTF-8")
-	case o.hasExpire && o.expire <= 0:
-		return invalid(resource, "expire", fmt.Sprintf("is %v, and must be above 0 (without the option the lock is held until released)", o.expire))
+	case o.hasExpire && !usableLease(o.expire):
+		return unusableLease(resource, o.expire)
 	case o.hasLimit && o.limit < 1:
 		return invalid(resource, "limit", fmt.Sprintf("is %d, and must be 1 to 1000000", o.limit))
 	}
 	return nil
+}
+
+// usableLease tells whether a lease has a safe deadline that lies in the future at all.
+func usableLease(lease time.Duration) bool { return lease > safetyMargin(lease) }
+
+func unusableLease(resource string, lease time.Duration) *Error {
+	return invalid(resource, "expire", fmt.Sprintf("is %v, and must be more than the 1 %% and 2ms that are taken off it for safety", lease))
 }
 
 func invalid(resource, field, problem string) *Error {

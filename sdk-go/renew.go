@@ -9,12 +9,12 @@ import (
 	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
 )
 
-// Renew makes the lease last for d from now on, or for its original length where d is 0; it never shortens it. A lock without a lease
-// stays without, but Renew finds out whether it is still held. It retries until ctx ends, and where ctx has no deadline at most for
+// Renew makes the lease last for d from now on, or for its original length where d is 0; it never shortens it. For d the same is allowed
+// as for [Expire]. A lock without a lease stays without, but Renew finds out whether it is still held. It retries until ctx ends, and where ctx has no deadline at most for
 // 30 s without any answer (ErrConnectionFailed). A lock that is lost is ErrLockLost, one that was released is ErrNotHeld.
 func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
-	if d < 0 {
-		return invalid(l.resource, "expire", fmt.Sprintf("is %v, and must be above 0", d))
+	if d != 0 && !usableLease(d) {
+		return unusableLease(l.resource, d)
 	}
 	if err := l.usable(); err != nil {
 		return err // this counts for more than that the client is closed
