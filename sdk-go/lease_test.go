@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,41 +314,4 @@ func TestAScopeThatGivesItsLockBackItself(t *testing.T) {
 	}))
 	require.Len(t, server.seen("/release"), 1)
 	require.Nil(t, lockserver.FromContext(context.Background()))
-}
-
-// Closing the client ends scopes: their locks count as lost, as nobody renews them any more.
-func TestCloseEndsWhatItRenews(t *testing.T) {
-	var renewals atomic.Int64
-	server := newScripted(t).
-		on("/acquire", grant(7, "30"), grant(8, "30"), grant(9, "null")).
-		on("/renew", func(w http.ResponseWriter, r *http.Request, b map[string]any) {
-			renewals.Add(1)
-			grant(7, "30")(w, r, b)
-		}).
-		on("/release", freed())
-	client := server.client(t, quick)
-	inside, result := make(chan struct{}), make(chan error)
-	go func() {
-		result <- client.WithLock(within(t, soon), "a", func(ctx context.Context) error {
-			close(inside)
-			<-ctx.Done()
-			return context.Cause(ctx)
-		})
-	}()
-	<-inside
-	leased, err := client.Acquire(within(t, soon), "b", lockserver.Expire(30*time.Second))
-	require.NoError(t, err)
-	plain, err := client.Acquire(within(t, soon), "c")
-	require.NoError(t, err)
-	require.NoError(t, client.Close())
-	require.NoError(t, client.Close())
-	require.ErrorIs(t, <-result, lockserver.ErrLockLost)
-	require.NoError(t, leased.Err(), "it still has its lease")
-	for _, lock := range []*lockserver.Lock{leased, plain} {
-		released, err := lock.Release(within(t, soon))
-		require.NoError(t, err)
-		require.True(t, released, "a closed client can still release")
-	}
-	_, err = client.Acquire(within(t, soon), "r")
-	requireCode(t, err, lockserver.ErrConnectionFailed)
 }

@@ -60,15 +60,16 @@ func (c *Client) hold(a *acquisition, sent tuning.Instant, granted *grantAnswer)
 		if l.overdue() {
 			return nil
 		}
+	}
+	if !c.keep(l) {
+		return nil
+	}
+	if l.leased {
 		if l.renewed {
 			l.renewing, l.stop = context.WithCancel(c.life)
 			l.renewal = time.AfterFunc(l.lease/3, l.renewInBackground)
 		}
 		l.watchDeadline()
-	}
-	if !c.keep(l) {
-		l.stopTimers()
-		return nil
 	}
 	return l
 }

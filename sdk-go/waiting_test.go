@@ -94,26 +94,6 @@ func TestCancelledAtAnyInstant(t *testing.T) {
 	}
 }
 
-// Closing the client ends calls that wait, and leaves nothing of them behind.
-func TestCloseEndsWaitingCalls(t *testing.T) {
-	other, name := newClient(t), servertest.UniqueName()
-	_, err := other.Acquire(within(t, soon), name)
-	require.NoError(t, err)
-	client := newClient(t)
-	const n = 20
-	result := make(chan error, n)
-	for range n {
-		go func() { _, err := client.Acquire(context.Background(), name); result <- err }()
-	}
-	eventually(t, "the waiters", func() bool { return waiters(t, other, name) == n })
-	require.NoError(t, client.Close())
-	for range n {
-		requireCode(t, <-result, lockserver.ErrConnectionFailed)
-	}
-	require.Zero(t, waiters(t, other, name))
-	require.NoError(t, other.Release(within(t, soon), name))
-}
-
 func TestNonBlockingScope(t *testing.T) {
 	client, name := newClient(t), servertest.UniqueName()
 	ctx := within(t, soon)
@@ -150,16 +130,4 @@ func TestParkedWaitsDoNotStarveOthers(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, released)
 	group.Wait()
-}
-
-// A scope may close the client that it comes from.
-func TestCloseInsideAScope(t *testing.T) {
-	client, name := newClient(t), servertest.UniqueName()
-	err := client.WithLock(within(t, soon), name, func(ctx context.Context) error {
-		require.NoError(t, client.Close())
-		require.ErrorIs(t, context.Cause(ctx), lockserver.ErrLockLost)
-		return nil
-	})
-	require.NoError(t, err, "the server says that it was held to the end")
-	requireFree(t, newClient(t), name)
 }
