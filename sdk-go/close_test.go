@@ -130,3 +130,40 @@ func TestGrantThatArrivesWhileTheClientCloses(t *testing.T) {
 		})
 	}
 }
+
+// A grant that arrives together with the end of its context, or of the client, is given back.
+func TestGrantThatRacesWithTheEndIsGivenBack(t *testing.T) {
+	for name, code := range map[string]error{"context": context.Canceled, "client": lockserver.ErrConnectionFailed} {
+		t.Run(name, func(t *testing.T) {
+			server := newScripted(t).on("/acquire", grant(7, "null")).on("/release", freed())
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			arrived, closing := make(chan struct{}), make(chan struct{})
+			transport := roundTripper(func(r *http.Request) (*http.Response, error) {
+				response, err := http.DefaultTransport.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
+				if r.URL.Path == "/acquire" {
+					close(arrived)
+					<-closing
+				}
+				return response, err
+			})
+			client := server.client(t, quick, lockserver.WithHTTPClient(&http.Client{Transport: transport}))
+			result := make(chan error)
+			go func() { _, err := client.Acquire(ctx, "r"); result <- err }()
+			<-arrived
+			if name == "context" {
+				cancel()
+				close(closing)
+			} else {
+				closed := make(chan struct{})
+				go func() { _ = client.Close(); close(closed) }()
+				eventually(t, "the client is closing", func() bool { return client.Release(ctx, "other") != nil })
+				close(closing)
+				defer func() { <-closed }()
+			}
+			require.ErrorIs(t, <-result, code)
+			releases := server.seen("/release")
+			require.Equal(t, server.seen("/acquire")[0].Body["id"], releases[len(releases)-1].Body["id"])
+		})
+	}
+}

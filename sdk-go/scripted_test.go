@@ -7,12 +7,16 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 	"github.com/lockserver/lockserver/sdk-go/lockservertest"
 )
+
+// quick makes clients that do not wait long before they try again.
+var quick = lockservertest.Tuning{BackoffStart: time.Millisecond, BackoffCap: 5 * time.Millisecond}
 
 // scripted answers in place of a server or a proxy, for what a real one cannot be brought to do at a chosen moment.
 type scripted struct {
