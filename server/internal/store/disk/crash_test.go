@@ -16,19 +16,24 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store/storetest"
 )
 
+var errCrashed = errors.New("crashed")
+
+// crashingFS fails every write after so many.
+func crashingFS(fs vfs.FS, writes int32) vfs.FS {
+	var count atomic.Int32
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && count.Add(1) > writes {
+			return errCrashed
+		}
+		return nil
+	}))
+}
+
 // A crash at any write of the making of a store leaves what can be opened again.
 func TestCrashWhileTheStoreIsMade(t *testing.T) {
 	for step := int32(0); ; step++ {
 		mem := vfs.NewCrashableMem()
-		var count atomic.Int32
-		crashed := errors.New("crashed")
-		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && count.Add(1) > step {
-				return crashed
-			}
-			return nil
-		}))
-		s, err := disk.OpenFS("/data", fs, quiet)
+		s, err := disk.OpenFS("/data", crashingFS(mem, step), quiet)
 		for _, percent := range []int{0, 50, 100} {
 			rng := rand.New(rand.NewPCG(1, uint64(step)))
 			left, err := disk.OpenFS("/data", mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}), quiet)
@@ -41,7 +46,50 @@ func TestCrashWhileTheStoreIsMade(t *testing.T) {
 			require.Greater(t, step, int32(20))
 			return
 		}
-		require.ErrorContains(t, err, crashed.Error())
+		require.ErrorContains(t, err, errCrashed.Error())
+	}
+}
+
+// A crash at any write of opening and closing a store that holds grants, whichever of the files that were made have kept their names.
+func TestCrashWhileTheStoreIsOpenedAndClosed(t *testing.T) {
+	const grants, seeds = 10, 20
+	base := vfs.NewCrashableMem()
+	s, err := disk.OpenFS("/data", base, quiet)
+	require.NoError(t, err)
+	for token := range int64(grants) {
+		storetest.Commit(t, s, change(token+1))
+	}
+	killed := base.CrashClone(vfs.CrashCloneCfg{})
+	require.NoError(t, s.Close())
+	for name, before := range map[string]*vfs.MemFS{"killed": killed, "closed": base} {
+		t.Run(name, func(t *testing.T) {
+			for step := int32(0); ; step++ {
+				mem := before.CrashClone(vfs.CrashCloneCfg{})
+				s, err := disk.OpenFS("/data", crashingFS(mem, step), quiet)
+				if err == nil {
+					err = s.Close()
+				}
+				for _, percent := range []int{0, 50, 100} {
+					for seed := range uint64(seeds) {
+						rng := rand.New(rand.NewPCG(seed, uint64(step)))
+						left, err := disk.OpenFS("/data", mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}), quiet)
+						require.NoError(t, err, "after %d writes, %d %% of what was not synced", step, percent)
+						records, last := storetest.Load(t, left)
+						require.NoError(t, left.Close())
+						require.Len(t, records, grants)
+						require.EqualValues(t, grants, last)
+						if percent == 0 || percent == 100 {
+							break // nothing is left to chance
+						}
+					}
+				}
+				if err == nil {
+					require.Greater(t, step, int32(20))
+					return
+				}
+				require.ErrorContains(t, err, errCrashed.Error())
+			}
+		})
 	}
 }
 

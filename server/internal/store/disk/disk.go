@@ -107,7 +107,6 @@ func (s *diskStore) openDB(d dir, logger *slog.Logger) (err error) {
 	if err != nil {
 		return errors.Join(asCorrupt(err), watch.Close())
 	}
-	guard.arm()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeDB())
@@ -296,7 +295,7 @@ func (s *diskStore) Close() error {
 	return s.unlock()
 }
 
-// unlock keeps the lock while an abandoned database may still write.
+// unlock keeps the lock while an abandoned database may still write, to the end of the process.
 func (s *diskStore) unlock() error {
 	select {
 	case <-s.failure.frozen:

@@ -2,28 +2,36 @@ package disk
 
 import (
 	"fmt"
-	"sync/atomic"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// guardFS keeps disk errors from Pebble, which panics with its mutexes held over some of them. From arm on, the first write that
-// fails fails the store, and halts the goroutine that made it. Until then, while the database opens, Pebble returns them as it should.
+// guardFS keeps disk errors from Pebble, which panics with its mutexes held over some of them. The first write that fails fails the
+// store, and halts the goroutine that made it: also while the database opens, since it is flushed meanwhile.
 type guardFS struct {
 	vfs.FS
 	failure *failure
-	armed   atomic.Bool
 }
 
-func (g *guardFS) arm() { g.armed.Store(true) }
-
 func (g *guardFS) check(operation, name string, err error) {
-	if err != nil && g.armed.Load() {
+	if err != nil {
 		g.failure.halt(fmt.Errorf("%s %s: %w", operation, name, err))
 	}
 }
 
+// markerPrefix begins the names of the files whose names tell which of the others count.
+const markerPrefix = "marker."
+
+// Create sees to it that what a marker names is there before the marker. Pebble syncs the directory once behind both, so that a crash
+// could leave the marker alone.
 func (g *guardFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(g.PathBase(name), markerPrefix) {
+		d := dir{path: g.PathDir(name), fs: g}
+		if err := d.sync(d.path); err != nil {
+			return nil, err
+		}
+	}
 	f, err := g.FS.Create(name, category)
 	return g.file("create", name, f, err)
 }
