@@ -26,6 +26,9 @@ from ._version import __version__
 DEFAULT_LEASE = 30.0
 """Seconds: the lease of a scope, and of an acquisition that renews itself, where `expire` says nothing else."""
 
+LARGEST_ANSWER = 1 << 20
+"""Bytes, its head included: more than any answer of a lock server."""
+
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _BY_STATUS = {
     400: "invalid_request",
@@ -64,6 +67,10 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and not own_words:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
+
+
+def too_large() -> str:
+    return f"the answer is larger than {LARGEST_ANSWER} bytes"
 
 
 def hopeless(error: Exception) -> bool:

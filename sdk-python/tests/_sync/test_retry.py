@@ -21,7 +21,7 @@ from lockserver_client import (
     NotFoundError,
     TooManyWaitersError,
 )
-from lockserver_client._wire import Answer
+from lockserver_client._wire import Answer, TransportError
 
 Make = Callable[[str], LockserverClient]
 
@@ -313,6 +313,29 @@ def test_any_framing_of_an_answer_is_understood(to: Make, headers: dict[str, str
     assert lock is not None
     assert lock.token == 7
     assert lock.release() is True
+    script.close()
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [b"Content-Length: 1000000000000000", b"Transfer-Encoding: chunked\r\n\r\nffffffffffff", b"Connection: close"],
+    ids=["length", "chunked", "unframed"],
+)
+def test_an_answer_without_end_is_not_read_to_its_end(to: Make, framing: bytes) -> None:
+    endless = Say(200, raw=b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n" + b" " * (2 << 20))
+    script = Scripted(otherwise=lambda heard: endless if heard.path == "/acquire" else released())
+    with pytest.raises(ConnectionFailedError, match="larger than 1048576 bytes"):
+        to(script.addr).acquire("r")
+    assert script.paths()[-1] == "/release", "what it may have granted was given back"
+    script.close()
+
+
+def test_a_head_without_end_is_not_read_to_its_end(to: Make) -> None:
+    script = Scripted(Say(200, raw=b"HTTP/1.1 200 OK\r\nX: " + b"x" * (2 << 20)), granted())
+    client = to(script.addr)
+    with pytest.raises(TransportError, match=r"larger than 1048576 bytes|more than 65536 bytes"):
+        client._core().transport.post("/acquire", b"{}", bound=10)
+    assert client.acquire("r") is not None
     script.close()
 
 

@@ -18,6 +18,8 @@ class Say:
     headers: dict[str, str] = field(default_factory=dict)
     hang_up: bool = False
     """Take the request, close the connection, answer nothing."""
+    raw: bytes = b""
+    """Send this in place of an answer, and close the connection."""
 
 
 @dataclass
@@ -68,8 +70,12 @@ class Scripted:
                         say = otherwise(request)
                     else:
                         say = released() if request.path.endswith("/release") else granted()
-                if say.hang_up:
+                if say.hang_up or say.raw:
                     self.close_connection = True
+                    try:
+                        self.wfile.write(say.raw)
+                    except OSError:  # the client has had enough
+                        pass
                     return
                 body = (say.body if isinstance(say.body, str) else json.dumps(say.body)).encode()
                 self.send_response(say.status)

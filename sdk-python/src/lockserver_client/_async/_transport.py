@@ -9,7 +9,7 @@ from typing import Any
 
 from .._retry import Bounds
 from .._settings import Settings
-from .._wire import Answer, RequestHeads, TransportError, explain, hopeless
+from .._wire import LARGEST_ANSWER, Answer, RequestHeads, TransportError, explain, hopeless, too_large
 
 try:
     import httptools
@@ -150,6 +150,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
         self._parser: Any = None
+        self._size = 0
         self._status = 0
         self._length_known = False
         self._retry_after: str | None = None
@@ -165,6 +166,7 @@ class _Connection(asyncio.Protocol):
         answer: asyncio.Future[Answer] = loop.create_future()
         self._answer = answer
         self._parser = httptools.HttpResponseParser(self)
+        self._size = 0
         transport.write(request)
         timer = loop.call_later(max(end - time.monotonic(), 0.0), self.fail, "no answer in time")
         try:
@@ -192,6 +194,10 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._answer.done():
             self.abort()
+            return
+        self._size += len(data)
+        if self._size > LARGEST_ANSWER:
+            self.fail(too_large())
             return
         try:
             self._parser.feed_data(data)

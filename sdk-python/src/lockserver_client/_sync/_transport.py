@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from .._retry import Bounds
 from .._settings import Settings
-from .._wire import Answer, RequestHeads, TransportError, explain, hopeless
+from .._wire import LARGEST_ANSWER, Answer, RequestHeads, TransportError, explain, hopeless, too_large
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
@@ -55,7 +55,7 @@ class Transport:
             if late:
                 raise TransportError("the client was closed", sent=False)
             answer, usable = connection.exchange(self._heads.request(path, body), end)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             why = "no answer in time" if isinstance(error, TimeoutError) else explain(error)
             raise TransportError(f"{self._settings.address}{path}: {why}", sent=True) from error
         finally:
@@ -167,6 +167,7 @@ class _Connection:
         self.since = 0.0
         self._sock = sock
         self._end = 0.0
+        self._size = 0
         self._poll: Any = None
         if hasattr(select, "poll"):
             self._poll = select.poll()
@@ -175,12 +176,16 @@ class _Connection:
     def exchange(self, request: bytes, end: float) -> tuple[Answer, bool]:
         """The answer, and whether the connection can serve another."""
         self._end = end
+        self._size = 0
         self._limit()
         self._sock.sendall(request)
         response = http.client.HTTPResponse(cast(socket.socket, self), method="POST")
         try:
             response.begin()
-            body = response.read()
+            # http.client would set aside at once whatever length the other side claims.
+            if (response.length or 0) > LARGEST_ANSWER:
+                raise http.client.HTTPException(too_large())
+            body = response.read(LARGEST_ANSWER) if response.chunked else response.read()
             return Answer(response.status, response.getheader("Retry-After"), body), not response.will_close
         finally:
             response.close()
@@ -207,7 +212,11 @@ class _Connection:
 
     def read_into(self, buffer: Any) -> int:
         self._limit()
-        return self._sock.recv_into(buffer)
+        size = self._sock.recv_into(buffer)
+        self._size += size
+        if self._size > LARGEST_ANSWER:
+            raise http.client.HTTPException(too_large())
+        return size
 
     def _limit(self) -> None:
         left = self._end - time.monotonic()
