@@ -32,13 +32,16 @@ func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
 		if err := l.usable(); err != nil {
 			return err
 		}
-		left := l.client.tuning.Silence - time.Since(start)
+		patience := time.Duration(1<<63 - 1)
+		if !limited {
+			patience = l.client.tuning.Silence - time.Since(start)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return gaveUp(ctx, l.resource, trouble)
 		case l.client.life.Err() != nil:
 			return closedError(l.resource)
-		case !limited && left <= 0:
+		case patience <= 0:
 			return &Error{
 				Code: ErrConnectionFailed, Resource: l.resource,
 				Message: fmt.Sprintf("no answer for %v", l.client.tuning.Silence), cause: trouble,
@@ -52,7 +55,7 @@ func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
 		if ctx.Err() == nil {
 			trouble = err
 		}
-		l.pauseUntilLost(ctx, min(retries.after(began, err), max(0, left)))
+		l.pauseUntilLost(ctx, min(retries.after(began, err), patience))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
+	"github.com/lockserver/lockserver/sdk-go/lockservertest"
 )
 
 // A connection that breaks and a proxy in trouble are survived, under one id and without anything to clean up after the grant.
@@ -100,4 +101,14 @@ func TestEndedIDsAreReplaced(t *testing.T) {
 	releases := server.seen("/release")
 	require.Len(t, releases, 1)
 	require.Equal(t, calls[1].Body["id"], releases[0].Body["id"])
+}
+
+// Where the caller has a limit, the bound on silence does not shorten the pauses: a server in trouble is not hammered from then on.
+func TestRenewPausesUntilTheCallersDeadline(t *testing.T) {
+	tuning := lockservertest.Tuning{BackoffStart: time.Hour, BackoffCap: time.Hour, Silence: time.Millisecond}
+	server := newScripted(t).on("/acquire", grant(7, "1000")).on("/renew", answer(502, ""))
+	lock, err := server.client(t, tuning).Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
+	require.NoError(t, err)
+	requireCode(t, lock.Renew(within(t, 500*time.Millisecond), 0), lockserver.ErrLockTimeout)
+	require.LessOrEqual(t, len(server.seen("/renew")), 2, "the first retry comes at once, the next after a pause")
 }
