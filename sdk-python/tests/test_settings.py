@@ -143,10 +143,37 @@ def test_only_the_working_directorys_dotenv_is_read(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_dotenv_that_cannot_be_read_is_said() -> None:
-    Path(".env").write_bytes(b"LOCKSERVER_SECRET=\xff\xfe\n")
-    with pytest.raises(ConfigInvalidError, match=r"\.env cannot be read"):
-        LockserverClient()
+    Path(".env").mkdir()
+    with pytest.raises(ConfigInvalidError, match=r"\.env cannot be read \(IsADirectoryError\)"):
+        LockserverClient(secret=SECRET)
     LockserverClient(secret=SECRET, dotenv=False)
+    LockserverClient("h", "o", SECRET)  # nothing is asked of it
+
+
+@pytest.mark.parametrize(
+    "line", ["LOCKSERVER_SECRET", "LOCKSERVER_SECRET\x01'hunter2-hunter2", "A='hunter2", "B=hunter2\0"]
+)
+def test_a_line_of_dotenv_without_a_value_is_said_and_not_quoted(line: str) -> None:
+    Path(".env").write_text(f"LOCKSERVER_OWNER=me\n\n{line}\n")
+    with pytest.raises(ConfigInvalidError, match=r"\.env: line \d is not of the form NAME=value") as caught:
+        LockserverClient(secret=SECRET)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_mark_of_byte_order_is_no_part_of_dotenv() -> None:
+    Path(".env").write_bytes(b"\xef\xbb\xbfLOCKSERVER_SECRET=behind-a-mark\r\n# comment\r\n")
+    assert LockserverClient()._settings.secret == "behind-a-mark"
+
+
+def test_only_the_settings_of_dotenv_need_be_utf_8() -> None:
+    Path(".env").write_bytes(b"# caf\xe9\nOTHER=caf\xe9\nLOCKSERVER_SECRET=plain\n")
+    assert LockserverClient()._settings.secret == "plain"
+    Path(".env").write_bytes(b"LOCKSERVER_SECRET=\xff\xfe\n")
+    with pytest.raises(ConfigInvalidError, match="printable ASCII"):
+        LockserverClient()
+    Path(".env").write_bytes(b"LOCKSERVER_OWNER=caf\xe9\n")
+    with pytest.raises(ConfigInvalidError, match="owner: "):
+        LockserverClient(secret=SECRET)
 
 
 def test_the_default_owner_is_new_for_every_client() -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
 import socket
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from ._errors import ConfigInvalidError
 
@@ -81,14 +81,28 @@ class Settings:
         return f"{host}-{os.getpid()}-{secrets.token_hex(6)}"
 
 
-def _read_dotenv() -> Mapping[str, str | None]:
-    path = Path(".env").absolute()
+def _read_dotenv() -> dict[str, str]:
+    """What `.env` in the working directory holds. No error quotes it, as it may hold the secret."""
+    path = Path(".env")
     try:
-        return dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
+        # What is not UTF-8 may stand in a comment; in a setting, its own check refuses it.
+        text = path.read_text("utf-8", "surrogateescape").removeprefix("\ufeff")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
         raise ConfigInvalidError(
-            f"{path} cannot be read ({type(error).__name__}); dotenv=False leaves it out"
+            f"{path.absolute()} cannot be read ({type(error).__name__}); dotenv=False leaves it out"
         ) from None
+    values = {}
+    for line in parse_stream(io.StringIO(text)):
+        if line.error or "\0" in line.original.string or (line.key is not None and line.value is None):
+            raise ConfigInvalidError(
+                f"{path.absolute()}: line {line.original.line} is not of the form NAME=value; "
+                "dotenv=False leaves the file out"
+            )
+        if line.key is not None and line.value is not None:
+            values[line.key] = line.value
+    return values
 
 
 def parse_address(text: str) -> Address:
