@@ -42,7 +42,7 @@ const (
 	// The server could not make the change durable; whether it happened is unknown. Retried by the SDK.
 	ErrStoreUnavailable Code = "store_unavailable"
 
-	// The context's deadline passed before the lock was free. The error satisfies errors.Is(err, context.DeadlineExceeded) too.
+	// The context's deadline passed before the lock was free, or before there was an answer. The error satisfies errors.Is(err, context.DeadlineExceeded) too.
 	ErrLockTimeout Code = "lock_timeout"
 	// The lock was lost while it was held; the error is a [*LockLostError].
 	ErrLockLost Code = "lock_lost"
@@ -121,10 +121,19 @@ type LockedError struct {
 	err *Error
 }
 
-func (e *LockedError) Error() string { return e.err.Error() }
+// Error describes the refusal in one line.
+func (e *LockedError) Error() string { return e.failure().Error() }
 
 // Unwrap returns the [*Error] with the code ErrLocked.
-func (e *LockedError) Unwrap() error { return e.err }
+func (e *LockedError) Unwrap() error { return e.failure() }
+
+// failure is there too where a program made the error itself, as a test with a stand-in for the client does.
+func (e *LockedError) failure() *Error {
+	if e.err == nil {
+		return &Error{Code: ErrLocked}
+	}
+	return e.err
+}
 
 // LockLostError says which lock was lost and why.
 type LockLostError struct {
@@ -142,7 +151,16 @@ func newLockLost(resource string, token int64, reason, message string) *LockLost
 	}
 }
 
-func (e *LockLostError) Error() string { return e.err.Error() }
+// Error describes the loss in one line.
+func (e *LockLostError) Error() string { return e.failure().Error() }
 
 // Unwrap returns the [*Error] with the code ErrLockLost.
-func (e *LockLostError) Unwrap() error { return e.err }
+func (e *LockLostError) Unwrap() error { return e.failure() }
+
+// failure is there too where a program made the error itself.
+func (e *LockLostError) failure() *Error {
+	if e.err == nil {
+		return &Error{Code: ErrLockLost, Resource: e.Resource, Reason: e.Reason}
+	}
+	return e.err
+}

@@ -2,6 +2,7 @@ package lockserver_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	lockserver "github.com/lockserver/lockserver/sdk-go"
 )
 
 // The names of the errors derive from the one table of codes, and hold every code of the contract.
@@ -63,4 +66,23 @@ func contract(t *testing.T) map[string]string {
 	}
 	require.NotEmpty(t, codes)
 	return codes
+}
+
+// A program's own tests make errors without a server, and they have to be what errors.Is and errors.As expect.
+func TestErrorsThatAProgramMakesItself(t *testing.T) {
+	for code, err := range map[lockserver.Code]error{
+		lockserver.ErrLocked:    &lockserver.LockedError{Waiters: 1},
+		lockserver.ErrLockLost:  &lockserver.LockLostError{Resource: "r", Reason: lockserver.ReasonEvicted},
+		lockserver.ErrNotFound:  &lockserver.Error{Code: lockserver.ErrNotFound},
+		lockserver.ErrInternal:  lockserver.ErrInternal,
+		lockserver.ErrTooLarge:  fmt.Errorf("wrapped: %w", lockserver.ErrTooLarge),
+		lockserver.Code("mine"): lockserver.Code("mine"),
+	} {
+		require.ErrorIs(t, err, code)
+		require.ErrorContains(t, err, string(code))
+		require.NotErrorIs(t, err, lockserver.ErrLockTimeout)
+	}
+	failure := requireCode(t, &lockserver.LockLostError{Resource: "r", Reason: lockserver.ReasonEvicted}, lockserver.ErrLockLost)
+	require.Equal(t, "r", failure.Resource)
+	require.Equal(t, lockserver.ReasonEvicted, failure.Reason)
 }

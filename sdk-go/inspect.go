@@ -53,7 +53,8 @@ type Page struct {
 	Next  string // the cursor of the next page; "" after the last
 }
 
-// List returns a page of what is locked, the oldest first.
+// List returns a page of what is locked, the oldest first. Where the connection breaks it asks again, until ctx ends, which gives the same
+// errors as in [Client.Acquire], or for 30 s where ctx has no deadline (ErrConnectionFailed).
 func (c *Client) List(ctx context.Context, o ListOptions) (*Page, error) {
 	query := url.Values{}
 	for name, value := range map[string]string{"prefix": o.Prefix, "owner": o.Owner, "cursor": o.Cursor} {
@@ -75,7 +76,7 @@ func (c *Client) List(ctx context.Context, o ListOptions) (*Page, error) {
 	return page, nil
 }
 
-// Show returns who holds a resource and who waits for it. One that is free is ErrNotFound.
+// Show returns who holds a resource and who waits for it. One that is free is ErrNotFound. It asks again and gives up as [Client.List] does.
 func (c *Client) Show(ctx context.Context, resource string) (*LockInfo, error) {
 	var answer wireLock
 	if err := c.look(ctx, resource, call{op: opShow, query: url.Values{"resource": {resource}}}, &answer); err != nil {
@@ -86,7 +87,7 @@ func (c *Client) Show(ctx context.Context, resource string) (*LockInfo, error) {
 
 // ForceRelease takes the resource from whoever holds it, for operators. With a token other than 0 it takes only that grant. It returns
 // who was evicted; where nothing is held that is ErrNotFound. An evicted holder hears of it only at its next renewal or deadline. The
-// request is sent once, so that an ErrConnectionFailed leaves open what happened.
+// request is sent once, and bounded by 10 s, so that an ErrConnectionFailed leaves open what happened.
 func (c *Client) ForceRelease(ctx context.Context, resource string, token int64) ([]Holder, error) {
 	if err := c.begin(resource); err != nil {
 		return nil, err
