@@ -7,6 +7,11 @@ import time
 from typing import NamedTuple
 
 
+def safety_margin(lease: float) -> float:
+    """How many seconds before its end a lease is no longer trusted, as clocks run at different speeds."""
+    return 0.01 * lease + 0.002
+
+
 class Instant(NamedTuple):
     """One moment on both clocks. A suspended machine stops the first; setting the time moves the second."""
 
@@ -30,8 +35,8 @@ class Clock:
 class SafeDeadline:
     """The moment until which a lease is certainly still ours.
 
-    It counts from when the request was sent, so the way of the answer is on the safe side, and keeps 1 % and 2 ms
-    back for clocks that run at different speeds. It ends with whichever clock reaches it first.
+    It counts from when the request was sent, so the way of the answer is on the safe side, and keeps the safety margin
+    back. It ends with whichever clock reaches it first.
     """
 
     __slots__ = ("_clock", "_end")
@@ -42,7 +47,7 @@ class SafeDeadline:
 
     def confirm(self, sent: Instant, waited: float, expires_in: float | None) -> None:
         """Take in a grant or renewal that the server confirmed. An earlier deadline never shortens a later one."""
-        trusted = math.inf if expires_in is None else waited + expires_in - (0.01 * expires_in + 0.002)
+        trusted = math.inf if expires_in is None else waited + expires_in - safety_margin(expires_in)
         if sent.monotonic + trusted > self._end.monotonic:
             self._end = Instant(sent.monotonic + trusted, sent.wall + trusted)
 

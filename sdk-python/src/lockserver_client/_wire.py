@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
+from ._clock import safety_margin
 from ._errors import (
     ConfigInvalidError,
     ConnectionFailedError,
@@ -107,10 +108,8 @@ class Request:
         _text("resource", resource)
         if note is not None:
             _text("note", note)
-        expire = seconds("expire", expire)
-        if expire is not None and expire <= 0:
-            raise _invalid("expire", expire, "a number of seconds above 0 is needed, or None")
-        timeout = seconds("timeout", timeout)
+        expire = lease(expire)
+        timeout = _seconds("timeout", timeout)
         if timeout is not None and timeout < 0:
             raise _invalid("timeout", timeout, "a number of seconds from 0 up is needed, or None")
         if timeout is not None and not blocking:
@@ -148,13 +147,29 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def seconds(name: str, value: float | None) -> float | None:
+def lease(expire: float | None) -> float | None:
+    """The length of a lease that can be relied on for a time at all, or None; anything else is an error."""
+    expire = _seconds("expire", expire)
+    if expire is not None and expire - safety_margin(expire) <= 0:
+        allowed = "more seconds than the 1 % and 2 ms that are taken off for safety (0.00203) are needed, or None"
+        raise _invalid("expire", expire, allowed)
+    return expire
+
+
+def _seconds(name: str, value: float | None) -> float | None:
     """A finite number of seconds, or None; anything else is an error that names the argument."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
         raise _invalid(name, value, "a number of seconds is needed, or None")
     return value
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def _text(name: str, value: object) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from support.async_tasks import start, until
-from support.processes import LockServer
+from support.processes import SECRET, LockServer
+from support.scripted import Scripted, granted
 
 from lockserver_client import (
     AsyncLock,
@@ -160,6 +161,7 @@ async def test_a_semaphore_has_so_many_permits(client: AsyncLockserverClient, re
         ({"expire": 0}, "expire"),
         ({"expire": -1}, "expire"),
         ({"expire": float("nan")}, "expire"),
+        ({"expire": 10**400}, "expire"),
         ({"expire": "30"}, "expire"),
         ({"expire": 1e10}, "expire"),
         ({"timeout": -1}, "timeout"),
@@ -177,6 +179,26 @@ async def test_an_argument_that_is_not_allowed_is_named(
         await client.acquire(**{"resource": "r", **arguments})
     assert caught.value.field == field
     assert isinstance(caught.value, ValueError)
+
+
+async def test_a_lease_too_short_to_be_safe_is_refused_before_it_is_sent() -> None:
+    script = Scripted(otherwise=lambda heard: granted(expires_in=1000))
+    async with AsyncLockserverClient(script.addr, secret=SECRET) as client:
+        lock = await client.acquire("r", expire=1000)
+        assert lock is not None
+        for expire in (0, 0.001, 0.00202):
+            told = f"^expire: more seconds than the 1 % and 2 ms .* or None, not {expire}$"
+            with pytest.raises(InvalidRequestError, match=told) as caught:
+                await client.acquire("r", expire=expire)
+            assert caught.value.field == "expire"
+            with pytest.raises(InvalidRequestError, match=told):
+                client.lock("r", expire=expire)
+            with pytest.raises(InvalidRequestError, match=told):
+                await lock.renew(expire)
+        assert script.paths() == ["/acquire"]
+        assert await client.acquire("r", expire=0.00203) is not None
+        await lock.renew(0.00203)
+    script.close()
 
 
 async def test_a_timeout_with_a_call_that_does_not_wait_is_refused(client: AsyncLockserverClient) -> None:

@@ -377,7 +377,7 @@ async def test_a_server_that_never_lets_wait_is_not_stormed(to: Make) -> None:
 async def test_grants_that_run_out_on_their_way_are_not_stormed(to: Make) -> None:
     script = Scripted(otherwise=lambda heard: granted(expires_in=0.001) if heard.path == "/acquire" else released())
     with pytest.raises(LockTimeoutError, match="run out"):
-        await to(script.addr).acquire("r", expire=0.001, timeout=0.5)
+        await to(script.addr).acquire("r", expire=0.01, timeout=0.5)
     assert 2 < script.paths().count("/acquire") < 12
     assert script.paths()[-1] == "/release", "nothing stays held"
     script.close()

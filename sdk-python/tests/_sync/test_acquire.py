@@ -7,7 +7,8 @@ import time
 from typing import Any
 
 import pytest
-from support.processes import LockServer
+from support.processes import SECRET, LockServer
+from support.scripted import Scripted, granted
 from support.sync_tasks import start, until
 
 from lockserver_client import (
@@ -155,6 +156,7 @@ def test_a_semaphore_has_so_many_permits(client: LockserverClient, resource: str
         ({"expire": 0}, "expire"),
         ({"expire": -1}, "expire"),
         ({"expire": float("nan")}, "expire"),
+        ({"expire": 10**400}, "expire"),
         ({"expire": "30"}, "expire"),
         ({"expire": 1e10}, "expire"),
         ({"timeout": -1}, "timeout"),
@@ -172,6 +174,26 @@ def test_an_argument_that_is_not_allowed_is_named(
         client.acquire(**{"resource": "r", **arguments})
     assert caught.value.field == field
     assert isinstance(caught.value, ValueError)
+
+
+def test_a_lease_too_short_to_be_safe_is_refused_before_it_is_sent() -> None:
+    script = Scripted(otherwise=lambda heard: granted(expires_in=1000))
+    with LockserverClient(script.addr, secret=SECRET) as client:
+        lock = client.acquire("r", expire=1000)
+        assert lock is not None
+        for expire in (0, 0.001, 0.00202):
+            told = f"^expire: more seconds than the 1 % and 2 ms .* or None, not {expire}$"
+            with pytest.raises(InvalidRequestError, match=told) as caught:
+                client.acquire("r", expire=expire)
+            assert caught.value.field == "expire"
+            with pytest.raises(InvalidRequestError, match=told):
+                client.lock("r", expire=expire)
+            with pytest.raises(InvalidRequestError, match=told):
+                lock.renew(expire)
+        assert script.paths() == ["/acquire"]
+        assert client.acquire("r", expire=0.00203) is not None
+        lock.renew(0.00203)
+    script.close()
 
 
 def test_a_timeout_with_a_call_that_does_not_wait_is_refused(client: LockserverClient) -> None:

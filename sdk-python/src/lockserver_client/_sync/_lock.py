@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .._clock import Instant, SafeDeadline
-from .._errors import ConnectionFailedError, InvalidRequestError, LockLostError, NotHeldError
-from .._wire import Grant, Reply, encode, seconds
+from .._errors import ConnectionFailedError, LockLostError, NotHeldError
+from .._wire import Grant, Reply, encode, lease
 from ._runtime import shielded
 
 if TYPE_CHECKING:
@@ -121,13 +121,10 @@ class Lock:
         Raises:
             LockLostError: The lock is lost. This is final.
             NotHeldError: The lock was released before.
+            InvalidRequestError: `expire` is no number of seconds, or 0.00203 at most.
             ConnectionFailedError: No answer within 30 s; the lock can be trusted until its lease ends.
         """
-        expire = seconds("expire", expire)
-        if expire is not None and expire <= 0:
-            error = InvalidRequestError(f"expire: a number of seconds above 0 is needed, or None, not {expire!r}")
-            error.field = "expire"
-            raise error
+        expire = lease(expire)
         self.check()
         if self._stopped:
             raise self._was_released()
