@@ -64,10 +64,8 @@ func run(args []string, lookupEnv func(string) (string, bool), stdout, stderr io
 }
 
 func serve(opts *config.Options, log *slog.Logger, stdout io.Writer) (err error) {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, stop := untilSignal()
 	defer stop()
-	// From the first signal on the next one has its usual effect: it ends the process at once.
-	context.AfterFunc(ctx, stop)
 
 	a, err := app.New(opts, version, log)
 	if err != nil {
@@ -89,6 +87,23 @@ func serve(opts *config.Options, log *slog.Logger, stdout io.Writer) (err error)
 		}
 	}()
 	return a.Run(ctx)
+}
+
+// untilSignal returns a context that ends with the first signal to stop. By then the next one has its usual effect: it ends the
+// process at once.
+func untilSignal() (ctx context.Context, stop context.CancelFunc) {
+	ctx, stop = context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+		signal.Stop(signals)
+		stop()
+	}()
+	return ctx, stop
 }
 
 func newLogger(opts *config.Options, w io.Writer) *slog.Logger {
