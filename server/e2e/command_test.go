@@ -6,7 +6,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,6 +81,19 @@ func TestSecretIsNeverLogged(t *testing.T) {
 	require.NotContains(t, s.stderr.String(), secret)
 }
 
+// refusingPort is one on which nobody listens, nor can, since it is taken.
+func refusingPort(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, syscall.Close(fd)) })
+	syscall.CloseOnExec(fd)
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	addr, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	return strconv.Itoa(addr.(*syscall.SockaddrInet4).Port)
+}
+
 func TestHealthcheck(t *testing.T) {
 	t.Parallel()
 	s := launch{args: []string{"--store", "memory"}}.start(t)
@@ -86,7 +101,7 @@ func TestHealthcheck(t *testing.T) {
 	require.NoError(t, err)
 	got := launch{args: []string{"healthcheck"}, env: []string{"LOCKSERVER_PORT=" + port, "LOCKSERVER_BIND_IP=0.0.0.0"}}.finish(t)
 	require.Equal(t, 0, got.code, got.stderr)
-	s.kill()
+	port = refusingPort(t)
 	got = launch{args: []string{"healthcheck", "--port", port}}.finish(t)
 	require.Equal(t, 1, got.code)
 	require.Contains(t, got.stderr, port)

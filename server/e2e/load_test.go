@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ type known struct {
 type worker struct {
 	number    int
 	resources []known
-	calls     int
+	calls     atomic.Int64
 	ids       int
 }
 
@@ -96,7 +97,7 @@ func (w *worker) step(ctx context.Context, c *client) (more bool, err error) {
 		return false, nil // the server is gone: it is not known what it did
 	}
 	k.doubt = false
-	w.calls++
+	w.calls.Add(1)
 	if a.Code == "draining" {
 		return false, nil
 	}
@@ -162,10 +163,11 @@ func check(t *testing.T, workers []*worker, c *client, since time.Time) {
 	}
 }
 
-func calls(workers []*worker) int {
-	n := 0
+// calls is the number of answers so far.
+func calls(workers []*worker) int64 {
+	var n int64
 	for _, w := range workers {
-		n += w.calls
+		n += w.calls.Load()
 	}
 	return n
 }

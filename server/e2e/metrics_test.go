@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -65,12 +66,12 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	c.acquire(t, fields{"resource": "evicted", "owner": "a"})
 	c.do(t, "DELETE", "/lock?resource=evicted", nil)
 	c.acquire(t, fields{"resource": "held", "owner": "a"})
-	c.later(t, fields{"resource": "held", "owner": "b", "wait": 30, "id": "x"})
+	cancelled := c.later(t, fields{"resource": "held", "owner": "b", "wait": 30, "id": "x"})
 	require.Eventually(t, func() bool { return scrape(t, p)["lockserver_waiters"] == 1 }, patience, 5*time.Millisecond)
 	c.release(t, fields{"resource": "held", "owner": "b", "id": "x"})
+	require.Equal(t, "id_used", (<-cancelled).Code)
 
-	m := scrape(t, p)
-	for key, want := range map[string]float64{
+	want := map[string]float64{
 		"lockserver_locks":                               1,
 		"lockserver_waiters":                             0,
 		"lockserver_grants_total":                        4,
@@ -94,11 +95,17 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		"lockserver_requests_total{code=cancelled,operation=release}": 1,
 		"lockserver_requests_total{code=ok,operation=force_release}":  1,
 		"lockserver_request_duration_seconds{operation=acquire}":      6,
-	} {
-		got, ok := m[key]
-		require.True(t, ok, "no %s in %v", key, m)
-		require.Equal(t, want, got, key)
 	}
+	var m map[string]float64
+	// A request is counted behind its answer.
+	require.EventuallyWithT(t, func(check *assert.CollectT) {
+		m = scrape(t, p)
+		for key, want := range want {
+			got, ok := m[key]
+			require.True(check, ok, "no %s in %v", key, m)
+			require.Equal(check, want, got, key)
+		}
+	}, patience, 5*time.Millisecond)
 	require.Positive(t, m["lockserver_commit_seconds"])
 	require.Equal(t, m["lockserver_commit_seconds"], m["lockserver_commit_changes"])
 	for key := range m {

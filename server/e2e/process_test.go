@@ -111,10 +111,11 @@ func (l launch) start(t *testing.T) *process {
 		line, _ := r.ReadString('\n')
 		lines <- line
 		rest, _ := io.ReadAll(r)
-		p.end(p.cmd.Wait())
+		err := p.cmd.Wait()
 		if len(rest) > 0 {
 			t.Errorf("more than the ready line on stdout: %q", rest)
 		}
+		p.end(err)
 	}()
 	select {
 	case line := <-lines:

@@ -36,7 +36,7 @@ func certify(t *testing.T, dir, name string) *x509.CertPool {
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
 	write := func(file, kind string, content []byte) {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600))
+		replace(t, filepath.Join(dir, file), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}))
 	}
 	write("key.pem", "PRIVATE KEY", keyDER)
 	write("cert.pem", "CERTIFICATE", der)
@@ -45,6 +45,17 @@ func certify(t *testing.T, dir, name string) *x509.CertPool {
 	require.NoError(t, err)
 	pool.AddCert(cert)
 	return pool
+}
+
+// replace writes a file. One that was there gets another time: many file systems do not tell apart what is written within milliseconds.
+func replace(t *testing.T, path string, content []byte) {
+	t.Helper()
+	before, missing := os.Stat(path)
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	if missing == nil {
+		later := before.ModTime().Add(time.Second)
+		require.NoError(t, os.Chtimes(path, later, later))
+	}
 }
 
 func encrypted(t *testing.T, dir string) *process {
@@ -109,7 +120,7 @@ func TestTLSTakesUpARenewedCertificate(t *testing.T) {
 	require.Equal(t, http.StatusOK, c.acquire(t, fields{"resource": "r", "owner": "a"}).status)
 
 	// One that does not fit its key is not taken up: the last good one serves on.
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "cert.pem"), []byte("half written"), 0o600))
+	replace(t, filepath.Join(dir, "cert.pem"), []byte("half written"))
 	again := newClient(t, p.url)
 	again.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	require.Equal(t, http.StatusOK, again.release(t, fields{"resource": "r", "owner": "a"}).status)

@@ -38,7 +38,8 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 type running struct {
 	*app.App
 	stop  context.CancelFunc
-	ended chan error
+	ended chan struct{} // closed when Run has returned
+	err   error         // what it returned; valid then
 }
 
 func run(t *testing.T, o *config.Options) *running {
@@ -46,15 +47,27 @@ func run(t *testing.T, o *config.Options) *running {
 	a, err := app.New(o, "test", quiet())
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
-	r := &running{a, stop, make(chan error, 1)}
-	go func() { r.ended <- a.Run(ctx) }()
-	t.Cleanup(func() { require.NoError(t, a.Close()) })
+	r := &running{App: a, stop: stop, ended: make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		r.err = a.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		require.NoError(t, a.Close())
+		require.NoError(t, r.end())
+	})
 	select {
 	case <-a.Ready():
-	case err := <-r.ended:
-		require.Fail(t, "not ready", "%v", err)
+	case <-r.ended:
+		require.Fail(t, "not ready", "%v", r.err)
 	}
 	return r
+}
+
+// end waits for the end of Run.
+func (r *running) end() error {
+	<-r.ended
+	return r.err
 }
 
 func (r *running) acquire(t *testing.T, secret, resource string) int {
@@ -81,7 +94,7 @@ func TestServesUntilItsContextEnds(t *testing.T) {
 		require.Equal(t, http.StatusConflict, r.acquire(t, "the-one-before-it", "r"))
 		require.Equal(t, http.StatusUnauthorized, r.acquire(t, "another", "r"))
 		r.stop()
-		require.NoError(t, <-r.ended)
+		require.NoError(t, r.end())
 		_, err := net.DialTimeout("tcp", r.Addr().String(), time.Second)
 		require.Error(t, err, "still listening")
 	}
@@ -92,7 +105,7 @@ func TestServesUntilItsContextEnds(t *testing.T) {
 func TestCloseEndsRun(t *testing.T) {
 	r := run(t, options(t, "--store", "memory"))
 	require.NoError(t, r.Close())
-	require.NoError(t, <-r.ended)
+	require.NoError(t, r.end())
 	require.NoError(t, r.Close())
 }
 

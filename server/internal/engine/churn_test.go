@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,7 @@ func TestChurn(t *testing.T) {
 		wg.Wait()
 		require.Greater(t, entered.Load(), int64(clients*rounds/8), "too little happened to tell anything")
 		time.Sleep(lock.PlaceKept)
+		synctest.Wait() // what ends at this very moment has ended
 		stats := s.Stats()
 		require.Zero(t, stats.Locks)
 		require.Zero(t, stats.Waiters)

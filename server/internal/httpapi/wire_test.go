@@ -42,8 +42,8 @@ func TestAnswerOutlivesAnUnreadBody(t *testing.T) {
 		status int
 	}{{"wrong", 401}, {secret, 413}} {
 		conn := s.dial()
-		// With small buffers it can send all only while somebody reads.
-		require.NoError(t, conn.Conn.(*net.TCPConn).SetWriteBuffer(4<<10))
+		// With smaller buffers than the body it can send all only while somebody reads.
+		require.NoError(t, conn.Conn.(*net.TCPConn).SetWriteBuffer(32<<10))
 		conn.send(fmt.Sprintf("POST /acquire HTTP/1.1\r\nHost: x\r\nX-LOCKSERVER-SECRET: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", c.secret, len(body), body))
 		require.Equal(t, c.status, conn.answer().status)
 	}
@@ -94,10 +94,10 @@ func TestNoteThatLooksLikeAnAnswer(t *testing.T) {
 
 func TestTruncatedAndSlowBodies(t *testing.T) {
 	t.Parallel()
-	s := start(t, setup{headerTimeout: 300 * time.Millisecond})
+	patient, s := start(t, setup{}), start(t, setup{headerTimeout: 500 * time.Millisecond})
 	for _, half := range []string{"Content-Length: 40\r\n\r\n{\"resource\"", "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"res"} {
 		// It ends, but the client still listens.
-		c := s.dial()
+		c := patient.dial()
 		c.send("POST /acquire HTTP/1.1\r\nHost: x\r\nX-LOCKSERVER-SECRET: " + secret + "\r\n" + half)
 		require.NoError(t, c.Conn.(*net.TCPConn).CloseWrite())
 		got := c.answer()
@@ -113,14 +113,14 @@ func TestTruncatedAndSlowBodies(t *testing.T) {
 		require.Contains(t, got.body["detail"], "did not come in time")
 		c.ended()
 	}
-	c := s.dial()
+	c := patient.dial()
 	c.send("POST /acquire HTTP/1.1\r\nHost: x\r\nX-LOCKSERVER-SECRET: " + secret + "\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
 	require.Equal(t, "body", c.answer().body["field"])
 }
 
 func TestSlowHeadersEndTheConnection(t *testing.T) {
 	t.Parallel()
-	s := start(t, setup{headerTimeout: 200 * time.Millisecond})
+	s := start(t, setup{headerTimeout: time.Second})
 	for _, begun := range []string{"", "POST /acq", "POST /acquire HTTP/1.1\r\nHost: x\r\n"} {
 		c := s.dial()
 		c.send(begun)
@@ -133,10 +133,10 @@ func TestSlowHeadersEndTheConnection(t *testing.T) {
 // The time for a body is over long before the wait: the request must still be there.
 func TestWaitOutlivesTheTimeForTheBody(t *testing.T) {
 	t.Parallel()
-	s := start(t, setup{headerTimeout: 100 * time.Millisecond})
+	s := start(t, setup{headerTimeout: 500 * time.Millisecond})
 	require.Equal(t, 200, s.acquire(`{"resource":"r","owner":"o"}`).status)
 	c := s.dial()
-	c.send(acquireRequest(`{"resource":"r","owner":"p","wait":0.5}`))
+	c.send(acquireRequest(`{"resource":"r","owner":"p","wait":1.5}`))
 	got := c.answer()
 	require.Equal(t, "locked", got.code())
 	require.Zero(t, s.engine.Stats().Left, "it was taken for one that went away")
@@ -166,13 +166,16 @@ func TestHangUpWhileWaiting(t *testing.T) {
 	s.eventually("first is parked", func() bool { return s.waiting() == 1 })
 	second.send(acquireRequest(`{"resource":"r","owner":"q","wait":60}`))
 	s.eventually("second is parked", func() bool { return s.waiting() == 2 })
+	const waits = 2 * time.Millisecond // answers tell whole milliseconds
+	waited := time.After(waits)
 	require.NoError(t, first.Close())
 	s.eventually("first is gone", func() bool { return s.waiting() == 1 })
+	<-waited
 	require.Equal(t, 200, s.release(`{"resource":"r","owner":"o"}`).status)
 	got := second.answer()
 	require.Equal(t, 200, got.status)
 	require.Equal(t, "q", got.body["owner"])
-	require.Greater(t, seconds(t, got.body["waited"]), 0.0)
+	require.GreaterOrEqual(t, seconds(t, got.body["waited"]), waits.Seconds())
 }
 
 // With an id the place is kept, absent.
