@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.async_tasks import MANY, start
-from support.processes import SECRET, LockServer
+from support.async_tasks import MANY, start, until
+from support.processes import SECRET, LockServer, Toxiproxy
 
 from lockserver_client import AsyncLockserverClient, ConnectionFailedError, InvalidRequestError
 
@@ -20,17 +20,28 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+def certified_by(authority: trustme.CA, lockserver_bin: str, folder: Path) -> LockServer:
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    return LockServer(
+        lockserver_bin, "memory", "--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")
+    )
+
+
 @pytest.fixture(scope="module")
 def tls_server(
     lockserver_bin: str, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LockServer]:
-    folder = Path(tmp_path_factory.mktemp("tls"))
-    issued = authority.issue_cert("127.0.0.1")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    running = LockServer(
-        lockserver_bin, "memory", "--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")
-    )
+    running = certified_by(authority, lockserver_bin, tmp_path_factory.mktemp("tls"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def impostor(lockserver_bin: str, tmp_path: Path) -> Iterator[LockServer]:
+    """A server whose certificate the client has no reason to trust."""
+    running = certified_by(trustme.CA(), lockserver_bin, tmp_path)
     yield running
     running.close()
 
@@ -74,6 +85,23 @@ async def test_a_certificate_of_another_name_is_refused(
     async with AsyncLockserverClient(addr, secret=SECRET, ssl_context=trusting) as client:
         with pytest.raises(ConnectionFailedError, match="certificate verify failed"):
             await client.acquire(resource)
+
+
+async def test_a_renewal_that_meets_a_bad_certificate_is_tried_again(
+    tls_server: LockServer, impostor: LockServer, toxiproxy: Toxiproxy, trusting: ssl.SSLContext, resource: str
+) -> None:
+    proxy = toxiproxy.proxy(tls_server.port)
+    addr = proxy.addr.replace("http:", "https:")
+    async with AsyncLockserverClient(addr, secret=SECRET, ssl_context=trusting) as client:
+        lock = await client.acquire(resource, expire=6, renew=True)
+        assert lock is not None
+        proxy.lead_to(impostor.port)
+        await until(lambda: "TLS handshake error" in impostor.log())
+        proxy.lead_to(tls_server.port)
+        await until(lambda: lock.expires_in is not None and lock.expires_in > 5)
+        assert not lock.lost
+        assert await lock.release() is True
+    proxy.close()
 
 
 async def test_plain_http_to_a_tls_server_is_an_error(tls_server: LockServer, resource: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.processes import SECRET, LockServer
-from support.sync_tasks import MANY, start
+from support.processes import SECRET, LockServer, Toxiproxy
+from support.sync_tasks import MANY, start, until
 
 from lockserver_client import ConnectionFailedError, InvalidRequestError, LockserverClient
 
@@ -21,17 +21,28 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+def certified_by(authority: trustme.CA, lockserver_bin: str, folder: Path) -> LockServer:
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    return LockServer(
+        lockserver_bin, "memory", "--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")
+    )
+
+
 @pytest.fixture(scope="module")
 def tls_server(
     lockserver_bin: str, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LockServer]:
-    folder = Path(tmp_path_factory.mktemp("tls"))
-    issued = authority.issue_cert("127.0.0.1")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    running = LockServer(
-        lockserver_bin, "memory", "--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")
-    )
+    running = certified_by(authority, lockserver_bin, tmp_path_factory.mktemp("tls"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def impostor(lockserver_bin: str, tmp_path: Path) -> Iterator[LockServer]:
+    """A server whose certificate the client has no reason to trust."""
+    running = certified_by(trustme.CA(), lockserver_bin, tmp_path)
     yield running
     running.close()
 
@@ -75,6 +86,23 @@ def test_a_certificate_of_another_name_is_refused(
     with LockserverClient(addr, secret=SECRET, ssl_context=trusting) as client:
         with pytest.raises(ConnectionFailedError, match="certificate verify failed"):
             client.acquire(resource)
+
+
+def test_a_renewal_that_meets_a_bad_certificate_is_tried_again(
+    tls_server: LockServer, impostor: LockServer, toxiproxy: Toxiproxy, trusting: ssl.SSLContext, resource: str
+) -> None:
+    proxy = toxiproxy.proxy(tls_server.port)
+    addr = proxy.addr.replace("http:", "https:")
+    with LockserverClient(addr, secret=SECRET, ssl_context=trusting) as client:
+        lock = client.acquire(resource, expire=6, renew=True)
+        assert lock is not None
+        proxy.lead_to(impostor.port)
+        until(lambda: "TLS handshake error" in impostor.log())
+        proxy.lead_to(tls_server.port)
+        until(lambda: lock.expires_in is not None and lock.expires_in > 5)
+        assert not lock.lost
+        assert lock.release() is True
+    proxy.close()
 
 
 def test_plain_http_to_a_tls_server_is_an_error(tls_server: LockServer, resource: str) -> None:

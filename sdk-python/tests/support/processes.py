@@ -206,6 +206,11 @@ class Proxy:
     def mend(self) -> None:
         self._toxiproxy.call("POST", f"/proxies/{self._name}", {"enabled": True, "listen": self._listen})
 
+    def lead_to(self, port: int) -> None:
+        """From now on another server is at the end of this way; connections to the old one are closed."""
+        self._toxiproxy.call("POST", f"/proxies/{self._name}", {"upstream": f"127.0.0.1:{port}", "enabled": False})
+        self._toxiproxy.call("POST", f"/proxies/{self._name}", {"enabled": True})
+
     def close(self) -> None:
         self._toxiproxy.call("DELETE", f"/proxies/{self._name}")
 
