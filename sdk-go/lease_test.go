@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func TestDoneClosesByItself(t *testing.T) {
 	clock := lockservertest.NewClock()
 	tuning := quick
 	tuning.Clock, tuning.WatchTick = clock, 10*time.Millisecond
-	server := newScripted(t).on("/acquire", grant(7, "0.3"), grant(8, "1000"))
+	server := newScripted(t).on("/acquire", grant(7, "0.3")).on("/release", freed())
 	client := server.client(t, tuning)
 
 	start := time.Now()
@@ -117,6 +118,7 @@ func TestDoneClosesByItself(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(start), 290*time.Millisecond)
 	require.ErrorIs(t, lock.Err(), lockserver.ErrLockLost)
 
+	server.on("/acquire", grant(8, "1000"))
 	lock, err = client.Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
 	require.NoError(t, err)
 	done := lock.Done()
@@ -199,11 +201,12 @@ func TestRenewAnswersForItsContextAndItsClient(t *testing.T) {
 
 	require.ErrorIs(t, lock.Renew(within(t, 20*time.Millisecond), 0), context.DeadlineExceeded)
 	require.NoError(t, lock.Err())
+	before := len(server.seen("/renew")) // none, on a machine that was busy for so long
 	requireCode(t, lock.Renew(within(t, soon), -1), lockserver.ErrInvalidRequest)
 
 	failed := make(chan error)
 	go func() { failed <- lock.Renew(context.Background(), 0) }()
-	eventually(t, "the renewal", func() bool { return len(server.seen("/renew")) == 2 })
+	eventually(t, "the renewal", func() bool { return len(server.seen("/renew")) > before })
 	require.NoError(t, client.Close())
 	requireCode(t, <-failed, lockserver.ErrConnectionFailed)
 	requireCode(t, lock.Renew(context.Background(), 0), lockserver.ErrConnectionFailed)
@@ -261,7 +264,9 @@ func TestWhatAScopeReturns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tuning := quick
-			tuning.CleanupTimeout = 100 * time.Millisecond
+			if strings.Contains(name, "unreachable") {
+				tuning.CleanupTimeout = 100 * time.Millisecond
+			}
 			server := newScripted(t).on("/acquire", c.acquire).on("/renew", down).on("/release", c.release)
 			var scope context.Context
 			err := server.client(t, tuning).WithLock(within(t, soon), "r", func(ctx context.Context) error {
@@ -282,7 +287,7 @@ func TestWhatAScopeReturns(t *testing.T) {
 }
 
 func TestScopeContextIsCancelledByLoss(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "0.2")).on("/renew", problem(409, "not_held", `,"reason":"other_holder"`))
+	server := newScripted(t).on("/acquire", grant(7, "30")).on("/renew", problem(409, "not_held", `,"reason":"other_holder"`))
 	err := server.client(t, quick).WithLock(within(t, soon), "r", func(ctx context.Context) error {
 		<-ctx.Done()
 		require.ErrorIs(t, context.Cause(ctx), lockserver.ErrLockLost)

@@ -60,7 +60,7 @@ func TestReadmeProgramInANewModule(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(snippets(t)[0]), 0o600))
 	command := func(args ...string) string {
 		t.Helper()
-		c := exec.CommandContext(within(t, 3*soon), args[0], args[1:]...)
+		c := exec.CommandContext(within(t, 15*soon), args[0], args[1:]...)
 		c.Dir = dir
 		c.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 		var stdout, stderr bytes.Buffer

@@ -2,7 +2,9 @@ package lockserver_test
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,10 +49,11 @@ func TestSilenceIsAConnectionFailure(t *testing.T) {
 
 // Where the caller has a limit, it counts, and no other.
 func TestTheCallersDeadlineReplacesTheBoundOnSilence(t *testing.T) {
+	t.Parallel()
 	tuning := quick
 	tuning.Silence = 10 * time.Millisecond
 	server := newScripted(t).on("/acquire", answer(502, "")).on("/release", freed())
-	_, err := server.client(t, tuning).Acquire(within(t, 200*time.Millisecond), "r")
+	_, err := server.client(t, tuning).Acquire(within(t, time.Second), "r")
 	requireCode(t, err, lockserver.ErrLockTimeout)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NotErrorIs(t, err, lockserver.ErrConnectionFailed)
@@ -58,15 +61,12 @@ func TestTheCallersDeadlineReplacesTheBoundOnSilence(t *testing.T) {
 }
 
 func TestNoServerAtAll(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := listener.Addr().String()
-	require.NoError(t, listener.Close())
+	addr := refusingAddr(t)
 	tuning := quick
 	tuning.Silence, tuning.CleanupTimeout = 300*time.Millisecond, 100*time.Millisecond
 	client := newClient(t, lockserver.WithAddr(addr), lockservertest.WithTuning(tuning))
 
-	_, err = client.Acquire(context.Background(), "r")
+	_, err := client.Acquire(context.Background(), "r")
 	requireCode(t, err, lockserver.ErrConnectionFailed)
 	var network *net.OpError
 	require.ErrorAs(t, err, &network)
@@ -77,4 +77,16 @@ func TestNoServerAtAll(t *testing.T) {
 	_, err = client.List(within(t, 20*time.Millisecond), lockserver.ListOptions{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	requireCode(t, client.Release(context.Background(), "r"), lockserver.ErrConnectionFailed)
+}
+
+// refusingAddr returns an address at which nothing listens, nor will while the test runs: its port is taken.
+func refusingAddr(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, syscall.Close(fd)) })
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 }

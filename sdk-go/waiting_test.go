@@ -59,6 +59,7 @@ func TestCancelledAtAnyInstant(t *testing.T) {
 	for _, contended := range []bool{false, true} {
 		name := servertest.UniqueName()
 		granted, given := 0, 0
+		var span time.Duration // over which cancels are spread: twice what the last grant took, however busy the machine is
 		for i := range 300 {
 			ctx, cancel := context.WithCancel(context.Background())
 			var holder *lockserver.Lock
@@ -71,10 +72,17 @@ func TestCancelledAtAnyInstant(t *testing.T) {
 					_, _ = holder.Release(context.Background())
 				}()
 			}
-			timer := time.AfterFunc(time.Duration(i%100)*20*time.Microsecond, cancel)
+			start := time.Now()
+			const steps = 100
+			delay := span * time.Duration(i%steps) / steps
+			if i%steps == 0 {
+				delay = time.Hour // not cancelled at all
+			}
+			timer := time.AfterFunc(delay, cancel)
 			lock, err := client.Acquire(ctx, name)
 			if err == nil {
 				granted++
+				span = 2 * time.Since(start)
 				_, err := lock.Release(context.Background())
 				require.NoError(t, err)
 			} else {
