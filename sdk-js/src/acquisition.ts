@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type Answer, type Grant, grantIn, isTransient } from './answer.js'
-import { abandonGrace, backoff, lastAnswerGrace, timerDelay } from './bounds.js'
+import { backoff, lastAnswerGrace, timerDelay } from './bounds.js'
 import { type Core, cancel, closedError, unreachable } from './core.js'
 import { errorFrom, LockedError, LockTimeoutError } from './errors.js'
 import { Lease } from './lease.js'
@@ -208,7 +208,7 @@ export class Acquisition {
     await Promise.race([
       cancelled,
       new Promise((resolve) => {
-        timer = setTimeout(resolve, abandonGrace)
+        timer = setTimeout(resolve, this.#core.bounds.abandon)
       }),
     ])
     clearTimeout(timer)

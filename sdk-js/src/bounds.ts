@@ -12,6 +12,12 @@ export interface Bounds {
   unanswered: number
   /** The same once the server has said that the call is queued. */
   unansweredQueued: number
+  /**
+   * How long an abandoned call waits for the confirmation that nothing is left behind. It is short because whoever gave up
+   * wants to go on: past it the cancel goes on in the background, within the bound of a release, and `close` waits for it.
+   * The contract names no number; other languages' clients take what fits how theirs are cancelled.
+   */
+  abandon: number
 }
 
 export const defaultBounds: Bounds = {
@@ -21,13 +27,14 @@ export const defaultBounds: Bounds = {
   release: 5_000,
   unanswered: 30_000,
   unansweredQueued: 60_000,
+  abandon: 250,
 }
 
-/** What is added to a caller's limit for the last answer, so that a short one still allows a try over a slow line. */
+/**
+ * What is added to a caller's limit for the last answer, so that it is as a rule the server's word that ends the call, and
+ * a short limit still allows a try over a slow line.
+ */
 export const lastAnswerGrace = 250
-
-/** How long an abandoned call waits for the confirmation that nothing is left behind; past that it goes on in the background. */
-export const abandonGrace = 250
 
 const longestTimer = 2 ** 31 - 1
 

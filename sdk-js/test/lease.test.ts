@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { after, before, test } from 'node:test'
 import { LockLostError, type LockserverClient } from 'lockserver-client'
 import { TestClock, testing } from './support/clock.js'
 import { Middle } from './support/middle.js'
-import { eventually, TestServer } from './support/server.js'
+import { TestServer } from './support/server.js'
+import { aborted, eventually, sleep } from './support/wait.js'
 
 let server: TestServer
 let client: LockserverClient
@@ -14,11 +14,13 @@ before(async () => {
 })
 after(() => server.close())
 
-const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+async function expiresIn(resource: string): Promise<number> {
+  return (await server.look(resource))?.holders[0]?.expires_in ?? 0
+}
 
 test('renew: true keeps a lock past its lease', async () => {
-  const lock = await client.acquire('kept', { expire: 1, renew: true })
-  await sleep(1700)
+  const lock = await client.acquire('kept', { expire: 2, renew: true })
+  await server.heldFor('kept', 2.5)
   lock.check()
   assert.equal(lock.signal.aborted, false)
   assert.deepEqual((await server.look('kept'))?.holders[0]?.token, lock.token)
@@ -27,31 +29,34 @@ test('renew: true keeps a lock past its lease', async () => {
 
 test('renew: true without expire takes a lease of 30 seconds', async () => {
   const lock = await client.acquire('thirty', { renew: true })
-  const left = ((await server.call('GET', '/lock?resource=thirty')).body.holders as { expires_in: number }[])[0]?.expires_in ?? 0
-  assert.ok(left > 28 && left <= 30, `expires in ${left} s`)
+  const left = await expiresIn('thirty')
+  assert.ok(left > 20 && left <= 30, `expires in ${left} s`)
   await lock.release()
 })
 
 test('renewals come at a third of the lease, and end with the release', async () => {
   const middle = await Middle.start(server.addr)
   const through = server.client({ addr: middle.addr })
-  const lock = await through.acquire('thirds', { expire: 3, renew: true })
   const from = performance.now()
+  const lock = await through.acquire('thirds', { expire: 6, renew: true })
   await eventually('two renewals', () => middle.seen.filter(({ path }) => path === '/renew').length === 2)
-  assert.ok(performance.now() - from >= 1980 && performance.now() - from < 2900, `after ${performance.now() - from} ms`)
+  const took = performance.now() - from
+  assert.ok(took >= 3980 && took < 5900, `two renewals in ${took} ms`)
   await lock.release()
+  const brief = await through.acquire('thirds', { expire: 0.6, renew: true })
+  await brief.release()
   const { length } = middle.seen
-  await sleep(1200)
+  await sleep(500)
   assert.equal(middle.seen.length, length)
   await middle.close()
 })
 
 test('an unrenewed lease that runs out is a loss, and the holder is told', async () => {
-  const lock = await client.acquire('lapsed', { expire: 0.3 })
+  const lock = await client.acquire('lapsed', { expire: 1 })
   const { signal } = lock
   assert.equal(signal.aborted, false)
   lock.check()
-  await once(signal, 'abort')
+  await aborted(signal)
   assert.ok(signal.reason instanceof LockLostError)
   assert.equal(lock.lost, true)
   assert.throws(() => lock.check(), { code: 'lock_lost' })
@@ -61,11 +66,11 @@ test('an unrenewed lease that runs out is a loss, and the holder is told', async
 })
 
 test('the holder is told when the server says not_held, long before the lease ends', async () => {
-  const lock = await client.acquire('evicted', { expire: 1.5, renew: true })
+  const lock = await client.acquire('evicted', { expire: 3, renew: true })
   await server.evict('evicted')
   const successor = await client.acquire('evicted', false)
   assert.ok(successor)
-  await once(lock.signal, 'abort')
+  await aborted(lock.signal)
   assert.match(String(lock.signal.reason), /evicted/)
   assert.equal(lock.signal.reason.cause.code, 'not_held')
   assert.equal(await lock.release(), false)
@@ -74,15 +79,15 @@ test('the holder is told when the server says not_held, long before the lease en
 })
 
 test('renew lengthens, never shortens, and fails once the lock is lost or released', async () => {
-  const expiresIn = async () =>
-    ((await server.call('GET', '/lock?resource=longer')).body.holders as { expires_in: number }[])[0]?.expires_in ?? 0
-  const lock = await client.acquire('longer', { expire: 1 })
-  await lock.renew(20)
-  assert.ok((await expiresIn()) > 19)
+  const clock = new TestClock()
+  const timed = server.client(testing({ clock }))
+  const lock = await timed.acquire('longer', { expire: 10 })
+  await lock.renew(60)
+  assert.ok((await expiresIn('longer')) > 40)
   await lock.renew()
-  await lock.renew(1)
-  assert.ok((await expiresIn()) > 19)
-  await sleep(1100)
+  await lock.renew(10)
+  assert.ok((await expiresIn('longer')) > 40)
+  clock.ahead = { monotonic: 20_000, wall: 20_000 }
   lock.check()
   await assert.rejects(lock.renew(Number.NaN), { code: 'invalid_request', field: 'expire' })
   await server.evict('longer')
@@ -96,15 +101,15 @@ test('renew lengthens, never shortens, and fails once the lock is lost or releas
   const unleased = await client.acquire('longer')
   await unleased.renew()
   await unleased.renew(5)
-  assert.equal(await expiresIn(), 0)
+  assert.equal(await expiresIn('longer'), 0)
   await unleased.release()
 })
 
 test('a signal that was taken before the loss tells of it; one of a lock that was released never aborts', async () => {
-  const lock = await client.acquire('quiet', { expire: 0.2 })
+  const lock = await client.acquire('quiet', { expire: 1 })
   const { signal } = lock
   await lock.release()
-  await sleep(300)
+  await sleep(1100)
   assert.equal(signal.aborted, false)
   assert.equal(lock.lost, false)
   lock.check()
@@ -114,12 +119,12 @@ for (const which of ['monotonic', 'wall'] as const) {
   test(`a ${which} clock past the safe deadline is a loss when asked, with no timer`, async () => {
     const clock = new TestClock()
     const timed = server.client(testing({ clock }))
-    const lock = await timed.acquire(`jump-${which}`, { expire: 10 })
+    const lock = await timed.acquire(`jump-${which}`, { expire: 100 })
     const { signal } = lock
-    clock.ahead[which] = 9800
+    clock.ahead[which] = 80_000
     lock.check()
     assert.equal(signal.aborted, false)
-    clock.ahead[which] = 9950
+    clock.ahead[which] = 99_000
     assert.equal(signal.aborted, true)
     assert.ok(signal.reason instanceof LockLostError)
     assert.throws(() => lock.check(), { code: 'lock_lost' })
@@ -135,7 +140,7 @@ test('a clock that goes back lengthens nothing', async () => {
   const timed = server.client(testing({ clock }))
   const lock = await timed.acquire('back', { expire: 0.3 })
   clock.ahead.wall = -3_600_000
-  await once(lock.signal, 'abort')
+  await aborted(lock.signal)
 })
 
 test('a lock without a lease is never lost to a clock', async () => {
@@ -162,40 +167,41 @@ test('transient trouble is no loss before the deadline', async () => {
   await eventually('a fifth try', () => renewals() === 5)
   assert.equal(failures, 4)
   lock.check()
-  await eventually('it renewed the lease', async () => {
-    const { body } = await server.call('GET', '/lock?resource=trouble')
-    return ((body.holders as { expires_in: number }[])[0]?.expires_in ?? 0) > 4.5
-  })
+  await eventually('it renewed the lease', async () => (await expiresIn('trouble')) > 4.5)
   assert.equal(await lock.release(), true)
   await middle.close()
 })
 
-test('a server that falls silent is a loss at the safe deadline, before the server ends the lease', async () => {
+test('a server that falls silent is a loss at the safe deadline, before the next holder has the lock', async () => {
   const middle = await Middle.start(server.addr)
   const through = server.client({ addr: middle.addr })
   const from = performance.now()
   const lock = await through.acquire('silence', { expire: 1, renew: true })
   middle.handle = () => new Promise(() => undefined)
   const waiting = client.acquire('silence')
-  await once(lock.signal, 'abort')
+  // A busy machine may deliver both at once; who asks the lock is told in time even then.
+  const granted = waiting.then((successor) => ({ successor, known: lock.lost }))
+  await aborted(lock.signal)
   const told = performance.now() - from
-  assert.ok(told >= 980 && told < 1500, `told after ${told} ms`)
-  const successor = await waiting
+  assert.ok(told >= 980, `told after ${told} ms`)
+  const { successor, known } = await granted
+  assert.equal(known, true)
   await successor.release()
   await middle.close()
 })
 
 test('a grant that is too old when it comes is given back, and another one taken', async () => {
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
+  const clock = new TestClock()
+  const through = server.client({ addr: middle.addr, ...testing({ clock }) })
   let held = 0
   middle.handle = async ({ path, forward, answer }) => {
     if (path !== '/acquire' || held++ > 0) return
     const { status, body } = await forward()
-    await sleep(500)
+    clock.ahead.monotonic += 60_000
     answer(status, body)
   }
-  const lock = await through.acquire('stale', { expire: 0.4 })
+  const lock = await through.acquire('stale', { expire: 60 })
   const ids = middle.seen.filter(({ path }) => path === '/acquire').map(({ body }) => body.id)
   assert.equal(new Set(ids).size, 2)
   lock.check()

@@ -34,7 +34,7 @@ test('memory stays level over 100,000 acquisitions', async () => {
   const child = new Child('churn.js', server, ['100000'])
   const heaps: number[] = []
   for (let fifth = 0; fifth < 5; fifth++) heaps.push(Number(await child.line()))
-  const { code, stderr } = await child.exited
+  const { code, stderr } = await child.ended
   assert.equal(stderr, '')
   assert.equal(code, 0)
   const [first = 0] = heaps

@@ -3,7 +3,8 @@ import { after, before, test } from 'node:test'
 import type { LockserverClient } from 'lockserver-client'
 import { Child } from './support/child.js'
 import { TestProxy } from './support/proxy.js'
-import { seconds, TestServer } from './support/server.js'
+import { TestServer } from './support/server.js'
+import { eventually, seconds, sleep } from './support/wait.js'
 
 let server: TestServer
 let client: LockserverClient
@@ -14,7 +15,7 @@ before(async () => {
 after(() => server.close())
 
 const end = async (child: Child) => {
-  const { code, stderr } = await child.exited
+  const { code, stderr } = await child.ended
   assert.equal(stderr, '')
   assert.equal(code, 0)
 }
@@ -24,10 +25,11 @@ test('kill -9 of a holder frees its lock when the lease ends, and not before', a
   const token = Number(await child.line())
   const waiting = client.acquire('killed', { expire: 5 })
   await server.waiters('killed', 1)
-  await child.kill()
   const from = performance.now()
+  const left = (await server.look('killed'))?.holders[0]?.expires_in ?? 0
+  await child.kill()
   const lock = await waiting
-  assert.ok(seconds(from) > 0.3 && seconds(from) < 4, `granted after ${seconds(from)} s`)
+  assert.ok(left > 0 && seconds(from) >= left, `granted after ${seconds(from)} s, with ${left} s left`)
   assert.ok(lock.token > token)
   await lock.release()
 })
@@ -39,46 +41,50 @@ test('kill -9 of a waiter holds back nobody', async () => {
   const next = client.acquire('killed-waiter')
   await server.waiters('killed-waiter', 2)
   await child.kill()
+  await eventually('the server has seen that it is gone', async () => {
+    const [first] = (await server.look('killed-waiter'))?.queue ?? []
+    return first?.owner !== client.owner && first?.present === false
+  })
   const from = performance.now()
   await held.release()
   const lock = await next
-  assert.ok(seconds(from) < 2)
+  assert.ok(seconds(from) < 5, `took ${seconds(from)} s, and its place is kept for 10`)
   await lock.release()
 })
 
 test('an idle client does not keep its process alive', async () => {
-  const child = new Child('hold.js', server, ['idle', '{"expire":2}'])
-  const from = performance.now()
+  const child = new Child('hold.js', server, ['idle', '{"expire":60}'])
   await child.line()
+  const from = performance.now()
   await end(child)
-  assert.ok(seconds(from) < 5)
+  assert.ok(seconds(from) < 10, `took ${seconds(from)} s, and its timers and connections more than 20`)
 })
 
 test('a lock that is held and renewed does not, either', async () => {
-  const child = new Child('hold.js', server, ['renewing', '{"expire":30,"renew":true}'])
+  const child = new Child('hold.js', server, ['renewing', '{"expire":60,"renew":true}'])
   await child.line()
   const from = performance.now()
   await end(child)
-  assert.ok(seconds(from) < 5)
+  assert.ok(seconds(from) < 10, `took ${seconds(from)} s, and its timers and connections more than 20`)
 })
 
-test('nor does a renewal that is under way to a server that is silent', async () => {
+test('nor does a renewal that is under way to a server that is silent', async (t) => {
   const proxy = await TestProxy.start(server.addr)
+  t.after(() => proxy.close())
   const child = new Child('renewing.js', proxy)
   await child.line()
   await proxy.toxic('timeout', 'upstream', { timeout: 0 })
   await child.line()
   const from = performance.now()
   await end(child)
-  assert.ok(seconds(from) < 2, `took ${seconds(from)} s`)
-  await proxy.close()
+  assert.ok(seconds(from) < 3, `took ${seconds(from)} s, and the renewal 3.4`)
 })
 
 test('a pending call keeps its process alive until it has ended', async () => {
   const held = await client.acquire('pending')
-  const child = new Child('hold.js', server, ['pending', '{"expire":1}'])
+  const child = new Child('hold.js', server, ['pending', '{"expire":30}'])
   await server.waiters('pending', 1)
-  await new Promise((resolve) => setTimeout(resolve, 300))
+  await sleep(300)
   assert.equal(child.process.exitCode, null)
   await held.release()
   assert.ok(Number(await child.line()) > held.token)
@@ -86,7 +92,7 @@ test('a pending call keeps its process alive until it has ended', async () => {
 })
 
 test('an event loop that stalled longer than the lease: whatever is asked first says lost', async () => {
-  const child = new Child('stall.js', server, ['1000'])
+  const child = new Child('stall.js', server, ['3', '3500'])
   const { before, said, told } = JSON.parse(await child.line())
   assert.deepEqual(before, [])
   assert.deepEqual(said, {
@@ -101,7 +107,7 @@ test('an event loop that stalled longer than the lease: whatever is asked first 
 })
 
 test('a stall that is shorter than the lease is no loss', async () => {
-  const child = new Child('stall.js', server, ['350'])
+  const child = new Child('stall.js', server, ['9', '350'])
   const { said, told } = JSON.parse(await child.line())
   assert.deepEqual(Object.values(said), [false, false, false])
   assert.deepEqual(told, [])

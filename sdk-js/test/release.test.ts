@@ -3,7 +3,8 @@ import { after, before, test } from 'node:test'
 import type { LockserverClient } from 'lockserver-client'
 import { TestClock, testing } from './support/clock.js'
 import { Middle } from './support/middle.js'
-import { seconds, TestServer } from './support/server.js'
+import { TestServer } from './support/server.js'
+import { seconds, sleep } from './support/wait.js'
 
 let server: TestServer
 let client: LockserverClient
@@ -129,15 +130,15 @@ test('by owner alone, a release that may have been sent is never sent again', as
 
 test('a release that gets no answer ends in its bound, and may be tried again', async () => {
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 600 } }) })
-  const lock = await through.acquire('bounded', { expire: 3, renew: true })
+  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 2000 } }) })
+  const lock = await through.acquire('bounded', { expire: 6, renew: true })
   middle.handle = () => new Promise(() => undefined)
   const from = performance.now()
   await assert.rejects(lock.release(), { name: 'ConnectionFailedError', code: 'connection_failed' })
-  assert.ok(seconds(from) >= 0.55 && seconds(from) < 1.5, `took ${seconds(from)} s`)
+  assert.ok(seconds(from) >= 1.95 && seconds(from) < 5, `took ${seconds(from)} s`)
   assert.ok(middle.seen.length > 2, 'it was tried more than once')
   middle.handle = () => undefined
-  await new Promise((resolve) => setTimeout(resolve, 1200))
+  await sleep(500) // beyond a third of the lease, when the renewal would have come
   assert.deepEqual(
     middle.seen.filter(({ path }) => path === '/renew'),
     [],
@@ -151,10 +152,10 @@ test('a release that gets no answer ends in its bound, and may be tried again', 
 
 test('where every connection that stands has gone dead, a retry takes a new one', async () => {
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 2000, answer: 500 } }) })
+  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 4000 } }) })
   const locks = await Promise.all([1, 2, 3, 4].map((n) => through.acquire(`dead-${n}`)))
   // The HTTP client lets a connection rest for a turn before it takes it again, and would make a new one meanwhile.
-  await new Promise((resolve) => setTimeout(resolve, 50))
+  await sleep(50)
   const dead = middle.connections
   assert.ok(dead >= 4)
   middle.handle = ({ connection }) => (connection <= dead ? new Promise(() => undefined) : undefined)

@@ -8,20 +8,23 @@ const evict = (resource: string) =>
     headers: { 'x-lockserver-secret': process.env.LOCKSERVER_SECRET ?? '' },
   })
 
-const lapsed = await client.acquire('losing-lapsed', { expire: 0.2 })
-const evicted = await client.acquire('losing-evicted', { expire: 0.3, renew: true })
-const silent = await client.acquire('losing-silent', { expire: 0.3, renew: true })
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+const evicted = await client.acquire('losing-evicted', { expire: 6, renew: true })
+const silent = await client.acquire('losing-silent', { expire: 6, renew: true })
+const lapsed = await client.acquire('losing-lapsed', { expire: 0.5 })
 void silent.signal
 const { signal } = lapsed
 await evict('losing-evicted')
-await new Promise((resolve) => setTimeout(resolve, 500))
+// A second, so that the timers of the one that lapses fire before anybody asks; the other learns it from its renewal.
+await sleep(1000)
+while (!evicted.lost) await sleep(20)
 console.log(JSON.stringify([lapsed.lost, evicted.lost, silent.lost, signal.aborted]))
 await Promise.all([lapsed.release(), evicted.release(), silent.release()])
 const held = await client.acquire('losing-held')
 const abort = new AbortController()
-client.acquire('losing-held', { signal: abort.signal }).catch(() => console.log('aborted'))
+const waiting = client.acquire('losing-held', { signal: abort.signal }).catch(() => console.log('aborted'))
 setTimeout(() => abort.abort(), 50)
-await new Promise((resolve) => setTimeout(resolve, 150))
+await waiting
 await held.release()
 await client.close()
 console.log('done')

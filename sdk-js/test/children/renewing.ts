@@ -3,9 +3,9 @@
 import { LockserverClient } from 'lockserver-client'
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-const lock = await new LockserverClient().acquire('silent-renewal', { expire: 9, renew: true })
-await sleep(3600)
+const lock = await new LockserverClient().acquire('silent-renewal', { expire: 12, renew: true })
+await sleep(4600)
 lock.check()
 console.log('renewed once')
-await sleep(2800)
+await sleep(4000)
 console.log('a renewal is under way')

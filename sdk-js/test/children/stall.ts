@@ -18,15 +18,16 @@ const ways: Record<string, (lock: Lock, early: AbortSignal) => unknown> = {
   'throwIfAborted of it': (_, early) => thrown(() => early.throwIfAborted()),
 }
 
+const [expire, stall] = process.argv.slice(2).map(Number) // seconds, and milliseconds
 const client = new LockserverClient()
 const told: string[] = []
 const held: Record<string, { lock: Lock; early: AbortSignal }> = {}
 for (const way of Object.keys(ways)) {
-  const lock = await client.acquire(`stall-${way}`, { expire: 0.8, renew: true })
+  const lock = await client.acquire(`stall-${way}`, { expire: expire as number, renew: true })
   lock.signal.addEventListener('abort', () => told.push(way))
   held[way] = { lock, early: lock.signal }
 }
-Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(process.argv[2]))
+Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, stall)
 const before = [...told]
 const said = Object.fromEntries(Object.entries(held).map(([way, { lock, early }]) => [way, ways[way]?.(lock, early)]))
 console.log(JSON.stringify({ before, said, told }))

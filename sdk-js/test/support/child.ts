@@ -12,7 +12,8 @@ export class Child {
   readonly process: ChildProcess
   readonly #lines: AsyncIterator<string>
   #stderr = ''
-  readonly exited: Promise<{ code: number | null; stderr: string }>
+  /** Resolves when it has ended and everything that it wrote has been read. */
+  readonly ended: Promise<{ code: number | null; stderr: string }>
 
   constructor(script: string, server: Pick<TestServer, 'addr'>, args: string[] = []) {
     this.process = spawn(process.execPath, [join(children, script), ...args], {
@@ -23,19 +24,19 @@ export class Child {
     this.process.stderr?.on('data', (chunk) => {
       this.#stderr += chunk
     })
-    this.exited = once(this.process, 'exit').then(([code]) => ({ code, stderr: this.#stderr }))
+    this.ended = once(this.process, 'close').then(([code]) => ({ code, stderr: this.#stderr }))
   }
 
   /** The next line that it prints. */
   async line(): Promise<string> {
     const { value, done } = await this.#lines.next()
     if (!done) return value
-    const { code, stderr } = await this.exited
+    const { code, stderr } = await this.ended
     throw new Error(`exited with ${code} instead of a line: ${stderr}`)
   }
 
   async kill(): Promise<void> {
     this.process.kill('SIGKILL')
-    await this.exited
+    await this.ended
   }
 }

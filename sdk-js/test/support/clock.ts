@@ -11,3 +11,6 @@ export class TestClock {
 export function testing(options: { clock?: TestClock; bounds?: Record<string, number> }): LockserverClientOptions {
   return { [Symbol.for('lockserver-client.testing')]: options } as LockserverClientOptions
 }
+
+/** For tests that look at what is left on the server as soon as an abandoned call has rejected. */
+export const untilConfirmed = testing({ bounds: { abandon: 60_000 } })

@@ -100,8 +100,13 @@ export class Middle {
     response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body)
   }
 
-  async close(): Promise<void> {
+  /** Closes every connection; new ones are welcome. */
+  cut(): void {
     this.#http.closeAllConnections()
+  }
+
+  async close(): Promise<void> {
+    this.cut()
     this.#http.close()
     await this.#upstream.destroy()
   }

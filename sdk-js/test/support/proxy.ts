@@ -1,17 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { toxiproxyBinary } from './binaries.js'
-import { eventually } from './server.js'
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as { port: number }
-  probe.close()
-  await once(probe, 'close')
-  return port
-}
+import { steadyPort } from './port.js'
+import { eventually } from './wait.js'
 
 /** A Toxiproxy process with one proxy in front of a server. */
 export class TestProxy {
@@ -25,23 +16,22 @@ export class TestProxy {
   }
 
   static async start(upstream: string): Promise<TestProxy> {
-    const port = await freePort()
+    const port = await steadyPort()
     const child = spawn(toxiproxyBinary(), ['-host', '127.0.0.1', '-port', String(port)], {
       stdio: 'ignore',
       env: { LOG_LEVEL: 'error' },
     })
     const proxy = new TestProxy(child, `http://127.0.0.1:${port}`)
     await once(child, 'spawn')
-    await eventually('toxiproxy answers', () =>
-      fetch(`${proxy.#api}/version`).then(
+    await eventually('toxiproxy answers', () => {
+      if (child.exitCode !== null) throw new Error(`toxiproxy exited with ${child.exitCode}`)
+      return fetch(`${proxy.#api}/version`).then(
         (r) => r.ok,
         () => false,
-      ),
-    )
-    const made = (await proxy.#call('POST', '/proxies', { name: 'server', listen: '127.0.0.1:0', upstream })) as {
-      listen: string
-    }
-    proxy.addr = made.listen
+      )
+    })
+    proxy.addr = `127.0.0.1:${await steadyPort()}`
+    await proxy.#call('POST', '/proxies', { name: 'server', listen: proxy.addr, upstream })
     return proxy
   }
 

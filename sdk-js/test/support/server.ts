@@ -6,11 +6,14 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { LockserverClient, type LockserverClientOptions } from 'lockserver-client'
 import { lockserverBinary } from './binaries.js'
+import { steadyPort } from './port.js'
+import { eventually } from './wait.js'
 
 export const secret = 'test-secret-0123456789'
 
 export interface Looked {
-  holders: { owner: string; token: number }[]
+  /** The times are in seconds. */
+  holders: { owner: string; token: number; held_for: number; expires_in: number | null }[]
   waiters: number
   queue: { owner: string; present: boolean }[]
 }
@@ -19,24 +22,27 @@ export interface Looked {
 export class TestServer {
   readonly directory = mkdtempSync(join(tmpdir(), 'lockserver-js-'))
   readonly #store: string
+  readonly #args: string[]
   #process: ChildProcess | undefined
   #clients: LockserverClient[] = []
-  /** host:port, the same over restarts. */
+  /** host:port, for a server that keeps its locks the same over restarts. */
   addr = '127.0.0.1:0'
 
-  private constructor(store: 'memory' | 'disk') {
+  private constructor(store: 'memory' | 'disk', args: string[]) {
+    this.#args = args
     this.#store = store === 'disk' ? `disk:${join(this.directory, 'data')}` : 'memory'
   }
 
-  static async start(store: 'memory' | 'disk' = 'memory'): Promise<TestServer> {
-    const server = new TestServer(store)
+  static async start(store: 'memory' | 'disk' = 'memory', args: string[] = []): Promise<TestServer> {
+    const server = new TestServer(store, args)
+    if (store === 'disk') server.addr = `127.0.0.1:${await steadyPort()}`
     await server.start()
     return server
   }
 
   async start(): Promise<void> {
     const port = this.addr.slice(this.addr.lastIndexOf(':') + 1)
-    const child = spawn(lockserverBinary(), ['--port', port, '--store', this.#store], {
+    const child = spawn(lockserverBinary(), ['--port', port, '--store', this.#store, ...this.#args], {
       cwd: this.directory,
       env: { PATH: process.env.PATH, LOCKSERVER_SECRET: secret, LOCKSERVER_LOG_LEVEL: 'error' },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -90,6 +96,15 @@ export class TestServer {
     })
   }
 
+  /** Resolves when the same grant has been held for so many seconds. */
+  async heldFor(resource: string, seconds: number): Promise<void> {
+    await eventually(`${resource} is held for ${seconds} s`, async () => {
+      const [holder] = (await this.look(resource))?.holders ?? []
+      if (holder === undefined) throw new Error(`nobody holds ${resource}`)
+      return holder.held_for > seconds
+    })
+  }
+
   /** Resolves when nobody holds the resource and nobody waits for it. */
   async free(resource: string): Promise<void> {
     await eventually(`${resource} is free`, async () => (await this.look(resource)) === undefined)
@@ -106,14 +121,3 @@ export class TestServer {
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
-
-/** Waits until something outside this process is so; for what cannot be awaited. */
-export async function eventually(what: string, holds: () => Promise<boolean> | boolean, within = 8000): Promise<void> {
-  const end = performance.now() + within
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`not so within ${within} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
-
-export const seconds = (from: number) => (performance.now() - from) / 1000
