@@ -80,7 +80,7 @@ func (r *run) cancelStep(_ context.Context, s *cases.Step, args any) (*op, any, 
 }
 
 // process controls the driver's process.
-func (r *run) process(ctx context.Context, _ *cases.Step, args any) (*op, any, error) {
+func (r *run) process(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
 	if !r.owns {
 		return nil, nil, fmt.Errorf("the case has no driver process of its own (driver: {})")
 	}
@@ -105,7 +105,7 @@ func (r *run) process(ctx context.Context, _ *cases.Step, args any) (*op, any, e
 		return nil, nil, ctx.Err()
 	case "wait":
 		r.quiet = true
-		ctx, cancel := context.WithTimeout(ctx, r.Patience)
+		ctx, cancel := context.WithTimeout(ctx, r.limit(s))
 		defer cancel()
 		code, err := p.Wait(ctx)
 		return nil, map[string]any{"exit": code, "stderr": p.Stderr()}, err

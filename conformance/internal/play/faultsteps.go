@@ -14,7 +14,7 @@ import (
 )
 
 // serverStep controls the case's own server.
-func (r *run) serverStep(ctx context.Context, _ *cases.Step, args any) (*op, any, error) {
+func (r *run) serverStep(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
 	if r.c.Server == nil {
 		return nil, nil, fmt.Errorf("the case has no server of its own (server: {})")
 	}
@@ -44,7 +44,7 @@ func (r *run) serverStep(ctx context.Context, _ *cases.Step, args any) (*op, any
 		}
 		return nil, nil, r.healServer(ctx, c)
 	case "wait":
-		ctx, cancel := context.WithTimeout(ctx, r.Patience)
+		ctx, cancel := context.WithTimeout(ctx, r.limit(s))
 		defer cancel()
 		code, err := r.server.Wait(ctx)
 		return nil, map[string]any{"exit": code}, err
@@ -226,11 +226,7 @@ func (r *run) caughtStep(ctx context.Context, s *cases.Step, args any) (*op, any
 		return nil, nil, err
 	}
 	want := max(1, c.rule.Times)
-	limit := r.Patience
-	if s.Within != nil {
-		limit = seconds(*s.Within) + r.Tolerance
-	}
-	for deadline := time.Now().Add(limit); c.rule.Fired() < want; {
+	for deadline := time.Now().Add(r.limit(s)); c.rule.Fired() < want; {
 		if time.Now().After(deadline) {
 			return nil, nil, fmt.Errorf("%s has caught %d of %d requests", text(args), c.rule.Fired(), want)
 		}
@@ -249,7 +245,7 @@ func (r *run) seen(ctx context.Context, s *cases.Step, args any) (*op, any, erro
 	a, _ := args.(map[string]any)
 	until := s.Until
 	s.Until = nil
-	for deadline := time.Now().Add(r.Patience); ; {
+	for deadline := time.Now().Add(r.limit(s)); ; {
 		m := r.requests(a)
 		if until == nil {
 			return nil, m, nil

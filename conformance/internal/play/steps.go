@@ -95,11 +95,7 @@ func (r *run) judge(s *cases.Step, result any) error {
 
 // finish waits for an op, and looks at how it ended and when.
 func (r *run) finish(ctx context.Context, s *cases.Step, o *op) error {
-	limit := r.Patience
-	if s.Within != nil {
-		limit = seconds(*s.Within) + r.Tolerance
-	}
-	if err := o.wait(ctx, limit); err != nil {
+	if err := o.wait(ctx, r.limit(s)); err != nil {
 		return err
 	}
 	r.durations = append(r.durations, o.ended.Sub(o.sent))
@@ -198,6 +194,14 @@ func (r *run) took(want any, got time.Duration) error {
 	return nil
 }
 
+// limit is how long a step may take from now on.
+func (r *run) limit(s *cases.Step) time.Duration {
+	if s.Within == nil {
+		return r.Patience
+	}
+	return seconds(*s.Within) + r.Tolerance
+}
+
 func seconds(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }
 
 func (r *run) op(args any) (*op, error) {
@@ -235,10 +239,6 @@ func (r *run) event(ctx context.Context, s *cases.Step, args any, name string) (
 	if err != nil {
 		return nil, nil, err
 	}
-	limit := r.Patience
-	if s.Within != nil {
-		limit = seconds(*s.Within) + r.Tolerance
-	}
 	e := o.pending.Event(name)
 	either := make(chan struct{})
 	go func() {
@@ -248,7 +248,7 @@ func (r *run) event(ctx context.Context, s *cases.Step, args any, name string) (
 		case <-o.done:
 		}
 	}()
-	if err := await(ctx, either, limit, o.name+" "+name); err != nil {
+	if err := await(ctx, either, r.limit(s), o.name+" "+name); err != nil {
 		return nil, nil, err
 	}
 	if !o.happened(name) {

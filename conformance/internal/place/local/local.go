@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/lockserver/lockserver/conformance/internal/place"
@@ -74,15 +75,22 @@ type server struct {
 	*process
 	binary, dir string
 	spec        place.ServerSpec
-	addr        string
 	before      string
+
+	mu   sync.Mutex // a link asks for the address while the server is started again
+	addr string
 }
 
-func (s *server) Addr() string      { return s.addr }
-func (s *server) SuiteAddr() string { return s.addr }
+func (s *server) SuiteAddr() string { return s.Addr() }
+
+func (s *server) Addr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addr
+}
 
 func (s *server) Named() string {
-	_, port, _ := net.SplitHostPort(s.addr)
+	_, port, _ := net.SplitHostPort(s.Addr())
 	return net.JoinHostPort("localhost", port)
 }
 
@@ -131,6 +139,8 @@ func (s *server) Start(ctx context.Context) error {
 			_, _ = s.Wait(ctx)
 			return fmt.Errorf("server %s printed no ready line but %q", s.spec.Name, line)
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.addr = url
 		return nil
 	case <-ctx.Done():
