@@ -38,7 +38,7 @@ var byArgument = map[string]string{
 
 func infer(steps []Step, set, own map[string]bool) {
 	for _, s := range steps {
-		if s.Action == "http" {
+		if s.Action == "http" || s.Action == "tcp" {
 			own[s.As] = true
 		}
 		for _, f := range byAction[s.Action] {

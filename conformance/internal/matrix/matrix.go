@@ -78,7 +78,7 @@ func (m *Run) Play(ctx context.Context) (*report.Report, error) {
 	var light, heavy []job
 	for _, c := range m.Cases {
 		if c.Wire && m.Wire {
-			light = append(light, func() report.Result { return m.one(ctx, c, nil, Wire) })
+			light = append(light, func() report.Result { return m.wire(ctx, c) })
 		}
 	}
 	for _, c := range m.Cases { // case by case, so that the drivers share the load
@@ -130,6 +130,23 @@ func (m *Run) Play(ctx context.Context) (*report.Report, error) {
 	return rep, errors.Join(errs...)
 }
 
+func (m *Run) wire(ctx context.Context, c *cases.Case) report.Result {
+	if reason := m.placeLacks(c); reason != "" {
+		return report.Result{Case: c.ID, Driver: Wire, Verdict: report.NotApplicable, Reason: reason}
+	}
+	return m.one(ctx, c, nil, Wire)
+}
+
+// placeLacks says what the case needs of the place and does not find there.
+func (m *Run) placeLacks(c *cases.Case) string {
+	for _, f := range c.Place {
+		if reason := m.Stage.Place.Lacks(f); reason != "" {
+			return f + ": " + reason
+		}
+	}
+	return ""
+}
+
 func (m *Run) one(ctx context.Context, c *cases.Case, actor *play.Actor, name string) report.Result {
 	began := time.Now()
 	err := m.Stage.Play(ctx, c, actor)
@@ -168,12 +185,7 @@ func (c *column) lacks(one *cases.Case) string {
 			return f + ": " + reason
 		}
 	}
-	for _, f := range one.Place {
-		if reason := c.run.Stage.Place.Lacks(f); reason != "" {
-			return f + ": " + reason
-		}
-	}
-	return ""
+	return c.run.placeLacks(one)
 }
 
 // conn gives the driver's shared process, a new one where the last one broke: that one's cases have failed.

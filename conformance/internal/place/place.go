@@ -21,7 +21,8 @@ type Place interface {
 	// with IPv6 is only asked for where the place does not lack "ipv6".
 	ProxyHost(ipv6 bool) (listen, reach string)
 	// Lacks tells why cases that need the feature cannot run here ("" if they can). Known features: "ipv6" (the proxies can listen
-	// there), "stop-driver" (Signal stops a driver and lets it go on) and "cut-server" (servers are Cutters).
+	// there), "stop-driver" (Signal stops a driver and lets it go on), "cut-server" (servers are Cutters) and "reset" (a connection to
+	// SuiteAddr that is reset is reset at the server).
 	Lacks(feature string) string
 	// Close ends and removes whatever is left. Every Server and Driver is closed by its user before.
 	Close() error

@@ -3,6 +3,7 @@ package play
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/lockserver/lockserver/conformance/internal/driver"
@@ -18,6 +19,7 @@ type op struct {
 	ok      map[string]any
 	failed  map[string]any // an SDK's error
 	err     error          // anything that no case can expect
+	conn    net.Conn       // of a tcp step
 	cancel  context.CancelFunc
 }
 

@@ -1,14 +1,12 @@
 package play
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,7 +42,7 @@ func (r *run) http(ctx context.Context, s *cases.Step, args any) (*op, any, erro
 		}
 		o.ended = time.Now()
 		if err != nil {
-			o.ok = map[string]any{"status": 0, "failed": err.Error()}
+			o.ok = unanswered(err)
 		}
 	}()
 	return o, nil, nil
@@ -69,11 +67,10 @@ func (r *run) request(ctx context.Context, given map[string]any) (*http.Request,
 	var body io.Reader = http.NoBody
 	switch b := given["body"].(type) {
 	case map[string]any:
-		b = maps.Clone(b)
-		if name, ok := b["resource"].(string); ok && given["exact"] != true {
-			b["resource"] = r.resource(name)
-		}
 		raw, err := json.Marshal(b)
+		if given["exact"] != true {
+			raw, err = r.body(b)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +96,20 @@ func (r *run) request(ctx context.Context, given map[string]any) (*http.Request,
 	return req, nil
 }
 
+// body is a request's body, for the case's own resource.
+func (r *run) body(fields map[string]any) ([]byte, error) {
+	fields = maps.Clone(fields)
+	if name, ok := fields["resource"].(string); ok {
+		fields["resource"] = r.resource(name)
+	}
+	return json.Marshal(fields)
+}
+
+// unanswered is the result of a request that got no answer.
+func unanswered(err error) map[string]any {
+	return map[string]any{"status": 0, "failed": err.Error()}
+}
+
 func answer(res *http.Response) (map[string]any, error) {
 	raw, err := io.ReadAll(io.LimitReader(res.Body, 4<<20))
 	if err != nil {
@@ -116,47 +127,12 @@ func answer(res *http.Response) (map[string]any, error) {
 	return m, res.Body.Close()
 }
 
-// tcp writes bytes to the server as they are, and reads one answer. The end of the sending side stays open.
-func (r *run) tcp(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	given, ok := args.(map[string]any)
-	if !ok {
-		return nil, nil, fmt.Errorf("wants an object")
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
-	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", r.server.SuiteAddr())
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = conn.Close() }()
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, nil, err
-	}
-	if _, err := io.WriteString(conn, strings.ReplaceAll(text(given["send"]), "\n", "\r\n")); err != nil {
-		return nil, nil, err
-	}
-	if given["hang_up"] == true {
-		return nil, nil, nil
-	}
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return nil, map[string]any{"status": 0, "failed": err.Error()}, nil
-	}
-	m, err := answer(res)
-	return nil, m, err
-}
-
 // look asks the server about one resource: at once, or until what it says is as the case wants it.
 func (r *run) look(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
 	give := map[string]any{"method": "GET", "path": "/lock", "query": map[string]any{"resource": text(args)}}
 	until := s.Until
 	s.Until = nil
-	deadline := time.Now().Add(r.Patience)
-	if s.Within != nil {
-		deadline = time.Now().Add(seconds(*s.Within) + r.Tolerance)
-	}
+	deadline := time.Now().Add(r.limit(s))
 	for {
 		req, err := r.request(ctx, give)
 		if err != nil {

@@ -1,0 +1,106 @@
+package play
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/lockserver/lockserver/conformance/internal/cases"
+)
+
+// tcp writes bytes to the server as they are, on a connection of their own or on one that is kept, and reads one answer. The sending
+// side stays open. To give the operation up is to reset its connection.
+func (r *run) tcp(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
+	given, ok := args.(map[string]any)
+	if !ok {
+		return nil, nil, fmt.Errorf("wants an object")
+	}
+	bytes, err := r.bytes(given)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kept, ok := given["on"]; ok {
+		return nil, nil, r.sendMore(text(kept), bytes)
+	}
+	dial, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(dial, "tcp", r.server.SuiteAddr())
+	if err != nil {
+		return nil, nil, err
+	}
+	if given["hang_up"] == true {
+		_, err := io.WriteString(conn, bytes)
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	name := s.As
+	if name == "" {
+		name = "tcp"
+	}
+	o := &op{name: name, done: make(chan struct{}), sent: time.Now(), conn: conn, cancel: func() { reset(conn) }}
+	go func() {
+		defer close(o.done)
+		if given["keep"] != true {
+			defer reset(conn)
+		}
+		o.ok = converse(conn, bytes)
+		o.ended = time.Now()
+	}()
+	return o, nil, nil
+}
+
+// bytes are what is sent: a text, and a body behind it, whose length is then announced.
+func (r *run) bytes(given map[string]any) (string, error) {
+	head := strings.ReplaceAll(text(given["send"]), "\n", "\r\n")
+	fields, ok := given["body"].(map[string]any)
+	if !ok {
+		return head, nil
+	}
+	body, err := r.body(fields)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(body), body), nil
+}
+
+func (r *run) sendMore(name, bytes string) error {
+	o, err := r.op(name)
+	if err != nil {
+		return err
+	}
+	if o.conn == nil {
+		return fmt.Errorf("%s is no connection", name)
+	}
+	_, err = io.WriteString(o.conn, bytes)
+	return err
+}
+
+// converse sends a request and gives the first answer, which may be an interim one.
+func converse(conn net.Conn, request string) map[string]any {
+	_, err := io.WriteString(conn, request)
+	var m map[string]any
+	if err == nil {
+		var res *http.Response
+		if res, err = http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+			m, err = answer(res)
+		}
+	}
+	if err != nil {
+		return unanswered(err)
+	}
+	return m
+}
+
+// reset ends a connection as one that broke: its peer is told so, and not that it was closed in order.
+func reset(conn net.Conn) {
+	if c, ok := conn.(*net.TCPConn); ok {
+		_ = c.SetLinger(0) // fails on a connection that has ended
+	}
+	_ = conn.Close()
+}
