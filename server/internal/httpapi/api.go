@@ -21,6 +21,7 @@ type Engine interface {
 	Show(resource string, to lock.Sink, n uint64)
 	List(ctx context.Context, q lock.Query, to lock.Sink, n uint64)
 	Leave(t lock.Ticket)
+	Failed() <-chan struct{}
 }
 
 // Config is what the front end needs.

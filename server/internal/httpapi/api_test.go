@@ -298,6 +298,13 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, 200, s.do("GET", "/readyz", "").status)
 	require.Equal(t, "locked", s.acquire(`{"resource":"r","owner":"o"}`).code())
 
+	s.api.Serve(failed{})
+	got = s.do("GET", "/readyz", "")
+	require.Equal(t, 503, got.status)
+	require.Equal(t, "store_unavailable", got.code())
+	require.Equal(t, "failed", got.body["reason"])
+	require.Equal(t, 200, s.do("GET", "/healthz", "").status)
+
 	s.api.Drain()
 	got = s.do("GET", "/readyz", "")
 	require.Equal(t, 503, got.status)
@@ -353,6 +360,16 @@ func (e answering) Show(_ string, to lock.Sink, n uint64) { to.Answer(n, &e.a) }
 
 func (e answering) List(_ context.Context, _ lock.Query, to lock.Sink, n uint64) { to.Answer(n, &e.a) }
 func (e answering) Leave(lock.Ticket)                                            {}
+func (e answering) Failed() <-chan struct{}                                      { return nil }
+
+// failed is an engine whose store has failed.
+type failed struct{ answering }
+
+func (failed) Failed() <-chan struct{} {
+	closed := make(chan struct{})
+	close(closed)
+	return closed
+}
 
 func everyOperation(s *server) []answer {
 	return []answer{

@@ -70,11 +70,17 @@ func (a *API) healthz(_ Engine, w http.ResponseWriter, _ *http.Request) (string,
 
 // readyz says whether requests are worth sending.
 func (a *API) readyz(_ Engine, w http.ResponseWriter, _ *http.Request) (string, *problem) {
-	switch {
-	case a.draining.Load():
+	if a.draining.Load() {
 		return "", &problem{code: codeDraining, detail: "the server shuts down", reason: "draining"}
-	case a.engine.Load() == nil:
+	}
+	e := a.engine.Load()
+	if e == nil {
 		return "", loading()
+	}
+	select {
+	case <-(*e).Failed():
+		return "", &problem{code: codeStoreUnavailable, detail: "the store failed, and the server ends", reason: "failed"}
+	default:
 	}
 	_ = a.answer(w, http.StatusOK, func(b []byte) []byte { return append(b, `{"status":"ready"}`+"\n"...) })
 	return outcomeOK, nil
