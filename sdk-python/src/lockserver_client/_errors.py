@@ -41,6 +41,14 @@ class Holder(NamedTuple):
     expires_in: float | None
     """Seconds left of the lease; None for a lock that is held until released."""
 
+    @classmethod
+    def read(cls, said: object) -> Holder:
+        """A holder as an answer tells it; what is missing or of another type stays empty."""
+        one = said if isinstance(said, dict) else {}
+        expires_in = one.get("expires_in")
+        left = float(expires_in) if isinstance(expires_in, (int, float)) else None
+        return cls(str(one.get("owner", "")), _count(one.get("token")), left)
+
 
 class LockserverError(Exception):
     """The base of every error of this package.
@@ -93,7 +101,9 @@ class LockedError(LockserverError):
     holders: tuple[Holder, ...] = ()
     """At most ten of those who hold it."""
     holders_total: int = 0
+    """How many hold it."""
     waiters: int = 0
+    """How many wait for it."""
 
 
 class NotHeldError(LockserverError):
@@ -101,7 +111,7 @@ class NotHeldError(LockserverError):
 
     code = "not_held"
     reason: str = "unknown"
-    """`expired`, `evicted`, `other_holder` or `unknown`."""
+    """`expired`, `evicted`, `other_holder` or `unknown`; `released` where this process did it before."""
 
 
 class LimitMismatchError(LockserverError):
@@ -117,10 +127,11 @@ class IdUsedError(LockserverError):
 
 
 class InvalidRequestError(LockserverError, ValueError):
-    """An argument that is not allowed; `field` names it."""
+    """An argument that is not allowed."""
 
     code = "invalid_request"
     field: str | None = None
+    """Its name, where it is known."""
 
 
 class TokenRequiredError(LockserverError):
@@ -220,12 +231,17 @@ def from_problem(code: str, message: str, status: int, problem: dict[str, Any]) 
         return LockserverError(message, code=code, status=status)
     error = kind(message, status=status)
     if isinstance(error, LockedError):
-        holders = problem.get("holders") or ()
-        error.holders = tuple(Holder(h.get("owner", ""), h.get("token", 0), h.get("expires_in")) for h in holders)
-        error.holders_total = problem.get("holders_total") or len(error.holders)
-        error.waiters = problem.get("waiters") or 0
+        holders = problem.get("holders")
+        error.holders = tuple(Holder.read(one) for one in holders) if isinstance(holders, list) else ()
+        error.holders_total = _count(problem.get("holders_total")) or len(error.holders)
+        error.waiters = _count(problem.get("waiters"))
     elif isinstance(error, NotHeldError):
-        error.reason = problem.get("reason") or "unknown"
+        error.reason = str(problem.get("reason") or "unknown")
     elif isinstance(error, InvalidRequestError):
-        error.field = problem.get("field")
+        field = problem.get("field")
+        error.field = None if field is None else str(field)
     return error
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -11,10 +11,11 @@ import ssl
 import time
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from ._clock import safety_margin
 from ._errors import (
+    WIRE_CODES,
     ConfigInvalidError,
     ConnectionFailedError,
     InvalidRequestError,
@@ -160,7 +161,7 @@ def _seconds(name: str, value: float | None) -> float | None:
     """A finite number of seconds, or None; anything else is an error that names the argument."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
+    if not _number(value):
         raise _invalid(name, value, "a number of seconds is needed, or None")
     return value
 
@@ -198,49 +199,57 @@ class Grant:
     limit: int | None
 
     @classmethod
-    def read(cls, data: dict[str, Any]) -> Grant:
-        try:
-            expires_in = data.get("expires_in")
-            return cls(
-                int(data["token"]),
-                None if expires_in is None else float(expires_in),
-                float(data.get("waited") or 0),
-                data.get("mode"),
-                data.get("limit"),
-            )
-        except (KeyError, TypeError, ValueError):
-            raise ConnectionFailedError(
-                "what answered is no lock server: its grant has no usable token", status=200
-            ) from None
+    def read(cls, data: dict[str, Any]) -> Grant | None:
+        """The grant in an answer; None where no lock server can have said that."""
+        token, expires_in, waited = data.get("token"), data.get("expires_in"), data.get("waited") or 0
+        if not (_number(token) and (expires_in is None or _number(expires_in)) and _number(waited)):
+            return None
+        mode, limit = data.get("mode"), data.get("limit")
+        return cls(
+            int(token),
+            None if expires_in is None else float(expires_in),
+            max(float(waited), 0.0),
+            mode if isinstance(mode, str) else None,
+            int(limit) if _number(limit) else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that was understood: `data` where `error` is None."""
+    """An answer that was understood."""
 
-    status: int
-    data: dict[str, Any]
     error: LockserverError | None
-    retry_after: float
+    """Why what was asked is not done; None where it is, or where the request is queued."""
+    grant: Grant | None = None
+    """What an acquisition or renewal was granted; None also where it is queued."""
+    retry_after: float = 0.0
 
     @classmethod
-    def read(cls, answer: Answer, secret: str) -> Reply:
+    def read(cls, path: str, answer: Answer, secret: str) -> Reply:
         """Understand an answer; no error that comes of it shows the secret, even if the other side echoes it."""
         try:
             data = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
-        if answer.status in (200, 202) and isinstance(data, dict):
-            return cls(answer.status, data, None, 0.0)
-        problem = data if isinstance(data, dict) else {}
-        return cls(answer.status, problem, _refusal(answer, problem, secret), _delay(answer.retry_after))
+        said = data if isinstance(data, dict) else {}
+        grant = Grant.read(said) if answer.status == 200 and path != "/release" else None
+        done = answer.status == 200 and path == "/release" and said is data
+        queued = answer.status == 202 and path == "/acquire" and said is data
+        if grant is not None or done or queued:
+            return cls(None, grant)
+        return cls(_refusal(answer, said, secret), None, _delay(answer.retry_after))
+
+
+def _number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value)
 
 
 def _refusal(answer: Answer, problem: dict[str, Any], secret: str) -> LockserverError:
     status, code = answer.status, problem.get("code")
     if isinstance(code, str) and code:
-        message = problem.get("detail") or problem.get("title") or f"the server answered {status} ({code})"
-        return from_problem(code, str(message).replace(secret, "…"), status, problem)
+        problem = {name: _without(secret, value) for name, value in problem.items()}
+        message = problem.get("detail") or problem.get("title") or f"the server answered {status}"
+        return from_problem(code if code in WIRE_CODES else problem["code"], str(message), status, problem)
     said = " ".join(answer.body.decode("utf-8", "replace").replace(secret, "…").split())[:200]
     message = f"status {status} without a lock server's answer in it" + (f": {said}" if said else "")
     if status in _BY_STATUS:
@@ -248,17 +257,22 @@ def _refusal(answer: Answer, problem: dict[str, Any], secret: str) -> Lockserver
     return ConnectionFailedError(message, status=status)
 
 
+def _without(secret: str, value: Any) -> Any:
+    return value.replace(secret, "…") if isinstance(value, str) else value
+
+
 def _delay(retry_after: str | None) -> float:
+    """Seconds, from seconds or a date; 0 for what is neither."""
     if not retry_after:
         return 0.0
     try:
-        return max(0.0, float(retry_after))
+        delay = float(retry_after)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return 0.0
+        try:
+            delay = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return delay if 0 < delay < math.inf else 0.0
 
 
 class RequestHeads:

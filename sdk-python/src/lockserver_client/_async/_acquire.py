@@ -15,7 +15,7 @@ from .._errors import (
     transient,
 )
 from .._retry import Backoff, Patience
-from .._wire import Grant, Reply, Request, TransportError, new_id
+from .._wire import Grant, Request, TransportError, new_id
 from ._core import AsyncCore
 from ._lock import AsyncLock
 from ._runtime import pause, shielded
@@ -60,9 +60,9 @@ class AsyncAcquisition:
                     raise error from failure
                 fresh = True
             else:
-                reply = self._core.read(answer)
-                if reply.error is None and reply.status == 200:
-                    lock = await self._granted(reply, sent)
+                reply = self._core.read("/acquire", answer)
+                if reply.grant is not None:
+                    lock = await self._granted(reply.grant, sent)
                     if lock is not None:
                         return lock
                     continue
@@ -75,8 +75,7 @@ class AsyncAcquisition:
             await pause(max(0.0, min(self._backoff.next(retry_after), self._patience.left())), self._core.closed)
             self._give_up_if_due(error)
 
-    async def _granted(self, reply: Reply, sent: Instant) -> AsyncLock | None:
-        grant = Grant.read(reply.data)
+    async def _granted(self, grant: Grant, sent: Instant) -> AsyncLock | None:
         asked = self._request
         lock = AsyncLock(self._core, asked.resource, self._id, grant, sent, asked.expire, asked.renew)
         if not lock.lost:
@@ -110,7 +109,8 @@ class AsyncAcquisition:
         elif isinstance(error, IdUsedError):
             self._renamed()
         elif not transient(error):
-            self._known = before
+            if error.status is not None and 400 <= error.status < 500:
+                self._known = before  # any other answer leaves open what became of the request
             raise error
 
     def _renamed(self) -> None:

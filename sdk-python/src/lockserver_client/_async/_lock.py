@@ -211,9 +211,8 @@ class AsyncLock:
     def _take(self, reply: Reply, sent: Instant) -> None:
         if self._stopped or self.lost:
             return
-        if reply.error is None:
-            grant = Grant.read(reply.data)
-            self._deadline.confirm(sent, grant.waited, grant.expires_in)
+        if reply.grant is not None:
+            self._deadline.confirm(sent, reply.grant.waited, reply.grant.expires_in)
             self._renewed_at = time.monotonic()
         elif isinstance(reply.error, NotHeldError):
             self._lose(f"the server no longer holds it ({reply.error.reason})")

@@ -16,7 +16,7 @@ from .._errors import (
     transient,
 )
 from .._retry import Backoff, Patience
-from .._wire import Grant, Reply, Request, TransportError, new_id
+from .._wire import Grant, Request, TransportError, new_id
 from ._core import Core
 from ._lock import Lock
 from ._runtime import pause, shielded
@@ -61,9 +61,9 @@ class Acquisition:
                     raise error from failure
                 fresh = True
             else:
-                reply = self._core.read(answer)
-                if reply.error is None and reply.status == 200:
-                    lock = self._granted(reply, sent)
+                reply = self._core.read("/acquire", answer)
+                if reply.grant is not None:
+                    lock = self._granted(reply.grant, sent)
                     if lock is not None:
                         return lock
                     continue
@@ -76,8 +76,7 @@ class Acquisition:
             pause(max(0.0, min(self._backoff.next(retry_after), self._patience.left())), self._core.closed)
             self._give_up_if_due(error)
 
-    def _granted(self, reply: Reply, sent: Instant) -> Lock | None:
-        grant = Grant.read(reply.data)
+    def _granted(self, grant: Grant, sent: Instant) -> Lock | None:
         asked = self._request
         lock = Lock(self._core, asked.resource, self._id, grant, sent, asked.expire, asked.renew)
         if not lock.lost:
@@ -111,7 +110,8 @@ class Acquisition:
         elif isinstance(error, IdUsedError):
             self._renamed()
         elif not transient(error):
-            self._known = before
+            if error.status is not None and 400 <= error.status < 500:
+                self._known = before  # any other answer leaves open what became of the request
             raise error
 
     def _renamed(self) -> None:

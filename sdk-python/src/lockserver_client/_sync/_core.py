@@ -74,8 +74,8 @@ class Core:
         left = sum(not lock.lost for lock in locks)
         self._sweep_at = 64 + 2 * left
 
-    def read(self, answer: Answer) -> Reply:
-        return Reply.read(answer, self._secret)
+    def read(self, path: str, answer: Answer) -> Reply:
+        return Reply.read(path, answer, self._secret)
 
     def settle(
         self,
@@ -106,7 +106,7 @@ class Core:
                 if failure.hopeless and renewing is None:
                     break
             else:
-                reply = self.read(answer)
+                reply = self.read(path, answer)
                 decided = not transient(reply.error)
                 if renewing is not None and reply.error is not None:
                     decided = isinstance(reply.error, NotHeldError)
@@ -147,7 +147,7 @@ class Core:
                     raise ConnectionFailedError(f"release of {resource!r}: {failure}") from failure
                 pause(delay)
             else:
-                reply = self.read(answer)
+                reply = self.read("/release", answer)
                 if reply.error is not None:
                     raise reply.error
                 return

@@ -31,7 +31,7 @@ def pause(seconds: float, interrupted: threading.Event | None = None) -> None:
     if interrupted is None:
         time.sleep(seconds)
     else:
-        interrupted.wait(seconds)
+        interrupted.wait(min(seconds, threading.TIMEOUT_MAX))
 
 
 def shielded(action: Callable[[], T]) -> T:
