@@ -220,6 +220,24 @@ async def test_a_grant_that_meets_a_close_goes_back(to: Make, monkeypatch: pytes
     script.close()
 
 
+async def test_a_close_while_a_connection_is_made_ends_the_call(to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Scripted()
+    client = to(script.addr)
+    transport = client._core().transport
+    connect = transport._connect
+
+    async def closing(bound: float) -> Any:
+        connection = await connect(bound)
+        await client.close()
+        return connection
+
+    monkeypatch.setattr(transport, "_connect", closing)
+    with pytest.raises(ConnectionFailedError, match="closed"):
+        await client.acquire("r")
+    assert script.heard == []
+    script.close()
+
+
 async def test_a_used_id_is_replaced(to: Make) -> None:
     script = Scripted(refused(409, "id_used"), refused(409, "id_used"), granted())
     lock = await to(script.addr).acquire("r")

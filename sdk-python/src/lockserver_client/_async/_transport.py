@@ -52,6 +52,8 @@ class Transport:
         connection.tag = tag
         self._busy.add(connection)
         try:
+            if self._closed and tag is not None:
+                raise TransportError("the client was closed", sent=False)
             answer = await connection.exchange(self._heads.request(path, body), path, end)
         except BaseException:
             connection.abort()
