@@ -80,6 +80,7 @@ export class Acquisition {
       const left = (limit ?? answeredAt + this.#silence()) - begun
       const wait = blocking ? Math.ceil(Math.min(limit === undefined ? bounds.hop : Math.max(left, 0), bounds.hop)) : 0
       const { answer, failure } = await this.#hop(wait, this.#bound(wait, left), fresh)
+      if (failure?.hopeless) throw unreachable(this.#core, this.#doing, failure)
       const now = performance.now()
       fresh = failure !== undefined
       if (answer !== undefined && !isTransient(answer)) {

@@ -33,7 +33,10 @@ export interface Persisted {
   readonly repeated: boolean
 }
 
-/** Sends a request until there is an answer that decides it: retries lost connections and 502, 503, 504, each on a new connection. */
+/**
+ * Sends a request until there is an answer that decides it: retries lost connections and 502, 503, 504, each on a new
+ * connection. A server whose certificate is not trusted is not asked again.
+ */
 export async function persist(core: Core, path: string, body: object, doing: string, how: Persistence): Promise<Persisted> {
   let repeated = false
   let last: unknown
@@ -52,7 +55,8 @@ export async function persist(core: Core, path: string, body: object, doing: str
     } catch (error) {
       last = error
     }
-    if (how.repeatable === false && exchange.sent && last instanceof NoAnswer) throw unreachable(core, doing, last)
+    const once = how.repeatable === false && exchange.sent
+    if (last instanceof NoAnswer && (once || last.hopeless)) throw unreachable(core, doing, last)
     repeated ||= exchange.sent && !draining
     await pause(Math.min(backoff(attempt + 1, retryAfter), Math.max(how.left(), 0)))
   }

@@ -1,3 +1,5 @@
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import { type Answer, parseRetryAfter } from './answer.js'
 import { type Clock, type Instant, read } from './clock.js'
@@ -15,10 +17,13 @@ export interface Route {
 export class NoAnswer extends Error {
   /** Whether the server may have seen the request. */
   readonly sent: boolean
+  /** Whether no other try can do better, because the server's certificate is not trusted. */
+  readonly hopeless: boolean
   constructor(message: string, sent: boolean, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'NoAnswer'
     this.sent = sent
+    this.hopeless = cause instanceof Error && distrusted.has(cause)
   }
 }
 
@@ -29,6 +34,9 @@ export interface TransportOptions {
   connectTimeout: number
   clock: Clock
 }
+
+/** The errors of connections that ended because the server's certificate did not hold. */
+const distrusted = new WeakSet<Error>()
 
 /** More than any answer of a lock server. */
 const largestAnswer = 1 << 20
@@ -45,6 +53,7 @@ export class Transport {
   readonly #headers: string[]
   readonly #clock: Clock
   readonly #options: Client.Options
+  readonly #detachedOptions: Client.Options
   readonly #live = new Set<Dispatcher>()
   #pool: Pool | undefined
   #backgroundPool: Pool | undefined
@@ -56,12 +65,13 @@ export class Transport {
     this.#headers = ['content-type', 'application/json', 'x-lockserver-secret', secret]
     this.#clock = clock
     this.#options = {
-      connect: { timeout: connectTimeout, ...tls },
+      connect: connector({ timeout: connectTimeout, ...tls }),
       keepAliveTimeout: idleTimeout,
       // Every request brings a bound of its own, exact to the millisecond.
       headersTimeout: 0,
       bodyTimeout: 0,
     }
+    this.#detachedOptions = { ...this.#options, connect: detached(this.#options.connect as buildConnector.connector) }
   }
 
   /** Sends a request. It ends by itself within `bound` milliseconds. */
@@ -90,33 +100,46 @@ export class Transport {
 
   #pooled(background: boolean): Dispatcher {
     if (!background) this.#pool ??= this.#keep(new Pool(this.#origin, this.#options))
-    else this.#backgroundPool ??= this.#keep(new Pool(this.#origin, this.#detached()))
+    else this.#backgroundPool ??= this.#keep(new Pool(this.#origin, this.#detachedOptions))
     return (background ? this.#backgroundPool : this.#pool) as Pool
   }
 
   #single(background: boolean): Dispatcher {
-    return this.#keep(new Client(this.#origin, background ? this.#detached() : this.#options))
+    return this.#keep(new Client(this.#origin, background ? this.#detachedOptions : this.#options))
   }
 
   #keep<D extends Dispatcher>(dispatcher: D): D {
     this.#live.add(dispatcher)
     return dispatcher
   }
+}
 
-  #detached(): Client.Options {
-    return { ...this.#options, connect: detached(this.#options.connect) }
+/** What undici's connectors are, its types apart: they return the socket that they connect. */
+type Connector = (target: buildConnector.Options, callback: buildConnector.Callback) => Socket
+
+/** Connects, and notes the errors that come of the server's certificate. */
+function connector(options: buildConnector.BuildOptions): buildConnector.connector {
+  const connect = buildConnector(options) as Connector
+  const noting: Connector = (target, callback) => {
+    const socket = connect(target, (...outcome) => {
+      const [error] = outcome
+      if (error !== null && (socket as Partial<TLSSocket>).authorizationError) distrusted.add(error)
+      callback(...outcome)
+    })
+    return socket
   }
+  return noting
 }
 
 /** Connects with sockets that never keep the process alive, whatever the HTTP client thinks of them. */
-function detached(options: Client.Options['connect']): buildConnector.connector {
-  const connect = buildConnector(options as buildConnector.BuildOptions) as (...args: unknown[]) => import('node:net').Socket
-  return (...args) => {
-    const socket = connect(...args)
+function detached(connect: buildConnector.connector): buildConnector.connector {
+  const detaching: Connector = (...args) => {
+    const socket = (connect as Connector)(...args)
     socket.unref()
     socket.ref = () => socket
     return socket
   }
+  return detaching
 }
 
 /** One request and its answer. */

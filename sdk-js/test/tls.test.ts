@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { LockserverClientOptions } from 'lockserver-client'
+import { Certificate } from './support/certificate.js'
+import { TestServer } from './support/server.js'
+
+const valid = new Certificate()
+const expired = new Certificate('--start-date', 'Jan 1 15:04:05 2020', '--duration', '24h')
+let server: TestServer
+let stale: TestServer
+before(async () => {
+  server = await TestServer.start('memory', valid.args)
+  stale = await TestServer.start('memory', expired.args)
+})
+after(async () => {
+  await Promise.all([server.close(), stale.close()])
+  valid.remove()
+  expired.remove()
+})
+
+test('locks over TLS, with a certificate that the client was told to trust', async () => {
+  const client = server.client({ addr: `https://${server.addr}`, tls: { ca: valid.pem } })
+  const lock = await client.acquire('secure', { expire: 30, renew: true })
+  assert.equal(await client.acquire('secure', false), null)
+  await lock.renew()
+  assert.equal(await lock.release(), true)
+})
+
+const port = (of: TestServer) => of.addr.slice(of.addr.lastIndexOf(':') + 1)
+const distrust: Record<string, { code: string; options: () => LockserverClientOptions }> = {
+  'nobody vouches for': { code: 'DEPTH_ZERO_SELF_SIGNED_CERT', options: () => ({ addr: `https://${server.addr}` }) },
+  'is another name’s': {
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    options: () => ({ addr: `https://localhost:${port(server)}`, tls: { ca: valid.pem } }),
+  },
+  'has expired': {
+    code: 'CERT_HAS_EXPIRED',
+    options: () => ({ addr: `https://${stale.addr}`, tls: { ca: expired.pem } }),
+  },
+}
+
+for (const [what, { code, options }] of Object.entries(distrust)) {
+  test(`a certificate that ${what} is connection_failed at once, whatever is called`, async () => {
+    const client = server.client(options())
+    // Tried again and again, the one with a limit would end in lock_timeout, and the others after that.
+    for (const call of [
+      () => client.acquire('x', { timeout: 5 }),
+      () => client.acquire('x', { timeout: 0 }),
+      () => client.acquire('x', false),
+      () => client.acquire('x'),
+      () => client.release('x'),
+      () => client.release('x', { token: 1 }),
+    ]) {
+      await assert.rejects(call(), (error: Error & { code: string; cause: Error & { cause: { code: string } } }) => {
+        assert.equal(error.code, 'connection_failed')
+        assert.equal(error.cause.cause.code, code)
+        return true
+      })
+    }
+  })
+}
