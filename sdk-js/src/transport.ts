@@ -4,6 +4,7 @@ import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import { type Answer, parseRetryAfter } from './answer.js'
 import { type Clock, type Instant, read } from './clock.js'
 import type { ServerAddress, TlsOptions } from './settings.js'
+import { version } from './version.js'
 
 /** Which connection a request takes. */
 export interface Route {
@@ -62,7 +63,11 @@ export class Transport {
   constructor({ address, secret, tls, connectTimeout, clock }: TransportOptions) {
     this.#origin = address.origin
     this.#prefix = address.prefix
-    this.#headers = ['content-type', 'application/json', 'x-lockserver-secret', secret]
+    this.#headers = [
+      ...['content-type', 'application/json'],
+      ...['user-agent', `lockserver-client-js/${version}`],
+      ...['x-lockserver-secret', secret],
+    ]
     this.#clock = clock
     this.#options = {
       connect: connector({ timeout: connectTimeout, ...tls }),

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { LockserverClient } from 'lockserver-client'
+import { root } from './support/binaries.js'
 import { testing } from './support/clock.js'
 import { Middle } from './support/middle.js'
 import { TestProxy } from './support/proxy.js'
@@ -219,6 +222,17 @@ test('an answer that no lock server gave is not taken for a lock', async () => {
     middle.handle = ({ path, answer }) => (path === '/acquire' ? answer(200, body) : undefined)
     await assert.rejects(client.acquire('portal'), { code: 'connection_failed' })
   }
+  await middle.close()
+})
+
+test('every request says which client and which version of it sends it', async () => {
+  const middle = await Middle.start(server.addr)
+  const client = server.client({ addr: middle.addr })
+  const agents: unknown[] = []
+  middle.handle = ({ headers }) => void agents.push(headers['user-agent'])
+  await (await client.acquire('agent')).release()
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  assert.deepEqual(agents, [`lockserver-client-js/${version}`, `lockserver-client-js/${version}`])
   await middle.close()
 })
 

@@ -1,10 +1,11 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Pool } from 'undici'
 
 export interface Passing {
   path: string
   body: Record<string, unknown>
+  headers: IncomingHttpHeaders
   /** Sends the request on, and gives the server's answer without passing it back. */
   forward(): Promise<{ status: number; body: string }>
   /** Answers in the server's place. */
@@ -81,6 +82,7 @@ export class Middle {
     await this.handle({
       path,
       body,
+      headers: request.headers,
       connection,
       forward: () => {
         decided = true
