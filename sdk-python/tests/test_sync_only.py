@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import inspect
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,10 +16,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from support.processes import SECRET, LockServer, clean_environment
-from support.sync_tasks import nothing_left, until
+from support.sync_tasks import nothing_left, start, until
 
 from lockserver_client import LockLostError, LockserverClient
+from lockserver_client._sync._transport import _Connection
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
@@ -288,6 +293,28 @@ def test_renewal_takes_one_thread_for_many_locks(client: LockserverClient, resou
     assert len(threads) == 1
     assert threads[0].daemon
     assert all(lock and lock.release() for lock in locks)
+
+
+def test_an_exchange_that_another_thread_ends_is_never_continued_in_the_clear() -> None:
+    authority = trustme.CA()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(serving)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    near, far = socket.socketpair()
+
+    def serve() -> bytes:
+        with serving.wrap_socket(far, server_side=True) as tls:
+            return tls.recv(1)
+
+    served = start(serve)
+    with trusting.wrap_socket(near, server_hostname="localhost") as tls:
+        connection = _Connection(tls)
+        connection.shutdown()
+        assert tls.version() is not None
+        with pytest.raises((OSError, http.client.HTTPException)):
+            connection.exchange(b"the secret", time.monotonic() + 20)
+    assert served.result() == b""
 
 
 def test_only_plain_functions_can_be_decorated(client: LockserverClient) -> None:

@@ -199,7 +199,8 @@ class _Connection:
     def shutdown(self) -> None:
         """End an exchange that runs in another thread."""
         try:
-            self._sock.shutdown(socket.SHUT_RDWR)
+            # An SSLSocket's own shutdown takes TLS off first: the other thread would go on in the clear, or fail oddly.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
         except OSError:  # it has ended by itself
             pass
 
