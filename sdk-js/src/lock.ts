@@ -262,7 +262,8 @@ export class Lock implements AsyncDisposable {
     const left = this.#lease.left()
     if (this.#state !== 'held' || left === Number.POSITIVE_INFINITY || this.#length === undefined) return
     clearTimeout(this.#timer)
-    const next = Math.min(left, this.#renewAt - performance.now(), this.#length / 3)
+    const renewal = this.#renewing ? this.#renewAt - performance.now() : Number.POSITIVE_INFINITY
+    const next = Math.min(left, renewal, this.#length / 3)
     this.#timer = setTimeout(() => this.#tick(), timerDelay(Math.ceil(next)))
     this.#timer.unref()
   }

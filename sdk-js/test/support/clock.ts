@@ -3,7 +3,12 @@ import type { LockserverClientOptions } from 'lockserver-client'
 /** A clock that runs with the real one, ahead by what a test says. */
 export class TestClock {
   ahead = { monotonic: 0, wall: 0 }
-  monotonic = () => performance.now() + this.ahead.monotonic
+  /** How often it was read. */
+  readings = 0
+  monotonic = () => {
+    this.readings++
+    return performance.now() + this.ahead.monotonic
+  }
   wall = () => Date.now() + this.ahead.wall
 }
 
