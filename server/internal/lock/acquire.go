@@ -261,8 +261,9 @@ const told = 10
 
 // refuse answers that others hold r, or await it.
 func (t *Table) refuse(now int64, p parked, r *resource, code Code) {
+	holders, total := r.view(now, told)
 	t.answer(p.to, p.n, r, Answer{
 		Code: code, Waited: time.Duration(now - p.arrived), Mode: r.mode(), Limit: r.permits,
-		Detail: &Detail{Holders: r.view(now, told), HoldersTotal: r.holders.n, Waiters: r.waiters()},
+		Detail: &Detail{Holders: holders, HoldersTotal: total, Waiters: r.waiters()},
 	})
 }

@@ -86,6 +86,9 @@ func (d *delayed) Answer(n uint64, a *lock.Answer) {
 		require.False(d.t, asked.answered, "request %d is answered twice", n)
 		asked.answered, asked.token = true, a.Token
 	}
+	if a.Code == lock.Locked || a.Code == lock.LimitMismatch {
+		require.Len(d.t, a.Detail.Holders, min(10, a.Detail.HoldersTotal), "the holders that are named, of all")
+	}
 	if a.Code != lock.Granted {
 		return
 	}

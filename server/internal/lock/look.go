@@ -119,20 +119,21 @@ func (r *resource) heldBy(now int64, owner string) bool {
 }
 
 func (r *resource) lock(now int64, most int) Lock {
-	return Lock{
-		Resource: r.name, Mode: r.mode(), Limit: r.permits, Holders: r.view(now, most), HoldersTotal: r.holders.n, Waiters: r.waiters(),
-	}
+	holders, total := r.view(now, most)
+	return Lock{Resource: r.name, Mode: r.mode(), Limit: r.permits, Holders: holders, HoldersTotal: total, Waiters: r.waiters()}
 }
 
-// view tells of the first holders.
-func (r *resource) view(now int64, most int) []Holder {
-	out := make([]Holder, 0, min(most, r.holders.n))
-	for c := r.holders.head; c != nil && len(out) < most; c = c.next {
-		if !c.ranOut(now) {
-			out = append(out, c.holder(now))
+// view tells of the first holders, and how many there are. On the way it leaves out those that ran out, to which no timer has come yet.
+func (r *resource) view(now int64, most int) (first []Holder, total int) {
+	first, total = make([]Holder, 0, min(most, r.holders.n)), r.holders.n
+	for c := r.holders.head; c != nil && len(first) < most; c = c.next {
+		if c.ranOut(now) {
+			total--
+		} else {
+			first = append(first, c.holder(now))
 		}
 	}
-	return out
+	return first, total
 }
 
 func (c *claim) holder(now int64) Holder {

@@ -240,7 +240,8 @@ func (m *model) forceRelease(n uint64, resource string, token int64) {
 		m.answer(n, lock.Answer{Code: lock.NotFound})
 		return
 	}
-	detail := &lock.Detail{Holders: m.views(out, len(out)), HoldersTotal: len(out)}
+	detail := &lock.Detail{}
+	detail.Holders, detail.HoldersTotal = m.views(out, len(out))
 	for _, c := range out {
 		m.free(c, evicted)
 	}

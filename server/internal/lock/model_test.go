@@ -298,14 +298,19 @@ func (m *model) refusal(code lock.Code, resource string, arrived int64) lock.Ans
 	if len(holders) > 0 {
 		a.Mode = holders[0].mode
 	}
-	a.Detail = &lock.Detail{Holders: m.views(holders, 10), HoldersTotal: len(holders), Waiters: len(m.queue(resource))}
+	a.Detail = &lock.Detail{Waiters: len(m.queue(resource))}
+	a.Detail.Holders, a.Detail.HoldersTotal = m.views(holders, 10)
 	return a
 }
 
-func (m *model) views(holders []*place, most int) []lock.Holder {
-	out := []lock.Holder{}
+func (m *model) views(holders []*place, most int) (out []lock.Holder, total int) {
+	out, total = []lock.Holder{}, len(holders)
 	for _, c := range holders {
-		if len(out) == most || c.deadline != 0 && c.deadline <= m.now {
+		if len(out) == most {
+			break
+		}
+		if c.deadline != 0 && c.deadline <= m.now {
+			total--
 			continue // seen only by a refusal that comes late itself, before the late end of this lease
 		}
 		h := lock.Holder{Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, HeldFor: time.Duration(m.now - c.since), ExpiresIn: lock.NoLease}
@@ -314,15 +319,14 @@ func (m *model) views(holders []*place, most int) []lock.Holder {
 		}
 		out = append(out, h)
 	}
-	return out
+	return out, total
 }
 
 func (m *model) view(resource string, most int) lock.Lock {
 	holders := m.holders(resource)
-	return lock.Lock{
-		Resource: resource, Mode: holders[0].mode, Limit: holders[0].limit, Holders: m.views(holders, most), HoldersTotal: len(holders),
-		Waiters: len(m.queue(resource)),
-	}
+	l := lock.Lock{Resource: resource, Mode: holders[0].mode, Limit: holders[0].limit, Waiters: len(m.queue(resource))}
+	l.Holders, l.HoldersTotal = m.views(holders, most)
+	return l
 }
 
 // list is a page of the locks after a resource, "" from the start.
