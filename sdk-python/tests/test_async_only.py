@@ -15,7 +15,7 @@ import pytest
 from support.async_tasks import nothing_left, until
 from support.processes import SECRET, LockServer, Proxy
 
-from lockserver_client import AsyncLockserverClient, LockLostError, LockTimeoutError
+from lockserver_client import AsyncLock, AsyncLockserverClient, LockLostError, LockTimeoutError
 
 
 @pytest.fixture
@@ -312,6 +312,19 @@ async def test_one_client_in_several_loops(server: LockServer, resource: str) ->
     second, same = await asyncio.to_thread(run)
     assert second > first
     assert same == owner == client.owner
+
+
+def test_a_loss_is_told_after_the_loop_has_ended(server: LockServer, resource: str) -> None:
+    async def main() -> tuple[AsyncLockserverClient, AsyncLock]:
+        client = AsyncLockserverClient(server.addr, secret=SECRET)
+        lock = await client.lock(resource).__aenter__()
+        client._core().transport.close()
+        return client, lock
+
+    client, lock = asyncio.run(main())
+    assert not lock.lost
+    client._clock.wall_ahead = 100
+    assert lock.lost
 
 
 async def test_only_coroutine_functions_can_be_decorated(client: AsyncLockserverClient) -> None:

@@ -101,6 +101,18 @@ def test_a_scope_that_a_child_leaves_stays_its_parents(
         assert server.holders(resource)[0]["token"] == lock.token
 
 
+def test_a_child_asks_for_a_loss_that_another_thread_was_noting(client: LockserverClient, resource: str) -> None:
+    with client.lock(resource) as lock:
+
+        def work() -> bool:
+            signal.alarm(20)
+            return lock.lost
+
+        with lock._mutex:
+            assert in_child(work) == "True"
+        assert not lock.lost
+
+
 def test_a_fork_in_the_middle_of_everything(client: LockserverClient, server: LockServer, resource: str) -> None:
     """Other threads hold the client's mutexes and connections at the moment of the fork."""
     stop = threading.Event()
@@ -293,6 +305,17 @@ def test_renewal_takes_one_thread_for_many_locks(client: LockserverClient, resou
     assert len(threads) == 1
     assert threads[0].daemon
     assert all(lock and lock.release() for lock in locks)
+
+
+def test_a_name_is_looked_up_where_no_thread_can_be_started(
+    server: LockServer, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with LockserverClient(f"localhost:{server.port}", secret=SECRET) as client:
+        monkeypatch.setattr(threading.Thread, "start", full)
+        assert client.acquire(resource, timeout=20) is not None
 
 
 def test_an_exchange_that_another_thread_ends_is_never_continued_in_the_clear() -> None:

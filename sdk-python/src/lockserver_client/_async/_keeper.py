@@ -33,8 +33,11 @@ class Keeper:
         """End the renewal. May be called from any thread, as a lock may be asked for its loss there."""
         if asyncio._get_running_loop() is self._loop:
             self._drop(lock)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._drop, lock)
+        else:
+            try:
+                self._loop.call_soon_threadsafe(self._drop, lock)
+            except RuntimeError:  # the loop was closed, and its timers and tasks with it
+                pass
 
     def _drop(self, lock: AsyncLock) -> None:
         timer = self._timers.pop(lock, None)

@@ -238,14 +238,17 @@ class AsyncLock:
             self._core.keeper.drop(self)
 
     def _lose(self, why: str) -> None:
+        loss = LockLostError(f"the lock on {self.resource!r} (token {self.token}) is lost: {why}")
+        if self._core.pid != os.getpid():
+            self._loss = loss  # without the mutex: whoever held it at the fork is not here to let go of it
+            return
         with self._mutex:
             if self._loss is not None or self._returned is not None:
                 return
-            self._loss = LockLostError(f"the lock on {self.resource!r} (token {self.token}) is lost: {why}")
+            self._loss = loss
         told = self._on_lost
-        if self._core.pid == os.getpid():
-            self._stop()
-            self._core.forget(self)
+        self._stop()
+        self._core.forget(self)
         if told is not None:
             told()
 

@@ -116,8 +116,10 @@ class BodyGuard:
 
     def _told(self) -> None:
         # `lost` may be asked from any thread, so the loop is what cancels.
-        if not self._loop.is_closed():
+        try:
             self._loop.call_soon_threadsafe(self._cancel)
+        except RuntimeError:  # the loop was closed, and the body with it
+            pass
 
     def _cancel(self) -> None:
         if not self._left and not self._fired:

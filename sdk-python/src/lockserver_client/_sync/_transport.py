@@ -131,8 +131,12 @@ class Transport:
                 found.append(error)
 
         thread = threading.Thread(target=resolve, name="lockserver-resolve", daemon=True)
-        thread.start()
-        thread.join(bound)
+        try:
+            thread.start()
+        except RuntimeError:
+            resolve()  # the process is at its limit, or about to exit: without the bound, then
+        else:
+            thread.join(bound)
         if not found:
             raise TimeoutError
         if isinstance(found[0], OSError):
