@@ -8,8 +8,8 @@ import (
 // slice is how many claims are worked off under the mutex before others are let in.
 const slice = 256
 
-// ahead is how many changes may wait for the committer before the alarm waits for it, too. Where very many leases end at once, other
-// requests come in between, instead of after a commit of them all.
+// ahead is how many changes may wait for the committer before those who make many at once wait for it, too. Where very many leases end
+// together, or are evicted, other requests come in between, instead of after a commit of them all.
 const ahead = 2 * slice
 
 // ringing is what armed is while ring works: sooner than any deadline, so that nothing arms the alarm.

@@ -151,6 +151,7 @@ func (e *Engine) commitAll() bool {
 		b.last = b.Changes[len(b.Changes)-1].Seq
 		e.inflight, e.pending = b, e.spare
 		e.table.SetEffects(&e.pending.Effects)
+		e.taken.Broadcast()
 		e.mu.Unlock()
 
 		began := time.Now()
@@ -176,6 +177,15 @@ func (e *Engine) commitAll() bool {
 	return true
 }
 
+// awaitRoom waits until few changes wait for the committer.
+func (e *Engine) awaitRoom() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.pending.Changes) >= ahead {
+		e.taken.Wait()
+	}
+}
+
 func (e *Engine) fail(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -199,6 +209,7 @@ func (e *Engine) failLocked(err error) {
 	}
 	e.inflight, e.pending = nil, &batch{}
 	e.table.SetEffects(&e.pending.Effects)
+	e.taken.Broadcast()
 	if !errors.Is(err, ErrClosed) {
 		close(e.failed)
 	}

@@ -36,11 +36,12 @@ type Engine struct {
 
 	mu       sync.Mutex
 	table    *lock.Table
-	pending  *batch // what the next commit will take; the table appends to it
-	inflight *batch // what is being committed; nil if nothing is
-	spare    *batch // to be used again
-	durable  uint64 // all changes up to this Seq are durable
-	err      error  // why the engine failed; nil while it works
+	pending  *batch     // what the next commit will take; the table appends to it
+	inflight *batch     // what is being committed; nil if nothing is
+	spare    *batch     // to be used again
+	taken    *sync.Cond // the committer has taken what was pending
+	durable  uint64     // all changes up to this Seq are durable
+	err      error      // why the engine failed; nil while it works
 	alarm    *time.Timer
 	armed    int64 // when the alarm goes off; 0: it does not
 	commits  CommitStats
@@ -58,6 +59,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		store: cfg.Store, log: cfg.Logger, pending: &batch{}, spare: &batch{},
 		work: make(chan struct{}, 1), failed: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{}),
 	}
+	e.taken = sync.NewCond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
 	e.table = lock.New(cfg.Limits, time.Now().UnixMicro(), &e.pending.Effects)
 	records := 0

@@ -48,9 +48,20 @@ func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Sink, n uint
 	e.do(to, n, func(now int64) { e.table.Renew(now, ref, expire, to, n) })
 }
 
-// ForceRelease evicts the holder with that token, or all holders where token is 0.
+// ForceRelease evicts the holder with that token, or all holders where token is 0. Where there are many it lets other operations and
+// commits in between.
 func (e *Engine) ForceRelease(resource string, token int64, to lock.Sink, n uint64) {
-	e.do(to, n, func(now int64) { e.table.ForceRelease(now, resource, token, to, n) })
+	var v *lock.Eviction
+	for more := true; more; runtime.Gosched() {
+		more = false
+		e.awaitRoom()
+		e.do(to, n, func(now int64) {
+			if v == nil {
+				v = e.table.NewEviction(resource, token)
+			}
+			more = e.table.Evict(now, v, slice, to, n)
+		})
+	}
 }
 
 // Show answers one lock with its queue.

@@ -149,7 +149,10 @@ func (d *delayed) step() {
 		d.leave()
 	case op == 15:
 		resource := pick(d.chooser, "resource", d.resources)
-		d.call("force release", func() { d.table.ForceRelease(d.now, resource, 0, d, d.n) })
+		eviction := d.table.NewEviction(resource, 0)
+		for more := true; more; {
+			d.call("force release", func() { more = d.table.Evict(d.now, eviction, 1, d, d.n) })
+		}
 	case op == 16:
 		resource := pick(d.chooser, "resource", d.resources)
 		d.call("show", func() { d.table.Show(d.now, resource, d, d.n) })

@@ -82,35 +82,6 @@ func (t *Table) renew(now int64, c *claim, expire int64) {
 	t.arm(c)
 }
 
-// ForceRelease evicts the holder with that token, or all where token is 0.
-func (t *Table) ForceRelease(now int64, name string, token int64, to Sink, n uint64) {
-	r := t.at(now, name)
-	detail := &Detail{}
-	if r != nil {
-		for c := r.holders.head; c != nil; c = c.next {
-			if token == 0 || c.token == token {
-				detail.Holders = append(detail.Holders, c.holder(now))
-			}
-		}
-	}
-	detail.HoldersTotal = len(detail.Holders)
-	if detail.HoldersTotal == 0 {
-		t.answer(to, n, r, Answer{Code: NotFound})
-		t.done()
-		return
-	}
-	// All go before the first waiter comes.
-	for _, h := range detail.Holders {
-		c := r.byToken(h.Token)
-		t.stats.Evictions++
-		t.free(now, c, wasEvicted)
-	}
-	t.promote(now, r)
-	t.drop(r)
-	t.answer(to, n, r, Answer{Code: Evicted, Detail: detail})
-	t.done()
-}
-
 // find returns the claim that ref names, or nil, or the refusal of a ref that names none or two.
 func (t *Table) find(now int64, r *resource, ref *Ref) (_ *claim, refusal Answer) {
 	if r == nil {

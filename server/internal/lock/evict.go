@@ -1,0 +1,60 @@
+package lock
+
+// Eviction is a force release in the making. It stays good while the table changes between its steps.
+type Eviction struct {
+	resource string
+	token    int64 // 0: all holders there are when it begins
+	newest   int64 // the newest token then
+	detail   Detail
+}
+
+// NewEviction begins to evict the holder with that token, or all holders where token is 0.
+func (t *Table) NewEviction(resource string, token int64) *Eviction {
+	return &Eviction{resource: resource, token: token, newest: t.token}
+}
+
+// Evict evicts no more than budget holders, and says whether there are more. It answers with the last of them.
+func (t *Table) Evict(now int64, v *Eviction, budget int, to Sink, n uint64) (more bool) {
+	r := t.at(now, v.resource)
+	if r != nil {
+		more = t.evict(now, r, v, budget)
+		t.promote(now, r)
+		t.drop(r)
+	}
+	if !more {
+		a := Answer{Code: NotFound}
+		if v.detail.HoldersTotal = len(v.detail.Holders); v.detail.HoldersTotal > 0 {
+			a = Answer{Code: Evicted, Detail: &v.detail}
+		}
+		t.answer(to, n, t.resources[v.resource], a)
+	}
+	t.done()
+	return more
+}
+
+// evict frees the holders before the first waiter comes.
+func (t *Table) evict(now int64, r *resource, v *Eviction, budget int) (more bool) {
+	if v.token != 0 {
+		if c := r.byToken(v.token); c != nil {
+			t.evictOne(now, c, v)
+		}
+		return false
+	}
+	// Whoever was granted it since stands behind those that held it before, with a higher token.
+	for c := r.holders.head; c != nil && c.token <= v.newest; {
+		if budget == 0 {
+			return true
+		}
+		budget--
+		next := c.next
+		t.evictOne(now, c, v)
+		c = next
+	}
+	return false
+}
+
+func (t *Table) evictOne(now int64, c *claim, v *Eviction) {
+	v.detail.Holders = append(v.detail.Holders, c.holder(now))
+	t.stats.Evictions++
+	t.free(now, c, wasEvicted)
+}
