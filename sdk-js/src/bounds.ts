@@ -4,7 +4,7 @@ export interface Bounds {
   hop: number
   /** Until a connection stands. */
   connect: number
-  /** What an answer may take beyond the time that it waits on the server. */
+  /** What an answer may take beyond the time that it waits on the server; the most for one try to renew. */
   answer: number
   /** A release or a cancel in all, with its retries. */
   release: number

@@ -15,8 +15,7 @@ export interface LockHome extends Core {
 
 type State = 'held' | 'releasing' | 'released' | 'lost'
 
-/** Milliseconds for one try to renew a lock that has no lease, and for all tries together. */
-const renewAttempt = 10_000
+/** Milliseconds for all tries to renew a lock that has no lease. */
 const renewInAll = 30_000
 
 /**
@@ -112,7 +111,6 @@ export class Lock implements AsyncDisposable {
     const doing = `renew ${JSON.stringify(this.resource)}`
     this.#assertHeld(doing)
     const seconds = expire == null ? undefined : usableLease(expire)
-    const third = this.#length === undefined ? renewAttempt : this.#length / 3
     const end = performance.now() + renewInAll
     const left = () => {
       if (this.#home.closed) return 0
@@ -121,7 +119,7 @@ export class Lock implements AsyncDisposable {
     }
     try {
       await this.#confirm(seconds, (body) =>
-        persist(this.#home, '/renew', body, doing, { left, attempt: (l) => timerDelay(Math.min(third, l)) }),
+        persist(this.#home, '/renew', body, doing, { left, attempt: (left) => this.#renewalBound(left) }),
       )
     } catch (error) {
       this.check()
@@ -253,6 +251,11 @@ export class Lock implements AsyncDisposable {
     this.#schedule()
   }
 
+  /** Milliseconds for one try to renew, of those that are left. */
+  #renewalBound(left: number): number {
+    return timerDelay(Math.min(left, (this.#length ?? Number.POSITIVE_INFINITY) / 3, this.#home.bounds.answer))
+  }
+
   #nextRenewal(): number {
     return this.#renewing && this.#length !== undefined ? performance.now() + this.#length / 3 : Number.POSITIVE_INFINITY
   }
@@ -287,7 +290,7 @@ export class Lock implements AsyncDisposable {
     this.#renewAt = Number.POSITIVE_INFINITY
     try {
       await this.#confirm(undefined, async (body) => {
-        const bound = timerDelay(Math.min(third, Math.max(this.#lease.left(), 1)))
+        const bound = this.#renewalBound(Math.max(this.#lease.left(), 1))
         const answer = await this.#home.transport.send('/renew', body, bound, route).answer
         return { answer, repeated: false }
       })

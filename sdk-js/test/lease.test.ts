@@ -172,6 +172,18 @@ test('transient trouble is no loss before the deadline', async () => {
   await middle.close()
 })
 
+test('a try to renew has its bound, however long the lease', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr, ...testing({ bounds: { answer: 500 } }) })
+  const lock = await through.acquire('long', { expire: 600 })
+  let tries = 0
+  middle.handle = ({ path }) => (path === '/renew' && ++tries === 1 ? new Promise(() => undefined) : undefined)
+  await lock.renew()
+  assert.ok(tries >= 2)
+  assert.equal(await lock.release(), true)
+  await middle.close()
+})
+
 test('a server that falls silent is a loss at the safe deadline, before the next holder has the lock', async () => {
   const middle = await Middle.start(server.addr)
   const through = server.client({ addr: middle.addr })
