@@ -33,7 +33,12 @@ type lockJSON struct {
 	Holders      []holderJSON `json:"holders"`
 	HoldersTotal int          `json:"holders_total"`
 	Waiters      int          `json:"waiters"`
-	Queue        []waiterJSON `json:"queue,omitempty"`
+}
+
+// shownJSON has the queue too, also where it is empty.
+type shownJSON struct {
+	lockJSON
+	Queue []waiterJSON `json:"queue"`
 }
 
 // orNull makes null of a zero value.
@@ -59,10 +64,14 @@ func jsonHolders(holders []lockserver.Holder) []holderJSON {
 }
 
 func jsonLock(l *lockserver.LockInfo) lockJSON {
-	j := lockJSON{
+	return lockJSON{
 		Resource: l.Resource, Mode: orNull(l.Mode), Limit: orNull(l.Limit),
 		Holders: jsonHolders(l.Holders), HoldersTotal: l.HoldersTotal, Waiters: l.Waiters,
 	}
+}
+
+func jsonShown(l *lockserver.LockInfo) shownJSON {
+	j := shownJSON{lockJSON: jsonLock(l), Queue: make([]waiterJSON, 0, len(l.Queue))}
 	for _, w := range l.Queue {
 		j.Queue = append(j.Queue, waiterJSON{
 			Position: w.Position, Owner: w.Owner, ID: orNull(w.ID), Note: orNull(w.Note), Waited: inSeconds(w.Waited), Present: w.Present,

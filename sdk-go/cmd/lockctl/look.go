@@ -107,7 +107,7 @@ func (t *tool) show(ctx context.Context, args []string) error {
 			return err
 		}
 		if *asJSON {
-			return t.json(jsonLock(info))
+			return t.json(jsonShown(info))
 		}
 		return t.showLock(info)
 	})
@@ -174,7 +174,7 @@ func (t *tool) forceRelease(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		seen := slices.DeleteFunc(info.Holders, func(h lockserver.Holder) bool { return *token != 0 && h.Token != *token })
+		seen := slices.DeleteFunc(slices.Clone(info.Holders), func(h lockserver.Holder) bool { return *token != 0 && h.Token != *token })
 		if len(seen) == 0 {
 			return &noError{fmt.Sprintf("nobody holds %s with token %d", quote(resource), *token)}
 		}
@@ -183,7 +183,13 @@ func (t *tool) forceRelease(ctx context.Context, args []string) error {
 				return err
 			}
 		}
-		return t.evict(ctx, client, resource, seen, *asJSON)
+		if err := t.evict(ctx, client, resource, seen, *asJSON); err != nil {
+			return err
+		}
+		if more := info.HoldersTotal - len(info.Holders); more > 0 && *token == 0 {
+			t.say("%d more hold %s; allowed: the same command again", more, quote(resource))
+		}
+		return nil
 	})
 }
 
@@ -215,11 +221,11 @@ func (t *tool) evict(ctx context.Context, client *lockserver.Client, resource st
 		}
 		evicted = append(evicted, gone...)
 	}
-	if asJSON {
-		return t.json(map[string]any{"resource": resource, "evicted": jsonHolders(evicted)})
-	}
 	if len(evicted) == 0 {
 		return &noError{fmt.Sprintf("nobody holds %s any more", quote(resource))}
+	}
+	if asJSON {
+		return t.json(map[string]any{"resource": resource, "evicted": jsonHolders(evicted)})
 	}
 	for _, h := range evicted {
 		fmt.Fprintf(t.stdout, "taken from %s (token %d)\n", clean(h.Owner), h.Token)

@@ -3,6 +3,8 @@ package lockctl
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +34,10 @@ func TestLsAndShow(t *testing.T) {
 	var page struct{ Locks []struct{ Resource string } }
 	require.NoError(t, json.Unmarshal([]byte(w.run("ls", "--json").stdout.String()), &page))
 	require.Equal(t, "jobs/a jobs/b jobs/c other", fmt.Sprint(page.Locks[0].Resource, " ", page.Locks[1].Resource, " ", page.Locks[2].Resource, " ", page.Locks[3].Resource))
+
+	var lock map[string]any
+	require.NoError(t, json.Unmarshal([]byte(w.run("show", "--json", "other").stdout.String()), &lock))
+	require.Equal(t, []any{}, lock["queue"], "as the server tells it")
 
 	shown := w.run("show", "jobs/b").stdout.String()
 	require.Regexp(t, `(?s)jobs/b +exclusive.*HOLDER +TOKEN.*PLACE +WAITER.*1 .* me too`, shown)
@@ -72,6 +78,47 @@ func TestForceReleaseSendsTheTokenItSaw(t *testing.T) {
 	require.Len(t, gone.Evicted, 1)
 	require.Equal(t, l.Holders[0].Token, gone.Evicted[0].Token)
 	require.False(t, w.held("r"))
+}
+
+// standIn is a world in which a lock is shown as held by several, and taking it from the one that is shown is answered so.
+func standIn(t *testing.T, taking http.HandlerFunc) *world {
+	t.Helper()
+	w := newWorld(t)
+	routes := http.NewServeMux()
+	routes.HandleFunc("GET /lock", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"resource":"r","limit":3,"holders":[{"owner":"o","token":7}],"holders_total":3}`)
+	})
+	routes.HandleFunc("DELETE /lock", taking)
+	server := httptest.NewServer(routes)
+	t.Cleanup(server.Close)
+	w.env = append(w.env, "LOCKSERVER_ADDR="+server.URL)
+	return w
+}
+
+// Where the holder went between the look and the taking, nothing was taken, also in JSON.
+func TestForceReleaseThatCameTooLate(t *testing.T) {
+	w := standIn(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"code":"not_found"}`)
+	})
+	for _, args := range [][]string{{"force-release", "--yes", "r"}, {"force-release", "--yes", "--json", "r"}} {
+		j := w.run(args...)
+		require.Equal(t, 1, j.code, j.stderr)
+		require.Empty(t, j.stdout.String())
+		require.Contains(t, j.stderr.String(), `nobody holds "r" any more`)
+	}
+}
+
+// The server shows a part of very many holders: the others are not taken for gone.
+func TestForceReleaseTellsOfHoldersThatItDidNotSee(t *testing.T) {
+	w := standIn(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"resource":"r","evicted":[{"owner":"o","token":%s}]}`, r.URL.Query().Get("token"))
+	})
+	j := w.run("force-release", "--yes", "r")
+	require.Zero(t, j.code, j.stderr)
+	require.Equal(t, "taken from o (token 7)\n", j.stdout.String())
+	require.Contains(t, j.stderr.String(), `2 more hold "r"`)
+	require.Empty(t, w.run("force-release", "--yes", "--token", "7", "r").stderr.String())
 }
 
 // The secret is never an argument, nor shown.
