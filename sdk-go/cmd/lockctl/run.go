@@ -51,7 +51,7 @@ func (t *tool) run(args []string) exitCode {
 func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan os.Signal) (*lockserver.Lock, exitCode) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if o.timeout != nil {
+	if o.timeout != nil && *o.timeout > 0 { // a context that has ended would not even try
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, *o.timeout)
 		defer stop()
@@ -98,8 +98,7 @@ func (o *runOptions) take(ctx context.Context, client *lockserver.Client) (*lock
 	case o.noWait:
 		return client.TryAcquire(ctx, o.resource, opts...)
 	case o.timeout != nil && *o.timeout == 0:
-		// A context that has ended would not even try.
-		lock, err := client.TryAcquire(context.WithoutCancel(ctx), o.resource, opts...)
+		lock, err := client.TryAcquire(ctx, o.resource, opts...)
 		if errors.Is(err, lockserver.ErrLocked) {
 			return nil, &lockserver.Error{Code: lockserver.ErrLockTimeout, Resource: o.resource, Message: "it is held, and --timeout is 0"}
 		}
@@ -118,7 +117,7 @@ func (t *tool) release(lock *lockserver.Lock) {
 func explain(err error) string {
 	var locked *lockserver.LockedError
 	if errors.As(err, &locked) && len(locked.Holders) > 0 {
-		text := fmt.Sprintf("held by %s", locked.Holders[0].Owner)
+		text := fmt.Sprintf("held by %s", clean(locked.Holders[0].Owner))
 		if more := locked.HoldersTotal - 1; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}

@@ -2,6 +2,7 @@ package lockctl
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,8 +79,8 @@ func TestExitCodes(t *testing.T) {
 
 func TestRunWaitsForItsTurn(t *testing.T) {
 	w := newWorld(t)
-	first := w.start("run", "r", "--", "sh", "-c", "echo up; read line < go; echo first done >> log")
 	require.NoError(t, syscall.Mkfifo(w.file("go"), 0o600))
+	first := w.start("run", "r", "--", "sh", "-c", "echo up; read line < go; echo first done >> log")
 	first.says("up")
 	second := w.start("run", "--timeout", "50s", "r", "--", "sh", "-c", "echo second >> log")
 	require.Eventually(t, func() bool { l, _ := w.show("r"); return len(l.Queue) == 1 }, patience, 5*time.Millisecond)
@@ -141,6 +142,30 @@ func TestSignalWhileWaitingLeavesNothing(t *testing.T) {
 	require.Empty(t, l.Queue)
 }
 
+// The one try of --timeout 0 ends at a signal too, and not only when the silent server has had its 30 s.
+func TestSignalWhileTryingOnce(t *testing.T) {
+	for _, limit := range [][]string{{"--timeout", "0"}, {"--no-wait"}, {}} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			w := newWorld(t)
+			silent, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer silent.Close()
+			w.env = append(w.env, "LOCKSERVER_ADDR="+silent.Addr().String())
+			j := w.start(append(append([]string{"run"}, limit...), "r", "--", "true")...)
+			connection, err := silent.Accept()
+			require.NoError(t, err)
+			defer connection.Close()
+			j.signal(syscall.SIGTERM)
+			select {
+			case <-j.exited:
+			case <-time.After(20 * time.Second):
+				require.Fail(t, "lockctl goes on", j.stderr)
+			}
+			require.Equal(t, 143, j.code, j.stderr)
+		})
+	}
+}
+
 // lease is short, and long enough for a busy machine to renew in.
 const lease = 3 * time.Second
 
@@ -151,8 +176,12 @@ const ignores = `trap '' TERM INT HUP; sh -c 'trap "" TERM INT HUP; echo $$ > gr
 func (w *world) goneBefore(deadline time.Time, j *job) {
 	w.t.Helper()
 	child, grandchild := w.pid("child"), w.pid("grandchild")
-	for runs(child) || runs(grandchild) {
-		require.True(w.t, time.Now().Before(deadline), "the command still runs at its deadline; %s", j.stderr)
+	for {
+		looked := time.Now() // before the look: what this test sleeps through is not the command's
+		if !runs(child) && !runs(grandchild) {
+			return
+		}
+		require.True(w.t, looked.Before(deadline), "the command still runs at its deadline; %s", j.stderr)
 		time.Sleep(time.Millisecond) // processes of others: nothing tells of their end
 	}
 }
@@ -197,14 +226,17 @@ func TestEvictionEndsTheCommand(t *testing.T) {
 	require.Contains(t, j.stderr.String(), "evicted")
 }
 
-func TestAShortPauseOfTheServerIsSurvived(t *testing.T) {
+// Each pause is shorter than the third of the lease that renewal has for its retries, whenever it begins.
+func TestShortPausesOfTheServerAreSurvived(t *testing.T) {
 	w := newWorld(t)
 	j := w.start("run", "--expire", lease.String(), "r", "--", "sh", "-c", "echo up; exec sleep 600")
 	j.says("up")
-	require.NoError(t, w.server.Freeze())
-	time.Sleep(lease / 3) // a pause that is shorter than the lease has to pass
-	require.NoError(t, w.server.Thaw())
-	time.Sleep(lease)
+	for end := time.Now().Add(2 * lease); time.Now().Before(end); { // most of the time, so that renewals fall into them
+		require.NoError(t, w.server.Freeze())
+		time.Sleep(lease / 6)
+		require.NoError(t, w.server.Thaw())
+		time.Sleep(lease / 12)
+	}
 	select {
 	case <-j.exited:
 		require.Fail(t, "the command was ended", j.stderr.String())
@@ -231,8 +263,8 @@ func TestStoppedForLongerThanTheLease(t *testing.T) {
 // Stopped for less than that, it goes on as if nothing had been.
 func TestStoppedForLessThanTheLease(t *testing.T) {
 	w := newWorld(t)
-	j := w.start("run", "--expire", "10s", "r", "--", "sh", "-c", "echo up; read line < go; exit 3")
 	require.NoError(t, syscall.Mkfifo(w.file("go"), 0o600))
+	j := w.start("run", "--expire", "10s", "r", "--", "sh", "-c", "echo up; read line < go; exit 3")
 	j.says("up")
 	j.signal(syscall.SIGSTOP)
 	time.Sleep(lease) // some of the lease has to pass
