@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 )
@@ -56,7 +55,7 @@ func TestCancelledAtEachStage(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			defer noGoroutineIsLeft(t)()
 			var mu sync.Mutex
 			var acquired, released []string
 			reached := make(chan struct{}, 100)
