@@ -172,7 +172,7 @@ export class LockserverClient implements AsyncDisposable {
     const how = withinRelease(performance.now() + this.#home.bounds.release)
     const named = token !== undefined || id !== undefined
     const body = { resource, owner: this.#home.owner, token, id }
-    const { answer } = await persist(this.#home, '/release', body, doing, { ...how, repeatable: named })
+    const answer = await persist(this.#home, '/release', body, doing, { ...how, repeatable: named })
     if (answer.status !== 200) throw errorFrom(answer, doing)
   }
 

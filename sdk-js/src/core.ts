@@ -25,20 +25,21 @@ export interface Persistence {
   attempt(left: number): number
   /** False for a request that must not be sent twice: it is only tried again where it cannot have been sent. */
   repeatable?: boolean
+  /** Where the tries are noted; all but the one whose answer is returned. */
+  tries?: Tries
 }
 
-export interface Persisted {
-  readonly answer: Answer
-  /** Whether an earlier try may have reached the server, its answer lost. */
-  readonly repeated: boolean
+/** What is known of the tries of one request, over all calls that send it. */
+export interface Tries {
+  /** Whether one that got no usable answer may have had its effect. */
+  unsettled: boolean
 }
 
 /**
  * Sends a request until there is an answer that decides it: retries lost connections and 502, 503, 504, each on a new
  * connection. A server whose certificate is not trusted is not asked again.
  */
-export async function persist(core: Core, path: string, body: object, doing: string, how: Persistence): Promise<Persisted> {
-  let repeated = false
+export async function persist(core: Core, path: string, body: object, doing: string, how: Persistence): Promise<Answer> {
   let last: unknown
   for (let attempt = 0; ; attempt++) {
     const left = how.left()
@@ -48,16 +49,16 @@ export async function persist(core: Core, path: string, body: object, doing: str
     let draining = false // the server says that it did nothing
     try {
       const answer = await exchange.answer
-      if (!isTransient(answer)) return { answer, repeated }
+      if (!isTransient(answer)) return answer
       retryAfter = answer.retryAfter
       draining = answer.code === 'draining'
       last = errorFrom(answer, doing)
     } catch (error) {
       last = error
     }
+    if (how.tries !== undefined && exchange.sent && !draining) how.tries.unsettled = true
     const once = how.repeatable === false && exchange.sent
     if (last instanceof NoAnswer && (once || last.hopeless)) throw unreachable(core, doing, last)
-    repeated ||= exchange.sent && !draining
     await pause(Math.min(backoff(attempt + 1, retryAfter), Math.max(how.left(), 0)))
   }
 }

@@ -1,7 +1,7 @@
 import type { Acquired } from './acquisition.js'
-import { grantIn } from './answer.js'
+import { type Answer, grantIn } from './answer.js'
 import { backoff, timerDelay } from './bounds.js'
-import { type Core, persist, withinRelease } from './core.js'
+import { type Core, closedError, persist, withinRelease } from './core.js'
 import { errorFrom, LockLostError, type LockserverError, NotHeldError } from './errors.js'
 import type { Lease } from './lease.js'
 import { type AcquireRequest, type LockMode, usableLease } from './request.js'
@@ -49,6 +49,7 @@ export class Lock implements AsyncDisposable {
   #renewFailures = 0
   #renewal: Promise<void> | undefined
   #release: Promise<boolean> | undefined
+  readonly #releaseTries = { unsettled: false }
   #timer: NodeJS.Timeout | undefined
   #controller: AbortController | undefined
   #loss: LockLostError | undefined
@@ -111,6 +112,7 @@ export class Lock implements AsyncDisposable {
     const doing = `renew ${JSON.stringify(this.resource)}`
     this.#assertHeld(doing)
     const seconds = expire == null ? undefined : usableLease(expire)
+    if (this.#home.closed) throw closedError(doing)
     const end = performance.now() + renewInAll
     const left = () => {
       if (this.#home.closed) return 0
@@ -221,9 +223,9 @@ export class Lock implements AsyncDisposable {
     clearTimeout(this.#timer)
     const { resource, owner, token } = this
     const doing = `release ${JSON.stringify(resource)}`
-    const how = withinRelease(performance.now() + this.#home.bounds.release)
-    const { answer, repeated } = await persist(this.#home, '/release', { resource, owner, token }, doing, how)
-    if (answer.code === 'not_held' && !(repeated && this.#loss === undefined && this.#lease.left() > 0)) {
+    const how = { ...withinRelease(performance.now() + this.#home.bounds.release), tries: this.#releaseTries }
+    const answer = await persist(this.#home, '/release', { resource, owner, token }, doing, how)
+    if (answer.code === 'not_held' && !(this.#releaseTries.unsettled && this.#loss === undefined && this.#lease.left() > 0)) {
       const notHeld = errorFrom(answer, doing)
       this.#lose(`the server says ${(notHeld as NotHeldError).reason ?? 'not_held'}`, true, notHeld)
       return false
@@ -235,9 +237,9 @@ export class Lock implements AsyncDisposable {
   }
 
   /** Sends one renewal, and takes in what is answered. */
-  async #confirm(seconds: number | undefined, send: (body: object) => ReturnType<typeof persist>): Promise<void> {
+  async #confirm(seconds: number | undefined, send: (body: object) => Promise<Answer>): Promise<void> {
     const { resource, owner, token } = this
-    const { answer } = await send({ resource, owner, token, expire: seconds })
+    const answer = await send({ resource, owner, token, expire: seconds })
     this.#assertHeld(`renew ${JSON.stringify(resource)}`)
     if (answer.code === 'not_held') {
       const notHeld = errorFrom(answer, `renew ${JSON.stringify(resource)}`)
@@ -289,10 +291,9 @@ export class Lock implements AsyncDisposable {
     const route = { background: true, fresh: this.#renewFailures > 0 }
     this.#renewAt = Number.POSITIVE_INFINITY
     try {
-      await this.#confirm(undefined, async (body) => {
+      await this.#confirm(undefined, (body) => {
         const bound = this.#renewalBound(Math.max(this.#lease.left(), 1))
-        const answer = await this.#home.transport.send('/renew', body, bound, route).answer
-        return { answer, repeated: false }
+        return this.#home.transport.send('/renew', body, bound, route).answer
       })
       this.#renewFailures = 0
     } catch {

@@ -88,6 +88,22 @@ test('a release whose answer was lost is retried and counts as released, also wh
   await middle.close()
 })
 
+test('a release that is called again counts as released, too, where one before it may have been the one', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 300 } }) })
+  const lock = await through.acquire('called-again', { expire: 60 })
+  middle.handle = async ({ path, forward, drop }) => {
+    if (path !== '/release') return
+    await forward()
+    drop()
+  }
+  await assert.rejects(lock.release(), { code: 'connection_failed' })
+  middle.handle = ({ answer }) => answer(409, JSON.stringify({ code: 'not_held', reason: 'unknown' }))
+  assert.equal(await lock.release(), true)
+  assert.equal(lock.lost, false)
+  await middle.close()
+})
+
 test('not_held after a refusal to drain is a loss: that try released nothing', async () => {
   const middle = await Middle.start(server.addr)
   const through = server.client({ addr: middle.addr })
