@@ -70,7 +70,7 @@ def test_a_forked_child_has_connections_and_an_owner_of_its_own(client: Lockserv
 def test_a_forked_child_neither_renews_nor_releases_what_its_parent_holds(
     client: LockserverClient, server: LockServer, resource: str
 ) -> None:
-    with client.lock(resource, expire=1.2) as lock:
+    with client.lock(resource, expire=2) as lock:
 
         def work() -> str:
             time.sleep(0.3)
@@ -84,7 +84,7 @@ def test_a_forked_child_neither_renews_nor_releases_what_its_parent_holds(
         assert in_child(work) == "True True False []"
         assert server.holders(resource)[0]["token"] == lock.token
         assert not lock.lost
-        time.sleep(1.5)
+        until(lambda: server.held_for(resource) > 2.5)
         assert not lock.lost, "the parent goes on renewing"
 
 
@@ -172,9 +172,9 @@ HOLDS = """
 import sys
 from lockserver_client import LockserverClient
 client = LockserverClient(sys.argv[1])
-client.acquire("exit-1")
-client.acquire("exit-2", expire=0.3, renew=True)
-scope = client.lock("exit-3", expire=1)
+client.acquire(sys.argv[2] + "-1")
+client.acquire(sys.argv[2] + "-2", expire=0.3, renew=True)
+scope = client.lock(sys.argv[2] + "-3", expire=1)
 scope.__enter__()
 import time
 time.sleep(0.25)
@@ -186,9 +186,9 @@ import asyncio, sys
 from lockserver_client import AsyncLockserverClient
 async def main():
     client = AsyncLockserverClient(sys.argv[1])
-    await client.acquire("async-exit-1")
-    await client.acquire("async-exit-2", expire=0.3, renew=True)
-    await client.lock("async-exit-3", expire=1).__aenter__()
+    await client.acquire(sys.argv[2] + "-1")
+    await client.acquire(sys.argv[2] + "-2", expire=0.3, renew=True)
+    await client.lock(sys.argv[2] + "-3", expire=1).__aenter__()
     await asyncio.sleep(0.25)
     print("ends", flush=True)
 asyncio.run(main())
@@ -196,9 +196,9 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("code", [HOLDS, HOLDS_ASYNC], ids=["sync", "async"])
-def test_an_exit_with_locks_held_is_quiet_and_quick(server: LockServer, code: str) -> None:
+def test_an_exit_with_locks_held_is_quiet_and_quick(server: LockServer, resource: str, code: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", code, server.addr],
+        [sys.executable, "-c", code, server.addr, resource],
         env=clean_environment(LOCKSERVER_SECRET=SECRET),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -208,7 +208,7 @@ def test_an_exit_with_locks_held_is_quiet_and_quick(server: LockServer, code: st
     assert process.stdout.readline() == "ends\n"
     began = time.monotonic()
     rest, errors = process.communicate(timeout=20)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert process.returncode == 0
     assert rest == errors == ""
 

@@ -20,6 +20,7 @@ async def client(server: LockServer) -> AsyncIterator[AsyncLockserverClient]:
 async def other(server: LockServer) -> AsyncIterator[AsyncLockserverClient]:
     async with AsyncLockserverClient(server.addr, secret=SECRET) as made:
         yield made
+    await nothing_left()
 
 
 @pytest.fixture
@@ -27,22 +28,22 @@ async def through(proxy: Proxy) -> AsyncIterator[AsyncLockserverClient]:
     """A client whose way to the server can be disturbed."""
     async with AsyncLockserverClient(proxy.addr, secret=SECRET) as made:
         yield made
+    await nothing_left()
 
 
 @pytest.fixture
-async def to() -> AsyncIterator[Callable[[str], AsyncLockserverClient]]:
-    """Makes clients of any address, with bounds that suit a test's patience."""
+async def to() -> AsyncIterator[Callable[..., AsyncLockserverClient]]:
+    """Makes clients of any address, with shorter bounds where a test waits for their end."""
     made: list[AsyncLockserverClient] = []
 
-    def make(addr: str) -> AsyncLockserverClient:
+    def make(addr: str, **bounds: float) -> AsyncLockserverClient:
         client = AsyncLockserverClient(addr, secret=SECRET)
-        client._bounds.answer = 0.5
-        client._bounds.release = 1.0
-        client._bounds.unanswered = 1.0
-        client._bounds.unanswered_queued = 2.0
+        for name, seconds in bounds.items():
+            setattr(client._bounds, name, seconds)
         made.append(client)
         return client
 
     yield make
     for client in made:
         await client.close()
+    await nothing_left()

@@ -92,7 +92,7 @@ async def test_a_lost_answer_of_a_release_is_no_loss(
 ) -> None:
     lock = await through.acquire(resource, expire=30)
     assert lock is not None
-    through._bounds.release = 2.0
+    through._bounds.release = 4.0
     toxic = proxy.swallow_answers()
     running = start(lock.release)
     await until(lambda: not server.holders(resource))
@@ -102,7 +102,7 @@ async def test_a_lost_answer_of_a_release_is_no_loss(
 
 
 async def test_not_held_after_an_unanswered_release_counts_as_released(
-    to: Callable[[str], AsyncLockserverClient],
+    to: Callable[..., AsyncLockserverClient],
 ) -> None:
     script = Scripted(
         granted(expires_in=30),
@@ -117,7 +117,7 @@ async def test_not_held_after_an_unanswered_release_counts_as_released(
     script.close()
 
 
-async def test_a_refusal_to_drain_released_nothing(to: Callable[[str], AsyncLockserverClient]) -> None:
+async def test_a_refusal_to_drain_released_nothing(to: Callable[..., AsyncLockserverClient]) -> None:
     script = Scripted(granted(expires_in=30), refused(503, "draining"), refused(409, "not_held", reason="unknown"))
     lock = await to(script.addr).acquire("r", expire=30)
     assert lock is not None
@@ -126,7 +126,7 @@ async def test_a_refusal_to_drain_released_nothing(to: Callable[[str], AsyncLock
     script.close()
 
 
-async def test_not_held_without_that_is_a_loss(to: Callable[[str], AsyncLockserverClient]) -> None:
+async def test_not_held_without_that_is_a_loss(to: Callable[..., AsyncLockserverClient]) -> None:
     script = Scripted(granted(expires_in=30), refused(409, "not_held", reason="unknown"))
     lock = await to(script.addr).acquire("r", expire=30)
     assert lock is not None
@@ -135,7 +135,7 @@ async def test_not_held_without_that_is_a_loss(to: Callable[[str], AsyncLockserv
 
 
 async def test_a_release_is_repeated_while_the_server_cannot_store(
-    to: Callable[[str], AsyncLockserverClient],
+    to: Callable[..., AsyncLockserverClient],
 ) -> None:
     script = Scripted(granted(), refused(503, "store_unavailable"), Say(502, "<html>bad gateway"), released())
     lock = await to(script.addr).acquire("r")
@@ -146,7 +146,7 @@ async def test_a_release_is_repeated_while_the_server_cannot_store(
     script.close()
 
 
-async def test_a_release_waits_for_as_long_as_the_server_asks(to: Callable[[str], AsyncLockserverClient]) -> None:
+async def test_a_release_waits_for_as_long_as_the_server_asks(to: Callable[..., AsyncLockserverClient]) -> None:
     script = Scripted(granted(), refused(503, "draining", retry_after="0.4"), released())
     lock = await to(script.addr).acquire("r")
     assert lock is not None
@@ -174,7 +174,7 @@ async def test_a_release_without_any_answer_says_so_within_its_bound(
 
 
 async def test_a_release_by_owner_is_never_repeated_once_it_may_have_been_sent(
-    to: Callable[[str], AsyncLockserverClient],
+    to: Callable[..., AsyncLockserverClient],
 ) -> None:
     script = Scripted(Say(0, hang_up=True), refused(503, "store_unavailable"))
     client = to(script.addr)

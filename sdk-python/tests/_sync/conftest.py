@@ -21,6 +21,7 @@ def client(server: LockServer) -> Iterator[LockserverClient]:
 def other(server: LockServer) -> Iterator[LockserverClient]:
     with LockserverClient(server.addr, secret=SECRET) as made:
         yield made
+    nothing_left()
 
 
 @pytest.fixture
@@ -28,22 +29,22 @@ def through(proxy: Proxy) -> Iterator[LockserverClient]:
     """A client whose way to the server can be disturbed."""
     with LockserverClient(proxy.addr, secret=SECRET) as made:
         yield made
+    nothing_left()
 
 
 @pytest.fixture
-def to() -> Iterator[Callable[[str], LockserverClient]]:
-    """Makes clients of any address, with bounds that suit a test's patience."""
+def to() -> Iterator[Callable[..., LockserverClient]]:
+    """Makes clients of any address, with shorter bounds where a test waits for their end."""
     made: list[LockserverClient] = []
 
-    def make(addr: str) -> LockserverClient:
+    def make(addr: str, **bounds: float) -> LockserverClient:
         client = LockserverClient(addr, secret=SECRET)
-        client._bounds.answer = 0.5
-        client._bounds.release = 1.0
-        client._bounds.unanswered = 1.0
-        client._bounds.unanswered_queued = 2.0
+        for name, seconds in bounds.items():
+            setattr(client._bounds, name, seconds)
         made.append(client)
         return client
 
     yield make
     for client in made:
         client.close()
+    nothing_left()

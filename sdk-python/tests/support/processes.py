@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SECRET = "a-secret-for-tests-0123456789"
@@ -33,8 +35,23 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("LOCKSERVER_")} | more
 
 
+class Port:
+    """A port of 127.0.0.1 that nobody else is given until it is closed. It refuses connections while nobody listens."""
+
+    def __init__(self) -> None:
+        self._holder = socket.socket()
+        self._holder.bind(("127.0.0.1", 0))
+        self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.number = int(self._holder.getsockname()[1])
+        if not sys.platform.startswith("linux"):  # elsewhere a server cannot listen where another socket is bound
+            self.close()
+
+    def close(self) -> None:
+        self._holder.close()
+
+
 class LockServer:
-    """One `lockserver` process on a port of its own choice, which it keeps over a restart."""
+    """One `lockserver` process, which keeps its port over a restart."""
 
     def __init__(self, binary: str, store: str = "memory", *options: str) -> None:
         self.secret = SECRET
@@ -42,8 +59,13 @@ class LockServer:
         self._options = ["--store", store, *options]
         self._folder = tempfile.TemporaryDirectory()
         self._log = open(Path(self._folder.name) / "log", "a+")  # noqa: SIM115
-        self.port = 0
-        self.start()
+        self._port = Port()
+        self.port = self._port.number
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def start(self) -> None:
         self._process = subprocess.Popen(
@@ -58,7 +80,6 @@ class LockServer:
         line = self._process.stdout.readline()
         assert line.startswith("lockserver ready on "), f"{line!r}\n{self.log()}"
         self.addr = line.split()[-1]
-        self.port = urlsplit(self.addr).port or 0
 
     def log(self) -> str:
         self._log.seek(0)
@@ -83,8 +104,8 @@ class LockServer:
         self._process.stdout.close()
 
     def close(self) -> None:
-        if self._process.poll() is None:
-            self.kill()
+        self.kill()
+        self._port.close()
         self._log.close()
         self._folder.cleanup()
 
@@ -109,6 +130,10 @@ class LockServer:
     def holders(self, resource: str) -> list[dict[str, Any]]:
         return list((self.look(resource) or {}).get("holders", ()))
 
+    def held_for(self, resource: str) -> float:
+        """Seconds since its grant; infinite once nobody holds it, so that waiting for a length always ends."""
+        return float(next((holder["held_for"] for holder in self.holders(resource)), math.inf))
+
     def waiters(self, resource: str) -> list[dict[str, Any]]:
         return list((self.look(resource) or {}).get("queue", ()))
 
@@ -131,9 +156,9 @@ class Toxiproxy:
     """A Toxiproxy process; each `proxy()` is a port with faults of its own."""
 
     def __init__(self, binary: str) -> None:
-        self._port = free_port()
+        self._port = Port()
         self._process = subprocess.Popen(
-            [binary, "-host", "127.0.0.1", "-port", str(self._port)],
+            [binary, "-host", "127.0.0.1", "-port", str(self._port.number)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -149,7 +174,7 @@ class Toxiproxy:
                 time.sleep(0.02)
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port.number, timeout=20)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
             answer = connection.getresponse()
@@ -166,18 +191,20 @@ class Toxiproxy:
     def close(self) -> None:
         self._process.kill()
         self._process.wait(20)
+        self._port.close()
 
 
 class Proxy:
     def __init__(self, toxiproxy: Toxiproxy, name: str, port: int) -> None:
         self._toxiproxy = toxiproxy
         self._name = name
-        made = toxiproxy.call(
+        self._port = Port()
+        self._listen = f"127.0.0.1:{self._port.number}"
+        toxiproxy.call(
             "POST",
             "/proxies",
-            {"name": name, "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{port}", "enabled": True},
+            {"name": name, "listen": self._listen, "upstream": f"127.0.0.1:{port}", "enabled": True},
         )
-        self._listen = made["listen"]
         self.addr = f"http://{self._listen}"
 
     def toxic(self, kind: str, stream: str = "downstream", **attributes: Any) -> str:
@@ -213,9 +240,4 @@ class Proxy:
 
     def close(self) -> None:
         self._toxiproxy.call("DELETE", f"/proxies/{self._name}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        self._port.close()
