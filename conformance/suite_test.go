@@ -3,6 +3,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -133,7 +134,9 @@ func chosenDrivers(t *testing.T, ctx context.Context) (entries []matrix.Entry, w
 		unlock, err := driver.Lock(ctx, ".build")
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, unlock()) })
-		require.NoError(t, driver.Build(ctx, chosen))
+		built, err := driver.Lock(ctx, driver.SDKs(".build"))
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(driver.Build(ctx, chosen), built()))
 	}
 	for _, s := range chosen {
 		entries = append(entries, matrix.Entry{DriverSpec: place.DriverSpec{Name: s.Name, Command: s.Command()}, KnownFailures: s.KnownFailures})

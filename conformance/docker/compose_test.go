@@ -92,7 +92,7 @@ func (p *project) healthy(t *testing.T, file string) (url string) {
 	require.Eventually(t, func() bool {
 		c, err := pool.Client.InspectContainer(id)
 		return err == nil && c.State.Health.Status == "healthy"
-	}, time.Minute, 50*time.Millisecond, "the server does not get healthy")
+	}, 3*time.Minute, 50*time.Millisecond, "the server does not get healthy")
 	address := p.must(t, file, "port", "lockserver", "8080")
 	require.Regexp(t, `^127\.0\.0\.1:\d+$`, address, "nobody beyond this machine reaches it")
 	return "http://" + address

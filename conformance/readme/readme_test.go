@@ -5,6 +5,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -16,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/conformance/internal/driver"
 )
 
 // patience is how long a command may take, on a busy machine that has to build first.
@@ -52,24 +56,26 @@ func arrive(t *testing.T) *newcomer {
 	go func() {
 		defer close(ended)
 		lines := bufio.NewScanner(stdout)
-		for lines.Scan() {
-			if strings.HasPrefix(lines.Text(), "lockserver ready on ") {
-				close(ready)
-				continue
-			}
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), "lockserver ready on ") {
 			n.printed += lines.Text() + "\n"
 		}
+		if lines.Err() == nil && lines.Text() != "" {
+			close(ready)
+		}
+		_, _ = io.Copy(io.Discard, stdout)
 		_ = run.Wait() // ended by our signal
 	}()
-	t.Cleanup(func() {
+	end := func() {
 		_ = syscall.Kill(-run.Process.Pid, syscall.SIGTERM)
-		<-ended
-	})
+		<-ended // from here on the log is whole
+	}
+	t.Cleanup(end)
 	select {
 	case <-ready:
 	case <-ended:
 		require.Fail(t, "make run ended", log.String())
 	case <-time.After(patience):
+		end()
 		require.Fail(t, "make run is not ready", log.String())
 	}
 	return n
@@ -86,12 +92,29 @@ func clean(env []string) []string {
 	return kept
 }
 
+// freeAddress is an address on which nobody listens. Its port is below those that the system lends to clients: until the server is built,
+// which takes its time, a client of another test would have taken one of them.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.N(10_000))); err == nil {
+			require.NoError(t, l.Close())
+			return l.Addr().String()
+		}
+	}
+	require.NoError(t, err, "no port is free")
+	return ""
+}
+
+// build builds what a snippet needs in the checkout, while nobody else in the suite builds there.
+func (n *newcomer) build(argv ...string) {
+	n.t.Helper()
+	unlock, err := driver.Lock(n.t.Context(), driver.SDKs(filepath.Join(n.project, "conformance", ".build")))
+	require.NoError(n.t, err)
+	n.command(n.project, argv...)
+	require.NoError(n.t, unlock())
 }
 
 // command runs a command in dir and returns its output.
@@ -193,7 +216,7 @@ func main() {
 		require.Equal(t, "report made\n", n.command(n.clone, filepath.Join(dir, "newcomer")))
 	})
 	t.Run("Node.js", func(t *testing.T) {
-		n.command(n.project, "make", "-C", "sdk-js", "build")
+		n.build("make", "-C", "sdk-js", "build")
 		dir := t.TempDir()
 		require.NoError(t, os.Mkdir(filepath.Join(dir, "node_modules"), 0o700))
 		require.NoError(t, os.Symlink(filepath.Join(n.project, "sdk-js"), filepath.Join(dir, "node_modules", "lockserver-client")))
@@ -201,7 +224,7 @@ func main() {
 		require.Equal(t, "report made\n", n.command(n.clone, "node", filepath.Join(dir, "newcomer.mjs")))
 	})
 	t.Run("Python", func(t *testing.T) {
-		n.command(n.project, "make", "-C", "sdk-python", ".venv/ready")
+		n.build("make", "-C", "sdk-python", ".venv/ready")
 		dir := t.TempDir()
 		n.write(dir, "newcomer.py", "def make_report():\n    print('report made')\n\n\n"+n.snippets("python")[0])
 		require.Equal(t, "report made\n", n.command(n.clone, filepath.Join(n.project, "sdk-python", ".venv", "bin", "python"), filepath.Join(dir, "newcomer.py")))

@@ -17,12 +17,16 @@ import (
 	"time"
 )
 
-// Lock keeps other runs in this checkout from building the drivers, until unlock: they wait for as long as ctx lasts.
-func Lock(ctx context.Context, builds string) (unlock func() error, err error) {
-	if err := os.MkdirAll(builds, 0o755); err != nil {
+// SDKs is the directory whose lock is held by whoever builds in the directories of the SDKs; the one of builds itself is held as long as
+// the drivers must stay as they are.
+func SDKs(builds string) string { return filepath.Join(builds, "sdks") }
+
+// Lock keeps others in this checkout out of a directory, until unlock: they wait for as long as ctx lasts.
+func Lock(ctx context.Context, dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(builds, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +103,9 @@ func (s *Spec) state() (string, error) {
 		root := filepath.Join(s.dir, source)
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
+				if path != root && errors.Is(err, fs.ErrNotExist) {
+					return nil // made and removed meanwhile, as tools do with files of theirs
+				}
 				return err
 			}
 			if made(d.Name()) && path != root {
@@ -111,6 +118,9 @@ func (s *Spec) state() (string, error) {
 				return nil
 			}
 			f, err := os.Open(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
 			if err != nil {
 				return err
 			}

@@ -48,11 +48,11 @@ func newServer(t *testing.T, p place.Place, spec place.ServerSpec) place.Server 
 	return s
 }
 
-// acquire asks for a lock and gives the answer's status, or the error of a request without an answer.
-func acquire(t *testing.T, s place.Server, resource string) (int, error) {
+// acquire asks for a lock and gives the answer's status, or the error of a request without an answer in time.
+func acquire(t *testing.T, s place.Server, resource string, limit time.Duration) (int, error) {
 	t.Helper()
 	body := strings.NewReader(fmt.Sprintf(`{"resource": %q, "owner": "o"}`, resource))
-	r, err := http.NewRequestWithContext(within(t, 2*time.Second), http.MethodPost, "http://"+s.SuiteAddr()+"/acquire", body)
+	r, err := http.NewRequestWithContext(within(t, limit), http.MethodPost, "http://"+s.SuiteAddr()+"/acquire", body)
 	require.NoError(t, err)
 	r.Header.Set("X-LOCKSERVER-SECRET", secret)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -65,7 +65,7 @@ func acquire(t *testing.T, s place.Server, resource string) (int, error) {
 
 func status(t *testing.T, s place.Server, resource string) int {
 	t.Helper()
-	got, err := acquire(t, s, resource)
+	got, err := acquire(t, s, resource, time.Minute)
 	require.NoError(t, err)
 	return got
 }
@@ -74,7 +74,7 @@ func TestServerPausesAndGoesOn(t *testing.T) {
 	s := newServer(t, newPlace(t), place.ServerSpec{})
 	require.Equal(t, 200, status(t, s, "a"))
 	require.NoError(t, s.Signal(syscall.SIGSTOP))
-	_, err := acquire(t, s, "b")
+	_, err := acquire(t, s, "b", 2*time.Second)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, s.Signal(syscall.SIGCONT))
 	require.Equal(t, 200, status(t, s, "c"))
@@ -87,10 +87,10 @@ func TestKilledServerKeepsWhatIsDurable(t *testing.T) {
 		require.Equal(t, 200, status(t, s, "a"))
 		require.Error(t, s.Start(t.Context()), "it runs")
 		require.NoError(t, s.Signal(syscall.SIGKILL))
-		code, err := s.Wait(within(t, 10*time.Second))
+		code, err := s.Wait(within(t, time.Minute))
 		require.NoError(t, err)
 		require.Equal(t, 137, code)
-		_, err = acquire(t, s, "a")
+		_, err = acquire(t, s, "a", 2*time.Second)
 		require.Error(t, err)
 		require.NoError(t, s.Start(within(t, time.Minute)))
 		require.Equal(t, after, status(t, s, "a"), "durable: %v", durable)
@@ -101,7 +101,7 @@ func TestPausedServerCanBeKilled(t *testing.T) {
 	s := newServer(t, newPlace(t), place.ServerSpec{})
 	require.NoError(t, s.Signal(syscall.SIGSTOP))
 	require.NoError(t, s.Signal(syscall.SIGKILL))
-	code, err := s.Wait(within(t, 10*time.Second))
+	code, err := s.Wait(within(t, time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, 137, code)
 }
@@ -112,7 +112,7 @@ func TestServerIsCutOffAndComesBack(t *testing.T) {
 	cutter, ok := s.(place.Cutter)
 	require.True(t, ok)
 	require.NoError(t, cutter.Cut(t.Context()))
-	_, err := acquire(t, s, "b")
+	_, err := acquire(t, s, "b", 2*time.Second)
 	require.Error(t, err)
 	require.NoError(t, cutter.Heal(t.Context()))
 	require.Equal(t, 409, status(t, s, "a"), "the server has lived through it")
@@ -137,7 +137,7 @@ func TestDriverSpeaks(t *testing.T) {
 	require.Contains(t, line, `"name"`)
 
 	require.NoError(t, d.Stdin().Close())
-	code, err := d.Wait(within(t, 10*time.Second))
+	code, err := d.Wait(within(t, time.Minute))
 	require.NoError(t, err)
 	require.Zero(t, code, d.Stderr())
 	_, err = out.ReadByte()
@@ -209,7 +209,7 @@ func TestProxyHostIsReachedFromContainers(t *testing.T) {
 				_, err := io.WriteString(d.Stdin(), line+"\n")
 				require.NoError(t, err)
 			}
-			require.NoError(t, l.(*net.TCPListener).SetDeadline(time.Now().Add(10*time.Second)))
+			require.NoError(t, l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute)))
 			c, err := l.Accept()
 			require.NoError(t, err, d.Stderr())
 			require.NoError(t, c.Close())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -67,9 +68,23 @@ func (p *Place) sweep(chosen func(run string, made time.Time) bool) error {
 
 func (p *Place) remove(id string) error {
 	err := p.pool.Client.RemoveContainer(dc.RemoveContainerOptions{ID: id, Force: true, RemoveVolumes: true})
+	var refused *dc.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusConflict {
+		err = p.awaitRemoval(id, refused) // by another run, which found it abandoned as well
+	}
 	var gone *dc.NoSuchContainer
 	if err != nil && !errors.As(err, &gone) {
 		return fmt.Errorf("remove container %s: %w", id, err)
 	}
 	return nil
+}
+
+// awaitRemoval waits until a container is gone that is being removed.
+func (p *Place) awaitRemoval(id string, otherwise error) error {
+	for deadline := time.Now().Add(bound); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, err := p.pool.Client.InspectContainer(id); err != nil {
+			return err
+		}
+	}
+	return otherwise
 }
