@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from support.async_tasks import start, until
@@ -34,6 +34,14 @@ async def test_a_lock_excludes_until_it_is_released(
     second = await other.acquire(resource, blocking=False)
     assert second is not None
     assert second.token > lock.token
+
+
+async def test_types_know_that_only_a_call_that_does_not_block_gives_none(
+    client: AsyncLockserverClient, resource: str
+) -> None:
+    assert_type(await client.acquire(resource, True, 30), AsyncLock)
+    assert_type(await client.acquire(resource, blocking=False), AsyncLock | None)
+    assert_type(await client.acquire(resource, not client), AsyncLock | None)
 
 
 async def test_a_lock_tells_what_it_is(client: AsyncLockserverClient, server: LockServer, resource: str) -> None:

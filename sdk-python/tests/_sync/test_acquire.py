@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from support.processes import SECRET, LockServer
@@ -33,6 +33,12 @@ def test_a_lock_excludes_until_it_is_released(client: LockserverClient, other: L
     second = other.acquire(resource, blocking=False)
     assert second is not None
     assert second.token > lock.token
+
+
+def test_types_know_that_only_a_call_that_does_not_block_gives_none(client: LockserverClient, resource: str) -> None:
+    assert_type(client.acquire(resource, True, 30), Lock)
+    assert_type(client.acquire(resource, blocking=False), Lock | None)
+    assert_type(client.acquire(resource, not client), Lock | None)
 
 
 def test_a_lock_tells_what_it_is(client: LockserverClient, server: LockServer, resource: str) -> None:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from .._clock import Clock
 from .._errors import ConnectionFailedError, LockedError, NotHeldError, TokenRequiredError
@@ -83,6 +83,34 @@ class AsyncLockserverClient:
             owner = self._settings.new_owner()
             self._owner = (os.getpid(), owner)
         return owner
+
+    @overload
+    async def acquire(
+        self,
+        resource: str,
+        blocking: Literal[True] = True,
+        expire: float | None = None,
+        *,
+        timeout: float | None = None,
+        renew: bool = False,
+        mode: str | None = None,
+        limit: int | None = None,
+        note: str | None = None,
+    ) -> AsyncLock: ...
+
+    @overload
+    async def acquire(
+        self,
+        resource: str,
+        blocking: bool,
+        expire: float | None = None,
+        *,
+        timeout: float | None = None,
+        renew: bool = False,
+        mode: str | None = None,
+        limit: int | None = None,
+        note: str | None = None,
+    ) -> AsyncLock | None: ...
 
     async def acquire(
         self,

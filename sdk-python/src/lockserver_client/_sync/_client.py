@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Literal, ParamSpec, Self, TypeVar, overload
 
 from .._clock import Clock
 from .._errors import ConnectionFailedError, LockedError, NotHeldError, TokenRequiredError
@@ -84,6 +84,34 @@ class LockserverClient:
             owner = self._settings.new_owner()
             self._owner = (os.getpid(), owner)
         return owner
+
+    @overload
+    def acquire(
+        self,
+        resource: str,
+        blocking: Literal[True] = True,
+        expire: float | None = None,
+        *,
+        timeout: float | None = None,
+        renew: bool = False,
+        mode: str | None = None,
+        limit: int | None = None,
+        note: str | None = None,
+    ) -> Lock: ...
+
+    @overload
+    def acquire(
+        self,
+        resource: str,
+        blocking: bool,
+        expire: float | None = None,
+        *,
+        timeout: float | None = None,
+        renew: bool = False,
+        mode: str | None = None,
+        limit: int | None = None,
+        note: str | None = None,
+    ) -> Lock | None: ...
 
     def acquire(
         self,
