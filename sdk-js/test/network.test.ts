@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { LockserverClient } from 'lockserver-client'
 import { root } from './support/binaries.js'
-import { testing } from './support/clock.js'
+import { TestClock, testing } from './support/clock.js'
 import { Middle } from './support/middle.js'
 import { TestProxy } from './support/proxy.js'
 import { TestServer } from './support/server.js'
@@ -288,6 +288,27 @@ test('a path prefix goes before every path', async () => {
     await (await client.acquire('prefixed')).release()
   }
   assert.deepEqual([...new Set(middle.seen.map(({ path }) => path))], ['/locks/v1/acquire', '/locks/v1/release'])
+  await middle.close()
+})
+
+test('a grant that was taken in while the client is closed is given back', async () => {
+  const middle = await Middle.start(server.addr)
+  const clock = new TestClock()
+  const client = server.client({ addr: middle.addr, ...testing({ clock }) })
+  let closing: Promise<void> | undefined
+  middle.handle = async ({ path, forward, answer }) => {
+    if (path !== '/acquire') return
+    const { status, body } = await forward()
+    // The clock is next read when the grant has been taken in and its lease is judged.
+    clock.onReading = () => {
+      closing ??= client.close()
+    }
+    answer(status, body)
+  }
+  await assert.rejects(client.acquire('closing-grant', { expire: 30 }), { code: 'connection_failed', message: /closed/ })
+  assert.ok(closing)
+  await closing
+  assert.equal(await server.look('closing-grant'), undefined)
   await middle.close()
 })
 

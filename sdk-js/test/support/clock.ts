@@ -5,8 +5,10 @@ export class TestClock {
   ahead = { monotonic: 0, wall: 0 }
   /** How often it was read. */
   readings = 0
+  onReading: () => void = () => undefined
   monotonic = () => {
     this.readings++
+    this.onReading()
     return performance.now() + this.ahead.monotonic
   }
   wall = () => Date.now() + this.ahead.wall
