@@ -26,7 +26,10 @@ export interface LockserverClientOptions {
   owner?: string | undefined
   /** The secret that the server was started with. Default: `LOCKSERVER_SECRET`; there must be one somewhere. */
   secret?: string | undefined
-  /** False leaves the file `.env` in the working directory unread. Default: true. */
+  /**
+   * False leaves the file `.env` in the working directory unread. Default: true; it is looked for only where a setting is
+   * found nowhere else, need not be there, and is an error where it cannot be read.
+   */
   dotenv?: boolean | undefined
   /** Certificates, for an address with `https://`. */
   tls?: TlsOptions | undefined
@@ -82,10 +85,8 @@ function readDotenv(): Record<string, string | undefined> {
   try {
     return parseEnv(readFileSync('.env', 'utf8').replace(/^\uFEFF/, ''))
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    // A directory of that name is somebody's virtual environment, not settings.
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return {}
-    throw invalid('dotenv', `cannot read ${resolve('.env')}: ${(cause as Error).message}`, cause)
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw invalid('dotenv', `cannot read ${resolve('.env')} (dotenv: false leaves it out): ${(cause as Error).message}`, cause)
   }
 }
 

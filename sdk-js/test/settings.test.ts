@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -13,11 +13,12 @@ after(() => rmSync(directory, { recursive: true, force: true }))
 /** What a client makes of its settings in a process with an environment and a .env of its own. */
 function found(
   env: Record<string, string>,
-  dotenv: string | undefined,
+  dotenv: string | ((path: string) => void) | undefined,
   options: LockserverClientOptions = {},
 ): { addr?: string; owner?: string; error?: string; env: string[] } {
   rmSync(join(directory, '.env'), { recursive: true, force: true })
-  if (dotenv !== undefined) writeFileSync(join(directory, '.env'), dotenv)
+  if (typeof dotenv === 'string') writeFileSync(join(directory, '.env'), dotenv)
+  else dotenv?.(join(directory, '.env'))
   const script = `
     import { LockserverClient } from ${JSON.stringify(join(root, 'dist/esm/index.js'))}
     let said
@@ -51,6 +52,19 @@ test('reading .env can be turned off, and changes nothing in the environment', (
   const file = 'LOCKSERVER_SECRET=file-secret\nLOCKSERVER_ADDR=file:1\n'
   assert.match(found({}, file, { dotenv: false }).error ?? '', /^ConfigInvalidError secret: .*LOCKSERVER_SECRET/)
   assert.deepEqual(found({ LOCKSERVER_SECRET: 'x' }, file, { dotenv: false }).addr, '127.0.0.1:8080')
+})
+
+test('a .env that is there but cannot be read is config_invalid and names its path; one that is not needed is not read', () => {
+  for (const [make, code] of [
+    [(path: string) => mkdirSync(path), 'EISDIR'],
+    [(path: string) => symlinkSync(path, path), 'ELOOP'],
+  ] as const) {
+    const { error = '' } = found({ LOCKSERVER_SECRET: 's' }, make)
+    assert.match(error, new RegExp(`^ConfigInvalidError dotenv: .*${code}`))
+    assert.ok(error.includes(join(directory, '.env')), error)
+    assert.equal(found({ LOCKSERVER_SECRET: 's' }, make, { dotenv: false }).addr, '127.0.0.1:8080')
+    assert.equal(found({ LOCKSERVER_SECRET: 's' }, make, { addr: 'arg:3', owner: 'arg' }).addr, 'arg:3')
+  }
 })
 
 test('no secret anywhere, or one that no header can carry, is config_invalid', () => {
