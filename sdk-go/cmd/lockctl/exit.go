@@ -20,7 +20,7 @@ const (
 	exitUsage         exitCode = 125 // lockctl was called wrongly
 	exitNotExecutable exitCode = 126 // run: the command cannot be started
 	exitNotFound      exitCode = 127 // run: there is no such command
-	exitSignal        exitCode = 128 // plus the number of the signal that ended the command, or lockctl while it waited
+	exitSignal        exitCode = 128 // plus the number of the signal that ended the command, or lockctl while it waited; after Ctrl-C it ends by SIGINT itself
 )
 
 // codeOf is the exit code for an error of the client.

@@ -13,12 +13,12 @@ func catchSignals(signals chan os.Signal) { signal.Notify(signals, os.Interrupt)
 
 func ends(os.Signal) bool { return true }
 
-func passOn(os.Signal) {}
+func (*farewell) pass() {}
 
 func (t *tool) watchdog() exitCode { return exitNotExecutable }
 
 // guard needs process groups, to be sure that a command is gone before its lock is.
-func (t *tool) guard(*lockserver.Lock, *runOptions, string, chan os.Signal) (exitCode, os.Signal) {
+func (t *tool) guard(*lockserver.Lock, *runOptions, string, chan os.Signal) (exitCode, *farewell) {
 	t.say("lockctl run works on Linux, macOS and other Unix systems only")
 	return exitNotExecutable, nil
 }

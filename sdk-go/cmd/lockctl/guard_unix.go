@@ -26,9 +26,8 @@ const (
 	looksShare = 10
 )
 
-// guard runs the command while the lock is held, and returns its exit code, and the signal that is still to be passed on to lockctl's own
-// process group.
-func (t *tool) guard(lock *lockserver.Lock, o *runOptions, path string, signals chan os.Signal) (exitCode, os.Signal) {
+// guard runs the command while the lock is held, and returns its exit code, and what is still to be passed on.
+func (t *tool) guard(lock *lockserver.Lock, o *runOptions, path string, signals chan os.Signal) (exitCode, *farewell) {
 	// On Linux the command dies with the thread that started it: this one stays until lockctl ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -76,10 +75,11 @@ type guarded struct {
 	killed bool
 	next   time.Time // when check is to be called again
 
-	unwatched bool // the watchdog is gone
+	unwatched   bool // the watchdog is gone
+	interrupted bool // lockctl itself got SIGINT
 }
 
-func (g *guarded) watch() (exitCode, os.Signal) {
+func (g *guarded) watch() (exitCode, *farewell) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	lost := g.lock.Done()
@@ -153,7 +153,7 @@ func (g *guarded) end(left time.Duration, err error) {
 }
 
 // ended is called when the command has ended.
-func (g *guarded) ended(status syscall.WaitStatus) (exitCode, os.Signal) {
+func (g *guarded) ended(status syscall.WaitStatus) (exitCode, *farewell) {
 	g.watchdog.end()
 	if !g.ending {
 		left, err := time.Until(g.lock.Expiry()), g.lock.Err()
@@ -173,9 +173,13 @@ func (g *guarded) ended(status syscall.WaitStatus) (exitCode, os.Signal) {
 		return exitCode(status.ExitStatus()), nil
 	}
 	code := exitSignal + exitCode(status.Signal())
-	if status.Signal() == syscall.SIGINT && g.terminal.isLent() {
-		// Ctrl-C went to the command alone. A script that runs lockctl wants to hear of it too, or it goes on with its next line.
-		return code, syscall.SIGINT
+	switch {
+	case status.Signal() != syscall.SIGINT:
+		return code, nil
+	case g.terminal.isLent():
+		return code, &farewell{signal: syscall.SIGINT, group: true}
+	case g.interrupted:
+		return code, &farewell{signal: syscall.SIGINT}
 	}
 	return code, nil
 }
@@ -186,6 +190,7 @@ func (g *guarded) caught(s os.Signal) {
 		g.continued()
 		return
 	}
+	g.interrupted = g.interrupted || s == syscall.SIGINT
 	g.child.signal(s.(syscall.Signal))
 }
 

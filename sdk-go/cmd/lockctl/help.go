@@ -38,7 +38,8 @@ Flags of run:
 A TIME is in seconds (30, 2.5) or has a unit (500ms, 2m).
 
 The command gets LOCKSERVER_RESOURCE and LOCKSERVER_TOKEN, the fencing token. Signals that lockctl gets go on to it and its process
-group; on a terminal it is in the foreground, and Ctrl-Z, fg and bg work. When the lease cannot be renewed, the group gets SIGTERM
+group; on a terminal it is in the foreground, and Ctrl-Z, fg and bg work. Where Ctrl-C ends the wait or the command, lockctl ends by
+SIGINT itself, so that a script around it ends too (a shell shows 130). When the lease cannot be renewed, the group gets SIGTERM
 when a third of the lease is left, and SIGKILL when a tenth is: it is gone before anybody else can get the lock. After a
 force-release it gets SIGTERM as soon as lockctl hears of it, and SIGKILL 5s later, or when a tenth of the lease is left.
 

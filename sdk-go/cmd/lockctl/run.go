@@ -35,20 +35,34 @@ func (t *tool) run(args []string) exitCode {
 	catchSignals(signals)
 	defer signal.Stop(signals)
 
-	lock, code := t.acquire(client, o, signals)
-	if lock == nil {
-		return code
+	lock, code, last := t.acquire(client, o, signals)
+	if lock != nil {
+		code, last = t.guard(lock, o, path, signals)
+		t.release(lock)
 	}
-	code, pending := t.guard(lock, o, path, signals)
-	t.release(lock)
-	if pending != nil {
-		passOn(pending)
+	if last != nil {
+		_ = client.Close() // it returns no error; what still has to be cancelled is
+		last.pass()
 	}
 	return code
 }
 
+// farewell is Ctrl-C for whom it has still to reach. A script that runs lockctl ends by it only where it sees it end lockctl, too.
+type farewell struct {
+	signal os.Signal
+	group  bool // only the command got it so far, and not lockctl's process group
+}
+
+// farewellOf is what a signal that ended lockctl's wait leaves to do.
+func farewellOf(s os.Signal) *farewell {
+	if s == os.Interrupt {
+		return &farewell{signal: s}
+	}
+	return nil
+}
+
 // acquire waits for the lock, until it is granted or a signal comes.
-func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan os.Signal) (*lockserver.Lock, exitCode) {
+func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan os.Signal) (*lockserver.Lock, exitCode, *farewell) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if o.timeout != nil && *o.timeout > 0 { // a context that has ended would not even try
@@ -74,14 +88,14 @@ func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan 
 			switch {
 			case r.lock != nil && caught != nil:
 				t.release(r.lock)
-				return nil, exitSignal + exitCode(caught.(syscall.Signal))
+				return nil, exitSignal + exitCode(caught.(syscall.Signal)), farewellOf(caught)
 			case r.lock != nil:
-				return r.lock, exitOK
+				return r.lock, exitOK, nil
 			case caught != nil:
-				return nil, exitSignal + exitCode(caught.(syscall.Signal))
+				return nil, exitSignal + exitCode(caught.(syscall.Signal)), farewellOf(caught)
 			}
 			t.say("%s", explain(r.err))
-			return nil, codeOf(r.err)
+			return nil, codeOf(r.err), nil
 		case s := <-signals:
 			if ends(s) {
 				caught = s

@@ -37,11 +37,15 @@ func ends(s os.Signal) bool {
 	return false
 }
 
-// passOn sends lockctl's own process group, and so lockctl, a signal that so far only the command got.
-func passOn(s os.Signal) {
+// pass sends the signal on, and so ends lockctl.
+func (f *farewell) pass() {
 	const patience = time.Second // it may reach another thread first; where it is ignored nothing happens
-	signal.Reset(s)
-	if syscall.Kill(0, s.(syscall.Signal)) == nil {
+	to := os.Getpid()
+	if f.group {
+		to = 0
+	}
+	signal.Reset(f.signal)
+	if syscall.Kill(to, f.signal.(syscall.Signal)) == nil {
 		time.Sleep(patience)
 	}
 }

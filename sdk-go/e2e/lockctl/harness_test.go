@@ -117,6 +117,9 @@ func codeOf(err error) int {
 	var failed *exec.ExitError
 	switch {
 	case errors.As(err, &failed):
+		if status := failed.Sys().(syscall.WaitStatus); status.Signaled() {
+			return 128 + int(status.Signal()) // as a shell tells it
+		}
 		return failed.ExitCode()
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return -2

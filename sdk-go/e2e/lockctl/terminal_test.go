@@ -135,11 +135,13 @@ func TestCtrlCWhileWaiting(t *testing.T) {
 	holder := w.start("run", "--note", "big job", "r", "--", "sh", "-c", "echo up; exec sleep 600")
 	holder.says("up")
 	s := w.shell()
-	s.types(`"$LOCKCTL" run r -- true; echo co""de $?` + "\n")
+	s.types(`"$LOCKCTL" run r -- true; echo went o""n` + "\n")
 	// Meanwhile it tells who is in the way.
 	s.sees(`waiting for "r": held by `)
 	s.sees("(big job); we are at place 1 of 1")
 	s.types("\x03")
+	require.NotContains(t, s.sees("ready$ "), "went on")
+	s.types(`echo co""de $?` + "\n")
 	s.sees("code 130")
 	l, _ := w.show("r")
 	require.Empty(t, l.Queue)
@@ -190,6 +192,35 @@ func TestAScriptAround(t *testing.T) {
 	s.types("\x03")
 	require.NotContains(t, s.sees("ready$ "), "went on")
 	require.False(t, w.held("r"))
+}
+
+// A script of bash ends by Ctrl-C only where it sees lockctl end by it; here the command has not got the terminal, or there is none yet.
+func TestCtrlCEndsAScriptOfBash(t *testing.T) {
+	for name, line := range map[string]string{
+		"while it waits":           `"$LOCKCTL" run held -- true`,
+		"while it tries":           `"$LOCKCTL" run --timeout 50s held -- true`,
+		"a command of a pipeline":  `true | "$LOCKCTL" run free -- sh -c 'echo up; exec sleep 600'`,
+		"a command with its input": `"$LOCKCTL" run free -- sh -c 'echo up; exec sleep 600' < /dev/null`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			holder := w.start("run", "held", "--", "sh", "-c", "echo up; exec sleep 600")
+			holder.says("up")
+			require.NoError(t, os.WriteFile(w.file("script"), []byte("#!/usr/bin/env bash\n"+line+"\necho went on\n"), 0o700))
+			s := w.shell()
+			s.types("./script\n")
+			if strings.Contains(line, "echo up") {
+				s.sees("up\r\n")
+			} else {
+				require.Eventually(t, func() bool { l, _ := w.show("held"); return len(l.Queue) == 1 }, patience, 5*time.Millisecond)
+			}
+			s.types("\x03")
+			require.NotContains(t, s.sees("ready$ "), "went on")
+			l, _ := w.show("held")
+			require.Empty(t, l.Queue)
+			require.False(t, w.held("free"))
+		})
+	}
 }
 
 // A script that asks its person something afterwards has the terminal back.
