@@ -21,7 +21,9 @@ from support.processes import SECRET, LockServer, clean_environment
 from support.sync_tasks import nothing_left, start, until
 
 from lockserver_client import LockLostError, LockserverClient
+from lockserver_client._clock import Instant
 from lockserver_client._sync._transport import _Connection
+from lockserver_client._wire import Grant, Reply
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
@@ -297,6 +299,30 @@ def test_threads_of_renewal_end_with_their_locks(client: LockserverClient, resou
     assert time.monotonic() - began < 3
     threads = [thread for thread in threading.enumerate() if "lockserver" in thread.name]
     assert threads == []
+
+
+def test_of_two_renewals_confirmed_at_once_the_longer_counts(client: LockserverClient, resource: str) -> None:
+    lock = client.acquire(resource, expire=10)
+
+    def confirmed(expires_in: float, sent: Instant) -> None:
+        lock._take(Reply(None, Grant(lock.token, expires_in, 0.0, "exclusive", None)), sent)
+
+    class Overtaken(float):
+        """Lets another thread confirm a longer lease at every step of a calculation."""
+
+        def __add__(self, other: float) -> float:
+            threads.append(threading.Thread(target=confirmed, args=(1000.0, client._clock.now())))
+            threads[-1].start()
+            threads[-1].join(0.2)
+            return float(self) + other
+
+    threads: list[threading.Thread] = []
+    now = client._clock.now()
+    confirmed(100.0, Instant(now.monotonic, Overtaken(now.wall)))
+    for thread in threads:
+        thread.join()
+    assert lock.expires_in is not None
+    assert lock.expires_in > 900
 
 
 def test_renewal_takes_one_thread_for_many_locks(client: LockserverClient, resource: str) -> None:

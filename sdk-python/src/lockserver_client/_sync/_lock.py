@@ -213,7 +213,8 @@ class Lock:
         if self._stopped or self.lost:
             return
         if reply.grant is not None:
-            self._deadline.confirm(sent, reply.grant.waited, reply.grant.expires_in)
+            with self._mutex:
+                self._deadline.confirm(sent, reply.grant.waited, reply.grant.expires_in)
             self._renewed_at = time.monotonic()
         elif isinstance(reply.error, NotHeldError):
             self._lose(f"the server no longer holds it ({reply.error.reason})")
