@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -51,17 +52,19 @@ class Scripted:
         self.script = list(script)
         self.heard: list[Heard] = []
         self._mutex = threading.Lock()
-        outer = self
+        outer, numbers = self, itertools.count()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
+            def setup(self) -> None:
+                super().setup()
+                self._number = next(numbers)
+
             def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers["Content-Length"]))
-                request = Heard(
-                    self.path, json.loads(text), dict(self.headers), self.client_address[1], time.monotonic()
-                )
+                request = Heard(self.path, json.loads(text), dict(self.headers), self._number, time.monotonic())
                 with outer._mutex:
                     outer.heard.append(request)
                     if outer.script:
