@@ -77,6 +77,19 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// A lease too short to end a command in is a slip in the call, and is told before any setting is looked at or a server asked.
+func TestExpireTooShort(t *testing.T) {
+	w := newWorld(t)
+	w.env = append(w.env, "LOCKSERVER_SECRET=", "LOCKSERVER_ADDR=a,b")
+	for _, lease := range []string{"0", "2ms", "0.999", "999ms"} {
+		j := w.run("run", "--expire", lease, "r", "--", "true")
+		require.Equal(t, 125, j.code, j.stderr)
+		require.Contains(t, j.stderr.String(), `lockctl: invalid value "`+lease+`" for flag -expire: allowed: 1s or more`)
+		require.Empty(t, j.stdout.String())
+	}
+	require.Equal(t, 123, w.run("run", "--expire", "1", "r", "--", "true").code, "the settings are next")
+}
+
 func TestRunWaitsForItsTurn(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, syscall.Mkfifo(w.file("go"), 0o600))
