@@ -54,7 +54,7 @@ export class Acquisition {
   async run(): Promise<Acquired | LockedError> {
     const { signal } = this.#request
     signal?.throwIfAborted()
-    if (this.#core.closed) throw closedError(this.#doing)
+    if (this.#core.closing.aborted) throw closedError(this.#doing)
     const onAbort = () => this.giveUp(signal?.reason)
     if (signal !== undefined) allowListeners(signal)
     signal?.addEventListener('abort', onAbort, { once: true })

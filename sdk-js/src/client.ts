@@ -7,6 +7,7 @@ import { errorFrom, InvalidRequestError, LockserverError, NotHeldError, TokenReq
 import { Lock, type LockHome } from './lock.js'
 import { type AcquireOptions, type AcquireRequest, acquireRequest, type ScopeOptions, scopeRequest } from './request.js'
 import { type LockserverClientOptions, resolveSettings } from './settings.js'
+import { allowListeners } from './signal.js'
 import { Transport } from './transport.js'
 
 /** Names one grant or one acquisition, for {@link LockserverClient.release}. */
@@ -42,6 +43,7 @@ export class LockserverClient implements AsyncDisposable {
   readonly #pending = new Set<Acquisition>()
   readonly #background = new Set<Promise<unknown>>()
   readonly #held = new Map<string, Set<Lock>>()
+  readonly #ended = new AbortController()
   #closing: Promise<void> | undefined
 
   /**
@@ -54,7 +56,7 @@ export class LockserverClient implements AsyncDisposable {
     const { bounds: shorter, clock = systemClock } = (options as { [testing]?: Testing })[testing] ?? {}
     const bounds = { ...defaultBounds, ...shorter }
     const transport = new Transport({ address, secret, tls, connectTimeout: bounds.connect, clock })
-    const client = this
+    allowListeners(this.#ended.signal)
     this.#addr = addr
     this.#home = {
       transport,
@@ -62,9 +64,7 @@ export class LockserverClient implements AsyncDisposable {
       bounds,
       owner,
       url: address.origin + address.prefix,
-      get closed() {
-        return client.#closing !== undefined
-      },
+      closing: this.#ended.signal,
       background: (work) => this.#track(work),
       forget: (lock) => this.#forget(lock),
     }
@@ -88,15 +88,19 @@ export class LockserverClient implements AsyncDisposable {
    *
    * @param resource What to lock, 1 to 512 bytes.
    * @param blocking False: resolve to `null` at once where others hold the lock.
-   * @param expire Length of the lease in seconds.
+   * @param expire Length of the lease in seconds, up to ten years. Default: none.
    * @returns The lock, or `null`.
    * @throws {@link LockTimeoutError} after `timeout`; the signal's reason after an abort, and then nothing is left behind,
    * neither a place in the queue nor a lock granted at the last moment; {@link ConnectionFailedError} after 30 seconds
-   * without any usable answer where no `timeout` is given; {@link UnauthorizedError} and others at once.
+   * without any usable answer (60 once it is queued) where no `timeout` is given, and at once for a certificate that is not
+   * trusted; {@link UnauthorizedError} and others at once.
    */
   acquire(resource: string, blocking?: true, expire?: number | null): Promise<Lock>
+  /** The same, or with `blocking` false: the lock, or `null` at once where others hold it. */
   acquire(resource: string, blocking: boolean, expire?: number | null): Promise<Lock | null>
+  /** The same with options by their names: the lock, as soon as it is granted. */
   acquire(resource: string, options: AcquireOptions & { blocking?: true | undefined }): Promise<Lock>
+  /** The same with options by their names: the lock, or with `blocking: false` `null` at once where others hold it. */
   acquire(resource: string, options: AcquireOptions): Promise<Lock | null>
   async acquire(resource: string, second?: boolean | AcquireOptions, expire?: number | null): Promise<Lock | null> {
     const acquired = await this.#acquire(acquireRequest(resource, second, expire))
@@ -126,6 +130,7 @@ export class LockserverClient implements AsyncDisposable {
    * {@link LockedError} with `blocking: false` where others hold it; otherwise as {@link acquire}.
    */
   withLock<T>(resource: string, body: (lock: Lock) => Promise<T> | T): Promise<T>
+  /** The same with options: how to wait, and for what kind of lock and lease. */
   withLock<T>(resource: string, options: ScopeOptions, body: (lock: Lock) => Promise<T> | T): Promise<T>
   async withLock<T>(resource: string, second: unknown, third?: unknown): Promise<T> {
     const [options, body] = typeof second === 'function' ? [undefined, second] : [second, third]
@@ -155,7 +160,7 @@ export class LockserverClient implements AsyncDisposable {
       throw new InvalidRequestError(`resource must be a string, not ${typeof resource}`, { field: 'resource' })
     const { token, id } = options
     const doing = `release ${JSON.stringify(resource)}`
-    if (this.#home.closed) throw closedError(doing)
+    if (this.#home.closing.aborted) throw closedError(doing)
     const handles = [...(this.#held.get(resource) ?? [])].filter(
       (lock) => !lock.lost && (token === undefined || lock.token === token) && (id === undefined || lock.id === id),
     )
@@ -197,8 +202,7 @@ export class LockserverClient implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    // The calls below look at `closed`, which must be true by then.
-    await Promise.resolve()
+    this.#ended.abort()
     for (const locks of this.#held.values()) for (const lock of locks) lock.orphan()
     for (const acquisition of this.#pending) acquisition.giveUp(closedError('acquire'))
     while (this.#pending.size > 0 || this.#background.size > 0) {
@@ -215,7 +219,7 @@ export class LockserverClient implements AsyncDisposable {
       const acquired = await acquisition.run()
       if (acquired instanceof LockserverError) return acquired
       const lock = Lock.of(this.#home, request, acquired)
-      if (this.#home.closed) {
+      if (this.#home.closing.aborted) {
         await lock.release().catch(() => false) // granted in the turn in which the client was closed
         throw closedError(`acquire ${JSON.stringify(request.resource)}`)
       }

@@ -1,5 +1,5 @@
 import { type Answer, isTransient } from './answer.js'
-import { type Bounds, backoff } from './bounds.js'
+import { type Bounds, backoff, timerDelay } from './bounds.js'
 import type { Clock } from './clock.js'
 import { ConnectionFailedError, errorFrom } from './errors.js'
 import { type Exchange, NoAnswer, type Transport } from './transport.js'
@@ -12,8 +12,8 @@ export interface Core {
   readonly owner: string
   /** The server's address as a URL, for messages. */
   readonly url: string
-  /** Becomes true when the client is closed; nothing is begun after that. */
-  readonly closed: boolean
+  /** Aborts when the client is closed; nothing is begun after that. */
+  readonly closing: AbortSignal
   /** Lets `close` wait for work that no caller waits for. It never rejects. */
   background(work: Promise<unknown>): void
 }
@@ -25,6 +25,8 @@ export interface Persistence {
   attempt(left: number): number
   /** False for a request that must not be sent twice: it is only tried again where it cannot have been sent. */
   repeatable?: boolean
+  /** Ends the pause between two tries. */
+  until?: AbortSignal
   /** Where the tries are noted; all but the one whose answer is returned. */
   tries?: Tries
 }
@@ -59,7 +61,7 @@ export async function persist(core: Core, path: string, body: object, doing: str
     if (how.tries !== undefined && exchange.sent && !draining) how.tries.unsettled = true
     const once = how.repeatable === false && exchange.sent
     if (last instanceof NoAnswer && (once || last.hopeless)) throw unreachable(core, doing, last)
-    await pause(Math.min(backoff(attempt + 1, retryAfter), Math.max(how.left(), 0)))
+    await pause(Math.min(backoff(attempt + 1, retryAfter), how.left()), how.until)
   }
 }
 
@@ -72,8 +74,17 @@ export function closedError(doing: string): ConnectionFailedError {
   return new ConnectionFailedError(`${doing}: the client is closed`)
 }
 
-function pause(milliseconds: number): Promise<void> {
-  return milliseconds <= 0 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, milliseconds))
+function pause(milliseconds: number, until: AbortSignal | undefined): Promise<void> {
+  if (milliseconds <= 0 || until?.aborted) return Promise.resolve()
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer)
+      until?.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, timerDelay(milliseconds))
+    until?.addEventListener('abort', end)
+  })
 }
 
 /** Frees what an id stands for, be it a grant or a place in the queue, and whatever may still come under it. Never rejects. */

@@ -105,23 +105,32 @@ export class Lock implements AsyncDisposable {
 
   /**
    * Renews the lease: it ends `expire` seconds from now, or as long from now as it was taken for. Never shortens it; does
-   * nothing to a lock without a lease. Throws {@link LockLostError} once the lock is lost, and {@link NotHeldError} after
-   * a release.
+   * nothing to a lock without a lease. Lost connections and 502, 503, 504 are retried for as long as the lease lasts (30
+   * seconds without one).
+   *
+   * @param expire Seconds, up to ten years. Default: the length that the lease was taken with.
+   * @throws {@link LockLostError} once the lock is lost; {@link NotHeldError} after a release; {@link InvalidRequestError}
+   * for an `expire` that cannot be; {@link ConnectionFailedError} without a usable answer in time, and where the client is
+   * closed.
    */
   async renew(expire?: number | null): Promise<void> {
     const doing = `renew ${JSON.stringify(this.resource)}`
     this.#assertHeld(doing)
     const seconds = expire == null ? undefined : usableLease(expire)
-    if (this.#home.closed) throw closedError(doing)
+    if (this.#home.closing.aborted) throw closedError(doing)
     const end = performance.now() + renewInAll
     const left = () => {
-      if (this.#home.closed) return 0
+      if (this.#home.closing.aborted) return 0
       const lease = this.#lease.left()
       return lease === Number.POSITIVE_INFINITY ? end - performance.now() : lease
     }
     try {
       await this.#confirm(seconds, (body) =>
-        persist(this.#home, '/renew', body, doing, { left, attempt: (left) => this.#renewalBound(left) }),
+        persist(this.#home, '/renew', body, doing, {
+          left,
+          attempt: (left) => this.#renewalBound(left),
+          until: this.#home.closing,
+        }),
       )
     } catch (error) {
       this.check()

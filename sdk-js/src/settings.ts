@@ -8,7 +8,9 @@ import { ConfigInvalidError } from './errors.js'
 
 /** How to trust the server, for an address with `https://`; as for `node:tls`. */
 export type TlsOptions = Pick<SecureContextOptions, 'ca' | 'cert' | 'key' | 'passphrase'> & {
+  /** The name that the server's certificate must have. Default: the host of the address. */
   servername?: string
+  /** False takes any certificate: whoever is in between then reads the secret. Default: true. */
   rejectUnauthorized?: boolean
 }
 

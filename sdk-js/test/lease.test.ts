@@ -184,6 +184,26 @@ test('a try to renew has its bound, however long the lease', async () => {
   await middle.close()
 })
 
+test('a renewal that rests between two tries ends when its client is closed', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr })
+  const lock = await through.acquire('resting', { expire: 600 })
+  const resting = new Promise<void>((resolve) => {
+    middle.handle = ({ path, answer }) => {
+      if (path !== '/renew') return
+      answer(503, '', { 'retry-after': '300' })
+      resolve()
+    }
+  })
+  const renewing = assert.rejects(lock.renew(), { code: 'connection_failed' })
+  await resting
+  await sleep(50)
+  await through.close()
+  await renewing
+  assert.equal(await lock.release(), true)
+  await middle.close()
+})
+
 test('a server that falls silent is a loss at the safe deadline, before the next holder has the lock', async () => {
   const middle = await Middle.start(server.addr)
   const through = server.client({ addr: middle.addr })
