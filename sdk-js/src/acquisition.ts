@@ -75,6 +75,7 @@ export class Acquisition {
     let answeredAt = performance.now()
     let failures = 0
     let fresh = false
+    let trouble: Error | undefined
     for (;;) {
       const begun = performance.now()
       const left = (limit ?? answeredAt + this.#silence()) - begun
@@ -93,8 +94,12 @@ export class Acquisition {
         failures++
       }
       this.#throwIfStopped()
-      const trouble = failure ?? (answer === undefined || answer.status === 202 ? undefined : errorFrom(answer, this.#doing))
       const end = limit ?? answeredAt + this.#silence()
+      // That the last try ran out of time says less than what went wrong before.
+      const late = failure !== undefined && failure.cause === undefined && end - now < shortestTry
+      if (!late || trouble === undefined) {
+        trouble = failure ?? (answer === undefined || answer.status === 202 ? undefined : errorFrom(answer, this.#doing))
+      }
       if (failures > 0) await this.#rest(Math.min(backoff(failures, answer?.retryAfter), end - performance.now()))
       this.#throwIfStopped()
       if (end - performance.now() >= shortestTry) continue

@@ -118,6 +118,18 @@ test('a call with no limit fails with connection_failed once nothing was heard f
   await proxy.set(true)
 })
 
+test('the error of a call that ran out of time tells what went wrong before that', async () => {
+  const middle = await Middle.start(server.addr)
+  const client = server.client({ addr: middle.addr, ...testing({ bounds: { unanswered: 1500 } }) })
+  middle.handle = ({ answer }) => (middle.seen.length === 1 ? answer(503, '{"code":"draining"}') : new Promise(() => undefined))
+  await assert.rejects(client.acquire('told'), (error: Error & { code: string; cause: { code: string } }) => {
+    assert.equal(error.code, 'connection_failed')
+    assert.equal(error.cause.code, 'draining')
+    return true
+  })
+  await middle.close()
+})
+
 test('a server that is silent is bounded, too; once queued, the longer bound holds', async () => {
   const middle = await Middle.start(server.addr)
   const bounded = (bounds: Record<string, number>) => server.client({ addr: middle.addr, ...testing({ bounds }) })
