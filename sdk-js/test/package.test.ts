@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { root } from './support/binaries.js'
 import { Project, tarball } from './support/package.js'
@@ -19,6 +19,7 @@ before(async () => {
 after(async () => {
   await server.close()
   project.remove()
+  rmSync(dirname(packed), { recursive: true })
 })
 
 const tsc = join(root, 'node_modules/typescript/bin/tsc')
