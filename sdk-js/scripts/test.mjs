@@ -55,7 +55,7 @@ for (const [version, those] of [
   if (those.length === 0) continue
   console.log(`\nNode.js ${version}: ${those.join(', ')}`)
   const files = those.map((name) => join('build/test', `${name}.test.js`))
-  const options = ['--test', '--test-reporter=spec', '--test-concurrency=4', '--test-timeout=120000']
+  const options = ['--test', '--test-reporter=spec', '--test-concurrency=4', '--test-timeout=300000']
   const { status } = spawnSync(node(version), [...options, ...files], { cwd: root, stdio: 'inherit' })
   failed ||= status !== 0
 }
