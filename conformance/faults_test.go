@@ -133,7 +133,22 @@ func TestKnownFailures(t *testing.T) {
 func TestFaultsOfServersAreCaught(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	for _, f := range loadFaults(t, "broken/faults.yaml") {
+	faults := loadFaults(t, "broken/faults.yaml")
+	t.Run("none", func(t *testing.T) { // the matrix may be played where a case does not apply
+		t.Parallel()
+		var all []*cases.Case
+		for _, f := range faults {
+			all = append(all, caseByID(t, f.Case))
+		}
+		stage := newStage(t, ctx, openPlace(t, serverBinary(t, ctx)))
+		rep, err := (&matrix.Run{Stage: stage, Cases: all, Wire: true, Parallel: parallel(t)}).Play(ctx)
+		require.NoError(t, err)
+		require.Len(t, rep.Results, len(all))
+		for _, r := range rep.Results {
+			require.Equal(t, report.Pass, r.Verdict, "%s fails without any fault: %s%s", r.Case, r.Failure, r.Reason)
+		}
+	})
+	for _, f := range faults {
 		t.Run(f.Fault, func(t *testing.T) {
 			t.Parallel()
 			one := caseByID(t, f.Case)
