@@ -57,7 +57,7 @@ func (e *Engine) ForceRelease(resource string, token int64, to lock.Sink, n uint
 		e.awaitRoom()
 		e.do(to, n, func(now int64) {
 			if v == nil {
-				v = e.table.NewEviction(resource, token)
+				v = lock.NewEviction(resource, token)
 			}
 			more = e.table.Evict(now, v, slice, to, n)
 		})

@@ -4,18 +4,21 @@ package lock
 type Eviction struct {
 	resource string
 	token    int64 // 0: all holders there are when it begins
-	newest   int64 // the newest token then
+	newest   int64 // the newest token then; 0 before the first step
 	detail   Detail
 }
 
 // NewEviction begins to evict the holder with that token, or all holders where token is 0.
-func (t *Table) NewEviction(resource string, token int64) *Eviction {
-	return &Eviction{resource: resource, token: token, newest: t.token}
+func NewEviction(resource string, token int64) *Eviction {
+	return &Eviction{resource: resource, token: token}
 }
 
 // Evict evicts no more than budget holders, and says whether there are more. It answers with the last of them.
 func (t *Table) Evict(now int64, v *Eviction, budget int, to Sink, n uint64) (more bool) {
 	r := t.at(now, v.resource)
+	if v.newest == 0 {
+		v.newest = t.token // what time has brought about by now counts as there
+	}
 	if r != nil {
 		more = t.evict(now, r, v, budget)
 		t.promote(now, r)

@@ -172,7 +172,7 @@ func (d *duel) operate() {
 			token = d.token()
 		}
 		d.log("force release %q, token %d", resource, token)
-		require.False(d.t, d.table.Evict(d.now, d.table.NewEviction(resource, token), d.limits.MaxLocks+d.limits.MaxWaiters, d, d.n))
+		require.False(d.t, d.table.Evict(d.now, lock.NewEviction(resource, token), d.limits.MaxLocks+d.limits.MaxWaiters, d, d.n))
 		d.settle()
 		d.model.forceRelease(d.n, resource, token)
 	case op == 17:

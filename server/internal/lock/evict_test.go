@@ -1,0 +1,32 @@
+package lock_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+// nowhere drops answers.
+type nowhere struct{}
+
+func (nowhere) Answer(uint64, *lock.Answer) {}
+
+// Where the timer of a lease is late, the waiter that follows it is the holder that a force release finds.
+func TestEvictionBehindALateTimer(t *testing.T) {
+	effects := &lock.Effects{}
+	table := lock.New(few().limits, 100, effects)
+	start, late := int64(time.Second), int64(3*time.Second)
+	table.Acquire(start, &lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, nowhere{}, 1)
+	require.True(t, table.Settle(start, &effects.Answers[0]))
+	table.Acquire(start, &lock.Request{Resource: "r", Owner: "b", Wait: time.Minute}, nowhere{}, 2)
+	require.False(t, table.Evict(late, lock.NewEviction("r", 0), 1, nowhere{}, 3))
+	evicted := effects.Answers[len(effects.Answers)-1]
+	require.EqualValues(t, 3, evicted.N)
+	require.Equal(t, lock.Evicted, evicted.Answer.Code)
+	require.Len(t, evicted.Answer.Detail.Holders, 1)
+	require.Equal(t, "b", evicted.Answer.Detail.Holders[0].Owner)
+	require.Zero(t, table.Stats().Locks)
+}
