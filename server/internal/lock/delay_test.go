@@ -137,14 +137,7 @@ func (d *delayed) step() {
 		d.log("%+v", ref)
 		d.call("release", func() { d.table.Release(d.now, &ref, d, d.n) })
 	case op < 13:
-		ref, expire := d.ref(), pick(d.chooser, "expire", expires)
-		for token, r := range d.store {
-			if r.Resource == ref.Resource && r.Owner == ref.Owner && r.Lease > 0 {
-				d.ends[token] = max(d.ends[token], d.now+int64(max(expire, r.Lease)))
-			}
-		}
-		d.log("%+v by %v", ref, expire)
-		d.call("renew", func() { d.table.Renew(d.now, &ref, expire, d, d.n) })
+		d.renew()
 	case op < 15:
 		d.leave()
 	case op == 15:
@@ -226,6 +219,21 @@ func (d *delayed) ref() lock.Ref {
 		ref.Token = r.Token
 	}
 	return ref
+}
+
+func (d *delayed) renew() {
+	ref, expire := d.ref(), pick(d.chooser, "expire", expires)
+	mayEndLater := func() {
+		for token, r := range d.store {
+			if r.Resource == ref.Resource && r.Owner == ref.Owner && r.Lease > 0 {
+				d.ends[token] = max(d.ends[token], d.now+int64(max(expire, r.Lease)))
+			}
+		}
+	}
+	mayEndLater()
+	d.log("%+v by %v", ref, expire)
+	d.call("renew", func() { d.table.Renew(d.now, &ref, expire, d, d.n) })
+	mayEndLater() // also what was granted in the place of a lease that had run out
 }
 
 // leave is a client that hangs up, before its answer or as it is written.

@@ -16,13 +16,24 @@ func (t *Table) Settle(now int64, d *Due) bool {
 		t.done()
 		return sent
 	}
-	if !told && t.extended(now, d) {
+	switch c := d.claim; {
+	case told:
+		if c.state == held && c.token == d.Answer.Token && c.offered {
+			t.givenOut(c) // by this answer, before the one to its acquire
+			t.done()
+		}
+	case t.extended(now, d):
 		return false
-	}
-	if !told {
+	default:
 		d.Answer = Answer{Code: NotHeld, Reason: Expired}
 	}
 	return true
+}
+
+// givenOut says that the claim's grant is promised to its client: from now on nothing but its time ends it.
+func (t *Table) givenOut(c *claim) {
+	c.offered = false
+	t.arm(c)
 }
 
 // tell sets the time left, and says false where there is none to tell.
@@ -54,26 +65,30 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 	case c.gen != d.gen: // taken over, or left
 		*a = t.queued(c)
 		return true
-	case c.state == ended && c.id() != "":
-		*a = Answer{Code: IDUsed}
-		return true
-	case c.state == ended && !told:
-		*a = Answer{Code: Locked, Waited: a.Waited, Detail: &Detail{}}
-		return true
 	case c.state == ended:
+		if c.id() != "" || !told {
+			*a = d.gone()
+		}
 		return true
 	case told:
-		c.offered = false
-		t.arm(c)
+		t.givenOut(c)
 		return true
 	case t.extended(now, d):
 		return false
-	case !c.offered: // an older answer gave the grant out
-		*a = Answer{Code: IDUsed}
+	case !c.offered: // another answer gave the grant out
+		*a = d.gone()
 		return true
 	default:
 		return t.lapse(now, d)
 	}
+}
+
+// gone is the answer to an acquire whose grant is of no use to it any more.
+func (d *Due) gone() Answer {
+	if d.claim.id() != "" {
+		return Answer{Code: IDUsed}
+	}
+	return Answer{Code: Locked, Waited: d.Answer.Waited, Detail: &Detail{}}
 }
 
 // lapse takes a grant back that ran out before its answer. The request waits on at its place, if its wait goes on.

@@ -66,7 +66,7 @@ func (m *model) resume(n uint64, c *place, req lock.Request, wait time.Duration)
 		return
 	}
 	if c.held {
-		undelivered := c.handBack != 0
+		undelivered := c.handBack != 0 || slices.ContainsFunc(m.granted, func(g grant) bool { return g.place == c })
 		c.request, c.handBack = 0, 0 // a grant that was delivered does not go back
 		if undelivered {
 			c.request = n

@@ -1,0 +1,55 @@
+package lock_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+type answers map[uint64]lock.Answer
+
+func (a answers) Answer(n uint64, answer *lock.Answer) { a[n] = *answer }
+
+// A renewal that was answered before its acquire has promised the grant: the acquire, for which there is no time left, ends nothing.
+func TestAnsweredRenewalGivesTheGrantOut(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	for _, id := range []string{"", "1"} {
+		var out lock.Effects
+		said := answers{}
+		table := lock.New(lock.Limits{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
+		settle := func(now int64, durable uint64) {
+			due := out.Answers
+			out.Answers = nil
+			for _, d := range due {
+				if d.After > durable {
+					out.Answers = append(out.Answers, d)
+				} else if table.Settle(now, &d) {
+					d.To.Answer(d.N, &d.Answer)
+				}
+			}
+		}
+		req := lock.Request{Resource: "r", Owner: "a", ID: id, Mode: lock.Shared, Expire: 10 * time.Millisecond}
+		table.Acquire(1*ms, &req, said, 1)
+		table.Renew(5*ms, &lock.Ref{Resource: "r", Owner: "a"}, 20*time.Millisecond, said, 2)
+		table.Acquire(6*ms, &lock.Request{Resource: "r", Owner: "b", Mode: lock.Shared}, said, 3)
+		require.Len(t, out.Changes, 3, "two grants, and a lease that is longer")
+
+		settle(12*ms, out.Changes[1].Seq)
+		require.NotContains(t, said, uint64(1), "it waits for the last change to tell the new deadline")
+		require.Equal(t, lock.Granted, said[2].Code)
+		require.Equal(t, 13*time.Millisecond, said[2].ExpiresIn)
+		require.Equal(t, 25*ms, table.Next())
+
+		out.Changes = nil
+		settle(25*ms-ms/2, 9)
+		require.Equal(t, lock.Granted, said[3].Code)
+		require.NotEqual(t, lock.Granted, said[1].Code)
+		require.Empty(t, out.Changes, "the grant is held until its deadline")
+		require.False(t, table.Advance(25*ms, 9))
+		require.Len(t, out.Changes, 1)
+		require.True(t, out.Changes[0].Delete)
+	}
+}
