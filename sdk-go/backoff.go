@@ -61,8 +61,8 @@ func isRefused(err error) bool {
 	return errors.As(err, &failure) && (failure.unsent || failure.Status >= 400 && failure.Status < 500)
 }
 
-// isUnsent tells that the request certainly never left, and may at another time.
+// isUnsent tells that the request certainly never left.
 func isUnsent(err error) bool {
 	var failure *Error
-	return errors.As(err, &failure) && failure.unsent && !failure.definitive
+	return errors.As(err, &failure) && failure.unsent
 }

@@ -101,6 +101,12 @@ func (e *Error) Is(target error) bool { return target == error(e.Code) }
 // Unwrap returns what lies behind the failure, such as the context's error or the network's.
 func (e *Error) Unwrap() error { return e.cause }
 
+// tellsLoss tells whether a not_held says that the lock was lost; the other reasons leave open that a release ended it, as the server may
+// have forgotten that.
+func (e *Error) tellsLoss() bool {
+	return e.Reason != "" && e.Reason != ReasonUnknown && e.Reason != ReasonOtherHolder
+}
+
 // transient tells whether the same request may succeed later. A code decides; the status only where none came.
 func (e *Error) transient() bool {
 	switch e.Code {

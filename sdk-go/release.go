@@ -62,8 +62,8 @@ func (l *Lock) giveBack(ctx context.Context) (outcome, error) {
 	switch {
 	case errors.As(err, &failure) && failure.Code == ErrNotHeld:
 		l.mu.Lock()
-		// The answer to an earlier attempt was lost, and nothing else could have ended the lease yet: that attempt did it.
-		got.held = l.attempts+attempts > 1 && l.state == releasing && !l.overdue()
+		// The answer to an earlier attempt was lost, and the server tells of nothing else that ended the lock: that attempt did it.
+		got.held = l.attempts+attempts > 1 && l.state == releasing && !l.overdue() && !failure.tellsLoss()
 		l.mu.Unlock()
 		if !got.held {
 			l.loseByServer(failure)
@@ -110,7 +110,7 @@ func (c *Client) sendRelease(ctx context.Context, request releaseRequest) (attem
 		_, err = c.transport.do(attempt, call{op: opRelease, body: &request, fresh: retries.failed()}, &ignored)
 		err = c.explain(ctx, attempt, bound, err)
 		cancel()
-		if !isUnsent(err) && !errors.Is(err, ErrDraining) {
+		if !isUnsent(err) && !errors.Is(err, ErrDraining) { // a server that drains says that it did nothing
 			attempts++
 		}
 		if !isTransient(err) {
@@ -181,7 +181,7 @@ func (c *Client) once(ctx context.Context, what call, out any) error {
 	for {
 		began := time.Now()
 		_, err := c.transport.do(ctx, what, out)
-		if !isUnsent(err) || ctx.Err() != nil {
+		if !isUnsent(err) || !isTransient(err) || ctx.Err() != nil {
 			return err
 		}
 		pause(ctx, ctx, retries.after(began, err))

@@ -2,7 +2,10 @@ package lockserver_test
 
 import (
 	"context"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -23,9 +26,11 @@ func TestReleaseByOwnerIsSentOnce(t *testing.T) {
 	}
 }
 
-// A not_held in answer to a repeated release means that the first did it; in answer to the first it means that the lock was lost.
+// A not_held in answer to a repeated release means that the first did it, unless its reason is a loss; in answer to the first it means
+// that the lock was lost.
 func TestReleaseAfterALostAnswer(t *testing.T) {
-	notHeld := problem(409, "not_held", `,"reason":"evicted"`)
+	refused := func(reason string) step { return problem(409, "not_held", `,"reason":"`+reason+`"`) }
+	notHeld := refused("unknown")
 	clock := lockservertest.NewClock()
 	tuning := quick
 	tuning.Clock = clock
@@ -36,6 +41,10 @@ func TestReleaseAfterALostAnswer(t *testing.T) {
 	}{
 		"lost answer":                   {"30", []step{cut(), notHeld}, true},
 		"lost answer, no lease":         {"null", []step{cut(), notHeld}, true},
+		"lost answer, a successor":      {"30", []step{cut(), refused("other_holder")}, true},
+		"lost answer, no reason":        {"30", []step{cut(), problem(409, "not_held", "")}, true},
+		"lost answer, evicted":          {"30", []step{cut(), refused("evicted")}, false},
+		"lost answer, expired":          {"30", []step{cut(), refused("expired")}, false},
 		"refused before":                {"30", []step{problem(503, "draining", ""), notHeld}, false},
 		"first answer":                  {"30", []step{notHeld}, false},
 		"not held after the deadline":   {"30", []step{past(clock, cut()), notHeld}, false},
@@ -133,6 +142,31 @@ func TestReleaseAfterALostAnswerOfAnEarlierCall(t *testing.T) {
 	released, err := lock.Release(within(t, soon))
 	require.NoError(t, err)
 	require.True(t, released)
+}
+
+// A server whose certificate is not trusted was sent nothing, so that a not_held after it is a loss.
+func TestReleaseAfterAnUntrustedCertificate(t *testing.T) {
+	server := newScripted(t).on("/acquire", grant(7, "30")).on("/release", problem(409, "not_held", `,"reason":"unknown"`))
+	impostor := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(impostor.Close)
+	impostor.Config.ErrorLog = log.New(io.Discard, "", 0)
+	untrusted := true
+	own := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/release" && untrusted {
+			untrusted = false
+			r.URL.Scheme, r.URL.Host = "https", impostor.Listener.Addr().String()
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	})}
+	lock, err := server.client(t, quick, lockserver.WithHTTPClient(own)).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
+	require.NoError(t, err)
+	_, err = lock.Release(within(t, soon))
+	requireCode(t, err, lockserver.ErrConnectionFailed)
+	require.ErrorContains(t, err, "certificate")
+	released, err := lock.Release(within(t, soon))
+	require.NoError(t, err)
+	require.False(t, released)
+	require.ErrorIs(t, lock.Err(), lockserver.ErrLockLost)
 }
 
 func TestReleaseIsBounded(t *testing.T) {

@@ -159,6 +159,15 @@ export class NotHeldError extends LockserverError {
     super('not_held', message, details)
     this.reason = details.reason ?? text(details.body?.reason)
   }
+
+  /**
+   * Whether it says that the lock was lost. The other reasons leave open that a release ended it, as the server may have
+   * forgotten that.
+   * @internal
+   */
+  get tellsLoss(): boolean {
+    return this.reason !== null && this.reason !== 'unknown' && this.reason !== 'other_holder'
+  }
 }
 
 /** 409: the resource is held or awaited as another kind: exclusive and shared are one, each `limit` is another. */

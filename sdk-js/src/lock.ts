@@ -234,12 +234,15 @@ export class Lock implements AsyncDisposable {
     const doing = `release ${JSON.stringify(resource)}`
     const how = { ...withinRelease(performance.now() + this.#home.bounds.release), tries: this.#releaseTries }
     const answer = await persist(this.#home, '/release', { resource, owner, token }, doing, how)
-    if (answer.code === 'not_held' && !(this.#releaseTries.unsettled && this.#loss === undefined && this.#lease.left() > 0)) {
-      const notHeld = errorFrom(answer, doing)
-      this.#lose(`the server says ${(notHeld as NotHeldError).reason ?? 'not_held'}`, true, notHeld)
-      return false
-    }
-    if (answer.status !== 200 && answer.code !== 'not_held') throw errorFrom(answer, doing)
+    const refusal = answer.status === 200 ? undefined : errorFrom(answer, doing)
+    if (refusal instanceof NotHeldError) {
+      // A try before this one, which got no answer, is what ended it, unless the lease or the server's word speaks against that.
+      const released = this.#releaseTries.unsettled && this.#loss === undefined && this.#lease.left() > 0 && !refusal.tellsLoss
+      if (!released) {
+        this.#lose(`the server says ${refusal.reason ?? 'not_held'}`, true, refusal)
+        return false
+      }
+    } else if (refusal !== undefined) throw refusal
     this.#end('released')
     this.#home.forget(this)
     return true

@@ -104,6 +104,25 @@ test('a release that is called again counts as released, too, where one before i
   await middle.close()
 })
 
+test('not_held after a lost answer is a loss where its reason says so', async () => {
+  const middle = await Middle.start(server.addr)
+  const through = server.client({ addr: middle.addr })
+  for (const [reason, released] of Object.entries({ evicted: false, expired: false, unknown: true, other_holder: true })) {
+    const lock = await through.acquire(`lost-answer-${reason}`, { expire: 60 })
+    let tries = 0
+    middle.handle = ({ path, drop, answer }) => {
+      if (path !== '/release') return
+      if (++tries === 1) drop()
+      else answer(409, JSON.stringify({ code: 'not_held', reason }))
+    }
+    assert.equal(await lock.release(), released, reason)
+    assert.equal(tries, 2)
+    assert.equal(lock.lost, !released)
+    assert.equal(lock.signal.aborted, !released)
+  }
+  await middle.close()
+})
+
 test('not_held after a refusal to drain is a loss: that try released nothing', async () => {
   const middle = await Middle.start(server.addr)
   const through = server.client({ addr: middle.addr })

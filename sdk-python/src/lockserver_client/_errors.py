@@ -113,6 +113,11 @@ class NotHeldError(LockserverError):
     reason: str = "unknown"
     """`expired`, `evicted`, `other_holder` or `unknown`; `released` where this process did it before."""
 
+    @property
+    def _tells_loss(self) -> bool:
+        """Whether it says that the lock was lost; the other reasons leave open that a forgotten release ended it."""
+        return self.reason not in ("unknown", "other_holder")
+
 
 class LimitMismatchError(LockserverError):
     """The resource is held or awaited as another kind: a lock as a semaphore, or a semaphore with another limit."""

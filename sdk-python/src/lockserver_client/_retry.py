@@ -45,6 +45,14 @@ class Backoff:
         return max(retry_after, delay * random.uniform(0.5, 1.0))
 
 
+@dataclass(slots=True)
+class Tries:
+    """What is known of the tries of one request, over all calls that send it."""
+
+    unanswered: bool = False
+    """Whether one of them may have taken effect though no answer said so."""
+
+
 class Patience:
     """How long an acquisition goes on: the caller's limit, or else as long as the server gives signs of life."""
 

@@ -101,19 +101,50 @@ async def test_a_lost_answer_of_a_release_is_no_loss(
     assert not lock.lost
 
 
+@pytest.mark.parametrize("reason", ["unknown", "other_holder"])
 async def test_not_held_after_an_unanswered_release_counts_as_released(
-    to: Callable[..., AsyncLockserverClient],
+    to: Callable[..., AsyncLockserverClient], reason: str
 ) -> None:
     script = Scripted(
         granted(expires_in=30),
         Say(0, hang_up=True),
-        refused(409, "not_held", reason="unknown"),
+        refused(409, "not_held", reason=reason),
     )
     lock = await to(script.addr).acquire("r", expire=30)
     assert lock is not None
     assert await lock.release() is True
     assert not lock.lost
     assert script.heard[1].connection != script.heard[2].connection, "repeated on a new connection"
+    script.close()
+
+
+@pytest.mark.parametrize("reason", ["evicted", "expired"])
+async def test_not_held_after_an_unanswered_release_is_a_loss_where_its_reason_says_so(
+    to: Callable[..., AsyncLockserverClient], reason: str
+) -> None:
+    script = Scripted(granted(expires_in=30), Say(0, hang_up=True), refused(409, "not_held", reason=reason))
+    lock = await to(script.addr).acquire("r", expire=30)
+    assert lock is not None
+    assert await lock.release() is False
+    assert lock.lost
+    script.close()
+
+
+async def test_a_release_that_is_called_again_knows_of_the_tries_before(
+    to: Callable[..., AsyncLockserverClient],
+) -> None:
+    script = Scripted(granted(expires_in=30), otherwise=lambda _: Say(0, hang_up=True))
+    client = to(script.addr)
+    client._bounds.release = 0.5
+    lock = await client.acquire("r", expire=30)
+    assert lock is not None
+    with pytest.raises(ConnectionFailedError):
+        await lock.release()
+    assert "/release" in script.paths()
+    client._bounds.release = 5.0
+    script.script.append(refused(409, "not_held", reason="unknown"))
+    assert await lock.release() is True
+    assert not lock.lost
     script.close()
 
 

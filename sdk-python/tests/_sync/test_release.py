@@ -98,19 +98,50 @@ def test_a_lost_answer_of_a_release_is_no_loss(
     assert not lock.lost
 
 
+@pytest.mark.parametrize("reason", ["unknown", "other_holder"])
 def test_not_held_after_an_unanswered_release_counts_as_released(
-    to: Callable[..., LockserverClient],
+    to: Callable[..., LockserverClient], reason: str
 ) -> None:
     script = Scripted(
         granted(expires_in=30),
         Say(0, hang_up=True),
-        refused(409, "not_held", reason="unknown"),
+        refused(409, "not_held", reason=reason),
     )
     lock = to(script.addr).acquire("r", expire=30)
     assert lock is not None
     assert lock.release() is True
     assert not lock.lost
     assert script.heard[1].connection != script.heard[2].connection, "repeated on a new connection"
+    script.close()
+
+
+@pytest.mark.parametrize("reason", ["evicted", "expired"])
+def test_not_held_after_an_unanswered_release_is_a_loss_where_its_reason_says_so(
+    to: Callable[..., LockserverClient], reason: str
+) -> None:
+    script = Scripted(granted(expires_in=30), Say(0, hang_up=True), refused(409, "not_held", reason=reason))
+    lock = to(script.addr).acquire("r", expire=30)
+    assert lock is not None
+    assert lock.release() is False
+    assert lock.lost
+    script.close()
+
+
+def test_a_release_that_is_called_again_knows_of_the_tries_before(
+    to: Callable[..., LockserverClient],
+) -> None:
+    script = Scripted(granted(expires_in=30), otherwise=lambda _: Say(0, hang_up=True))
+    client = to(script.addr)
+    client._bounds.release = 0.5
+    lock = client.acquire("r", expire=30)
+    assert lock is not None
+    with pytest.raises(ConnectionFailedError):
+        lock.release()
+    assert "/release" in script.paths()
+    client._bounds.release = 5.0
+    script.script.append(refused(409, "not_held", reason="unknown"))
+    assert lock.release() is True
+    assert not lock.lost
     script.close()
 
 

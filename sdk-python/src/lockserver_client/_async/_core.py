@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._clock import Clock, Instant
 from .._errors import ConnectionFailedError, DrainingError, LockserverError, NotHeldError, transient
-from .._retry import Backoff, Bounds
+from .._retry import Backoff, Bounds, Tries
 from .._settings import Settings
 from .._wire import Answer, Reply, TransportError, encode
 from ._keeper import Keeper
@@ -84,15 +84,17 @@ class AsyncCore:
         left: Callable[[], float],
         attempt: float,
         renewing: AsyncLock | None = None,
-    ) -> tuple[Reply, Instant, bool]:
+        tries: Tries | None = None,
+    ) -> tuple[Reply, Instant]:
         """Repeat a request that may be repeated until an answer decides, as long as `left()` is above 0 seconds.
 
-        Returns the answer, when its request was sent, and whether an earlier one may have taken effect unanswered.
+        Returns the answer and when its request was sent; `tries` notes what the others may have done.
         With a lock that it is `renewing`, every failure and every refusal but `not_held` is repeated too, and `close`
         or the lock's release end it.
         """
         backoff = Backoff()
-        unanswered = fresh = False
+        tries = tries or Tries()
+        fresh = False
         error: Exception | None = None
         while (remaining := left()) > 0:
             retry_after = 0.0
@@ -101,7 +103,7 @@ class AsyncCore:
                 answer = await self.transport.post(path, body, bound=min(attempt, remaining), fresh=fresh, tag=renewing)
             except TransportError as failure:
                 error = failure
-                unanswered = unanswered or failure.sent
+                tries.unanswered |= failure.sent
                 if failure.hopeless and renewing is None:
                     break
             else:
@@ -110,11 +112,11 @@ class AsyncCore:
                 if renewing is not None and reply.error is not None:
                     decided = isinstance(reply.error, NotHeldError)
                 if decided:
-                    return reply, sent, unanswered
+                    return reply, sent
                 error = reply.error
                 retry_after = reply.retry_after
                 # A server that drains says that it did nothing.
-                unanswered = unanswered or not isinstance(error, DrainingError)
+                tries.unanswered |= not isinstance(error, DrainingError)
             fresh = True
             await pause(max(0.0, min(backoff.next(retry_after), left())), None if renewing is None else self.closed)
         raise ConnectionFailedError(f"no usable answer to {path}: {error or 'no time left'}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._clock import Instant, SafeDeadline
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
+from .._retry import Tries
 from .._wire import Grant, Reply, encode, lease
 from ._runtime import shielded
 
@@ -39,6 +40,7 @@ class Lock:
         "_loss",
         "_mutex",
         "_on_lost",
+        "_release_tries",
         "_renewed_at",
         "_renews",
         "_returned",
@@ -75,6 +77,7 @@ class Lock:
         self._renewed_at = time.monotonic()
         self._mutex = threading.Lock()
         self._loss: LockLostError | None = None
+        self._release_tries = Tries()
         self._returned: bool | None = None
         self._stopped = False
         self._on_lost: Callable[[], None] | None = None
@@ -130,7 +133,7 @@ class Lock:
             raise self._was_released()
         end = time.monotonic() + self._core.bounds.unanswered
         try:
-            reply, sent, _ = self._core.settle(
+            reply, sent = self._core.settle(
                 "/renew",
                 self._renewal(expire),
                 left=lambda: min(end - time.monotonic(), self._deadline.remaining()),
@@ -173,12 +176,17 @@ class Lock:
         core = self._core
         end = time.monotonic() + core.bounds.release
         body = encode({"resource": self.resource, "owner": self.owner, "token": self.token})
-        reply, _, unanswered = core.settle(
-            "/release", body, left=lambda: end - time.monotonic(), attempt=core.bounds.release / 2
+        reply, _ = core.settle(
+            "/release",
+            body,
+            left=lambda: end - time.monotonic(),
+            attempt=core.bounds.release / 2,
+            tries=self._release_tries,
         )
         if isinstance(reply.error, NotHeldError):
-            # The unanswered request before this one is what released it, if the lease cannot have ended by itself.
-            if not (unanswered and self._deadline.remaining() > 0):
+            # An unanswered try is what released it, unless the lease or the server's word speaks against that.
+            may_be_ours = self._release_tries.unanswered and self._deadline.remaining() > 0
+            if not may_be_ours or reply.error._tells_loss:
                 self._lose(f"it was not held any more when it was released ({reply.error.reason})")
                 self._returned = False
                 return
@@ -197,7 +205,7 @@ class Lock:
     def _keep(self) -> bool:
         """Renew once, trying until the lease cannot be trusted any more; true if there is a next time."""
         try:
-            reply, sent, _ = self._core.settle(
+            reply, sent = self._core.settle(
                 "/renew",
                 self._renewal(None),
                 left=lambda: 0.0 if self._stopped or self.lost else self._deadline.remaining(),
