@@ -40,7 +40,7 @@ interface Testing {
 export class LockserverClient implements AsyncDisposable {
   readonly #addr: string
   readonly #home: LockHome
-  readonly #pending = new Set<Acquisition>()
+  readonly #pending = new Map<Acquisition, Promise<unknown>>()
   readonly #background = new Set<Promise<unknown>>()
   readonly #held = new Map<string, Set<Lock>>()
   readonly #ended = new AbortController()
@@ -204,17 +204,21 @@ export class LockserverClient implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#ended.abort()
     for (const locks of this.#held.values()) for (const lock of locks) lock.orphan()
-    for (const acquisition of this.#pending) acquisition.giveUp(closedError('acquire'))
+    for (const acquisition of this.#pending.keys()) acquisition.giveUp(closedError('acquire'))
     while (this.#pending.size > 0 || this.#background.size > 0) {
-      await Promise.allSettled([...this.#background])
-      await new Promise((resolve) => setImmediate(resolve))
+      await Promise.allSettled([...this.#pending.values(), ...this.#background])
     }
     await this.#home.transport.close()
   }
 
-  async #acquire(request: AcquireRequest): Promise<Lock | LockserverError> {
+  #acquire(request: AcquireRequest): Promise<Lock | LockserverError> {
     const acquisition = new Acquisition(this.#home, request)
-    this.#pending.add(acquisition)
+    const call = this.#run(acquisition, request)
+    this.#pending.set(acquisition, call)
+    return call
+  }
+
+  async #run(acquisition: Acquisition, request: AcquireRequest): Promise<Lock | LockserverError> {
     try {
       const acquired = await acquisition.run()
       if (acquired instanceof LockserverError) return acquired
