@@ -51,7 +51,7 @@ down: ## stop the server in Docker; its locks stay
 	@server/scripts/down
 
 .PHONY: conformance
-conformance: build ## run the conformance suite in Docker; CONFORMANCE_DRIVER_IMAGE=… adds your SDK's driver
+conformance: build ## run the conformance suite in Docker; CONFORMANCE_DRIVER_IMAGE=…: your SDK alone
 	$(MAKE) -C conformance docker
 
 .PHONY: conformance-local
