@@ -43,9 +43,10 @@ func (c *container) start(ctx context.Context) error {
 		Container: c.id, OutputStream: &r.stdout, ErrorStream: &c.stderr,
 		Stream: true, Stdout: true, Stderr: true, Success: attached,
 	}
+	in, w := io.Pipe()
 	if c.input {
-		in, w := io.Pipe()
-		o.InputStream, o.Stdin, r.stdin = in, true, w
+		// Without its Close: the client would close it when the output ends, and may then report that in place of what became of the output.
+		o.InputStream, o.Stdin, r.stdin = struct{ io.Reader }{in}, true, w
 	}
 	attachment, err := c.place.waits.Client.AttachToContainerNonBlocking(o)
 	if err != nil {
@@ -67,6 +68,7 @@ func (c *container) start(ctx context.Context) error {
 		if err := attachment.Wait(); r.err == nil && err != nil {
 			r.err = fmt.Errorf("read what the container wrote: %w", err)
 		}
+		_ = in.Close() // a pipe's never fails; who still writes is told
 		r.stdout.end()
 	}()
 	return nil

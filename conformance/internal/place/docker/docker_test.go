@@ -144,6 +144,22 @@ func TestDriverSpeaks(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
+// A driver that ends while its input is open has not failed to be read. Several, as it was a matter of chance.
+func TestDriverEndsBeforeItsInput(t *testing.T) {
+	p := newPlace(t)
+	for range 8 {
+		d, err := p.Driver(within(t, time.Minute), place.DriverSpec{Name: "http"})
+		require.NoError(t, err)
+		require.NoError(t, d.Signal(syscall.SIGKILL))
+		code, err := d.Wait(within(t, time.Minute))
+		require.NoError(t, err)
+		require.Equal(t, 137, code)
+		_, err = io.WriteString(d.Stdin(), "\n")
+		require.ErrorIs(t, err, io.ErrClosedPipe)
+		require.NoError(t, d.Close())
+	}
+}
+
 func TestUnknownDriverImage(t *testing.T) {
 	_, err := newPlace(t).Driver(within(t, time.Minute), place.DriverSpec{Name: "x", Image: "lockserver-driver-none:dev"})
 	require.ErrorContains(t, err, "lockserver-driver-none:dev")
