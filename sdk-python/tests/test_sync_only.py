@@ -215,8 +215,10 @@ def test_an_exit_with_locks_held_is_quiet_and_quick(server: LockServer, resource
     assert rest == errors == ""
 
 
+# Whoever is started in the background of a script has SIGINT ignored, and hands that down.
 WAITS = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from lockserver_client import LockserverClient
 client = LockserverClient(sys.argv[1])
 try:
@@ -226,7 +228,8 @@ except KeyboardInterrupt:
 """
 
 IN_SCOPE = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from lockserver_client import LockserverClient
 client = LockserverClient(sys.argv[1])
 with client.lock(sys.argv[2]):
