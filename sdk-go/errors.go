@@ -42,7 +42,8 @@ const (
 	// The server could not make the change durable; whether it happened is unknown. Retried by the SDK.
 	ErrStoreUnavailable Code = "store_unavailable"
 
-	// The context's deadline passed before the lock was free, or before there was an answer. The error satisfies errors.Is(err, context.DeadlineExceeded) too.
+	// The context's deadline passed before the lock was free, or before there was an answer. The error satisfies
+	// errors.Is(err, context.DeadlineExceeded) too.
 	ErrLockTimeout Code = "lock_timeout"
 	// The lock was lost while it was held; the error is a [*LockLostError].
 	ErrLockLost Code = "lock_lost"

@@ -10,8 +10,9 @@ import (
 )
 
 // Renew makes the lease last for d from now on, or for its original length where d is 0; it never shortens it. For d the same is allowed
-// as for [Expire]. A lock without a lease stays without, but Renew finds out whether it is still held. It retries until ctx ends, and where ctx has no deadline at most for
-// 30 s without any answer (ErrConnectionFailed). A lock that is lost is ErrLockLost, one that was released is ErrNotHeld.
+// as for [Expire]. A lock without a lease stays without, but Renew finds out whether it is still held. It retries until ctx ends, and
+// where ctx has no deadline at most for 30 s without any answer (ErrConnectionFailed). A lock that is lost is ErrLockLost, one that was
+// released is ErrNotHeld.
 func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
 	if d != 0 && !usableLease(d) {
 		return unusableLease(l.resource, d)
