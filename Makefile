@@ -31,6 +31,10 @@ test: build $(parts:%=test-%) ## run all tests; the conformance suite in Docker 
 lint: $(parts:%=lint-%) ## check format, types and common mistakes everywhere
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck= -pyflakes=
 
+.PHONY: generate
+generate: ## write the tables that come from conformance/contract.json
+	$(MAKE) -C conformance generate
+
 .PHONY: bench
 bench: build $(parts:%=bench-%) ## run all benchmarks (minutes)
 
