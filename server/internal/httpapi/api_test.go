@@ -47,7 +47,9 @@ func TestAcquireReleaseRenew(t *testing.T) {
 	holder := got.body["holders"].([]any)[0].(map[string]any)
 	require.Equal(t, "o", holder["owner"])
 	require.Equal(t, token, holder["token"])
-	require.Len(t, holder, 3, "id and note are none of a rival's business")
+	require.Less(t, seconds(t, holder["held_for"]), 10.0)
+	require.Greater(t, seconds(t, holder["expires_in"]), 20.0)
+	require.Len(t, holder, 4, "id and note are none of a rival's business")
 
 	got = s.acquire(`{"resource":"r","owner":"p","limit":2}`)
 	require.Equal(t, 409, got.status)
@@ -89,11 +91,18 @@ func TestSharedAndSemaphore(t *testing.T) {
 
 func TestQueueAndCancel(t *testing.T) {
 	s := start(t, setup{})
-	require.Equal(t, 200, s.acquire(`{"resource":"r","owner":"o"}`).status)
+	token := s.acquire(`{"resource":"r","owner":"o"}`).body["token"]
 
 	got := s.acquire(`{"resource":"r","owner":"p","id":"i","wait":0.01}`)
 	require.Equal(t, 202, got.status)
-	require.Equal(t, map[string]any{"id": "i", "position": json.Number("1"), "place_kept": json.Number("10")}, got.body)
+	holder := got.body["holders"].([]any)[0].(map[string]any)
+	require.GreaterOrEqual(t, seconds(t, holder["held_for"]), 0.01)
+	delete(holder, "held_for")
+	require.Equal(t, map[string]any{
+		"id": "i", "position": json.Number("1"), "place_kept": json.Number("10"),
+		"holders":       []any{map[string]any{"owner": "o", "token": token, "expires_in": nil}},
+		"holders_total": json.Number("1"), "waiters": json.Number("1"),
+	}, got.body)
 
 	got = s.acquire(`{"resource":"r","owner":"q","wait":0.01}`)
 	require.Equal(t, 409, got.status)

@@ -127,6 +127,7 @@ func appendQueued(b []byte, id string, a *lock.Answer) []byte {
 	b = strconv.AppendInt(b, int64(a.Position), 10)
 	b = append(b, `,"place_kept":`...)
 	b = appendSeconds(b, a.PlaceKept)
+	b = appendInTheWay(b, a.Detail)
 	return append(b, "}\n"...)
 }
 
@@ -166,9 +167,18 @@ func appendRival(b []byte, h *lock.Holder) []byte {
 	b = appendString(b, h.Owner)
 	b = append(b, `,"token":`...)
 	b = appendToken(b, h.Token)
+	b = append(b, `,"held_for":`...)
+	b = appendSeconds(b, h.HeldFor)
 	b = append(b, `,"expires_in":`...)
 	b = appendTimeLeft(b, h.ExpiresIn)
 	return append(b, '}')
+}
+
+// appendInTheWay appends the members that say who holds a lock that a client did not get, and how many wait for it.
+func appendInTheWay(b []byte, d *lock.Detail) []byte {
+	b = append(b, `,"holders":`...)
+	b = appendHolders(b, d.Holders, appendRival)
+	return appendCounts(b, d.HoldersTotal, d.Waiters)
 }
 
 func appendHolders(b []byte, holders []lock.Holder, one func([]byte, *lock.Holder) []byte) []byte {

@@ -45,9 +45,7 @@ func appendProblem(b []byte, p *problem) []byte {
 		b = appendString(b, p.reason)
 	}
 	if p.holds != nil {
-		b = append(b, `,"holders":`...)
-		b = appendHolders(b, p.holds.Holders, appendRival)
-		b = appendCounts(b, p.holds.HoldersTotal, p.holds.Waiters)
+		b = appendInTheWay(b, p.holds)
 	}
 	return append(b, "}\n"...)
 }

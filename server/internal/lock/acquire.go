@@ -83,7 +83,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 	}
 	c.gen++
 	if older := c.parked; older != nil {
-		t.answer(older.to, older.n, r, t.queued(c))
+		t.answer(older.to, older.n, r, t.queued(now, c, r))
 	}
 	if c.state == held {
 		delivered := !c.offered && c.label.handBack == 0
@@ -213,7 +213,7 @@ func (t *Table) hand(c *claim, p parked) {
 func (t *Table) unpark(now int64, c *claim, p parked) {
 	r := c.res
 	if c.id() != "" {
-		a := t.queued(c)
+		a := t.queued(now, c, r)
 		t.absent(now, c)
 		t.answer(p.to, p.n, r, a)
 		t.promote(now, r)
@@ -247,23 +247,30 @@ func (t *Table) forget(now int64, c *claim) {
 	t.drop(c.res)
 }
 
-// queued is the answer of a request whose place is kept.
-func (t *Table) queued(c *claim) Answer {
+// queued is the answer of a request whose place is kept. r is the resource as it is now; nil if nothing is left of it.
+func (t *Table) queued(now int64, c *claim, r *resource) Answer {
 	position := 1
 	if c.state == waiting {
-		position = c.res.queue.position(c)
+		position = r.queue.position(c)
 	}
-	return Answer{Code: Queued, ID: c.id(), Position: position, PlaceKept: PlaceKept}
+	return Answer{Code: Queued, ID: c.id(), Position: position, PlaceKept: PlaceKept, Detail: r.inTheWay(now)}
 }
-
-// told is how many holders a refusal names.
-const told = 10
 
 // refuse answers that others hold r, or await it.
 func (t *Table) refuse(now int64, p parked, r *resource, code Code) {
-	holders, total := r.view(now, told)
 	t.answer(p.to, p.n, r, Answer{
-		Code: code, Waited: time.Duration(now - p.arrived), Mode: r.mode(), Limit: r.permits,
-		Detail: &Detail{Holders: holders, HoldersTotal: total, Waiters: r.waiters()},
+		Code: code, Waited: time.Duration(now - p.arrived), Mode: r.mode(), Limit: r.permits, Detail: r.inTheWay(now),
 	})
+}
+
+// told is how many holders an answer to an acquire names.
+const told = 10
+
+// inTheWay tells a client that has not got the lock who holds it, and how many wait.
+func (r *resource) inTheWay(now int64) *Detail {
+	if r == nil {
+		return &Detail{Holders: []Holder{}}
+	}
+	holders, total := r.view(now, told)
+	return &Detail{Holders: holders, HoldersTotal: total, Waiters: r.waiters()}
 }

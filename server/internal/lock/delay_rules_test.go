@@ -86,8 +86,12 @@ func (d *delayed) Answer(n uint64, a *lock.Answer) {
 		require.False(d.t, asked.answered, "request %d is answered twice", n)
 		asked.answered, asked.token = true, a.Token
 	}
-	if a.Code == lock.Locked || a.Code == lock.LimitMismatch {
+	switch a.Code {
+	case lock.Queued, lock.Locked, lock.LimitMismatch:
 		require.Len(d.t, a.Detail.Holders, min(10, a.Detail.HoldersTotal), "the holders that are named, of all")
+		for _, h := range a.Detail.Holders {
+			require.LessOrEqual(d.t, h.Token, d.onDisk, "request %d is told of grant %d before that is durable", n, h.Token)
+		}
 	}
 	if a.Code != lock.Granted {
 		return

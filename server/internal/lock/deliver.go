@@ -63,8 +63,9 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 	c, a := d.claim, &d.Answer
 	switch {
 	case c.gen != d.gen: // taken over, or left
-		*a = t.queued(c)
-		return true
+		r := t.resources[c.res.name]
+		t.answer(d.To, d.N, r, t.queued(now, c, r)) // it names holders, whose grants need not be durable yet
+		return false
 	case c.state == ended:
 		if c.id() != "" || !told {
 			*a = d.gone()

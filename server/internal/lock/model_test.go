@@ -270,7 +270,7 @@ func (m *model) lookAgain() {
 	for _, g := range m.granted {
 		switch {
 		case g.request != g.place.request:
-			m.answer(g.request, lock.Answer{Code: lock.Queued, ID: g.place.id, Position: 1, PlaceKept: lock.PlaceKept})
+			m.answer(g.request, lock.Answer{Code: lock.Queued, ID: g.place.id, Position: 1, PlaceKept: lock.PlaceKept, Detail: m.inTheWay(g.place.resource)})
 		case g.place.id != "" && !slices.Contains(m.claims, g.place):
 			m.answer(g.request, lock.Answer{Code: lock.IDUsed})
 		}
@@ -288,7 +288,9 @@ func (m *model) grantAnswer(c *place, arrived int64) lock.Answer {
 }
 
 func (m *model) queued(c *place) lock.Answer {
-	return lock.Answer{Code: lock.Queued, ID: c.id, Position: 1 + slices.Index(m.queue(c.resource), c), PlaceKept: lock.PlaceKept}
+	return lock.Answer{
+		Code: lock.Queued, ID: c.id, Position: 1 + slices.Index(m.queue(c.resource), c), PlaceKept: lock.PlaceKept, Detail: m.inTheWay(c.resource),
+	}
 }
 
 func (m *model) refusal(code lock.Code, resource string, arrived int64) lock.Answer {
@@ -298,9 +300,14 @@ func (m *model) refusal(code lock.Code, resource string, arrived int64) lock.Ans
 	if len(holders) > 0 {
 		a.Mode = holders[0].mode
 	}
-	a.Detail = &lock.Detail{Waiters: len(m.queue(resource))}
-	a.Detail.Holders, a.Detail.HoldersTotal = m.views(holders, 10)
+	a.Detail = m.inTheWay(resource)
 	return a
+}
+
+func (m *model) inTheWay(resource string) *lock.Detail {
+	d := &lock.Detail{Waiters: len(m.queue(resource))}
+	d.Holders, d.HoldersTotal = m.views(m.holders(resource), 10)
+	return d
 }
 
 func (m *model) views(holders []*place, most int) (out []lock.Holder, total int) {

@@ -98,12 +98,12 @@ type Answer struct {
 	Position  int           // with Queued: 1 is the head
 	PlaceKept time.Duration // with Queued
 	Field     string        // with Mismatch: "id" or "token"
-	Detail    *Detail       // with Locked, LimitMismatch, Evicted, Found
+	Detail    *Detail       // with Queued, Locked, LimitMismatch, Evicted, Found
 }
 
 // Detail is the part of an answer that few answers have.
 type Detail struct {
-	Holders      []Holder // with Locked: the first few; with Evicted: all that were evicted
+	Holders      []Holder // with Evicted: all that were evicted; with Queued, Locked and LimitMismatch: the first few
 	HoldersTotal int
 	Waiters      int
 	Locks        []Lock // with Found
