@@ -51,12 +51,12 @@ func (s slot) Answer(_ uint64, a *lock.Answer) { s <- *a }
 
 // pair acquires and releases a lock, and waits for both answers.
 func pair(e *engine.Engine, s slot, req *lock.Request) error {
-	e.Acquire(req, s, 0)
+	e.Acquire(req, lock.Reply{To: s})
 	a := <-s
 	if a.Code != lock.Granted {
 		return fmt.Errorf("acquire: code %d", a.Code)
 	}
-	e.Release(&lock.Ref{Resource: req.Resource, Owner: req.Owner, Token: a.Token}, s, 0)
+	e.Release(&lock.Ref{Resource: req.Resource, Owner: req.Owner, Token: a.Token}, lock.Reply{To: s})
 	if a = <-s; a.Code != lock.Released {
 		return fmt.Errorf("release: code %d", a.Code)
 	}
@@ -202,12 +202,12 @@ func BenchmarkExpiry(b *testing.B) {
 					wg.Add(1)
 					now := time.Now()
 					req := lock.Request{Resource: owner(i), Owner: "a", Expire: start.Add(spread / leases * time.Duration(i)).Sub(now)}
-					e.Acquire(&req, ignore{&wg}, 0)
+					e.Acquire(&req, lock.Reply{To: ignore{&wg}})
 					if w := i / (leases / waiters); i%(leases/waiters) == 0 {
 						watches[w] = stopwatch{make(chan time.Time, 1)}
 						earliest[w] = now.Add(req.Expire)
 						time.AfterFunc(req.Expire, func() { fired <- time.Since(earliest[w]) })
-						e.Acquire(&lock.Request{Resource: req.Resource, Owner: "b", Wait: time.Minute}, watches[w], 0)
+						e.Acquire(&lock.Request{Resource: req.Resource, Owner: "b", Wait: time.Minute}, lock.Reply{To: watches[w]})
 					}
 				}
 				wg.Wait()
@@ -246,7 +246,7 @@ func BenchmarkExpiryBurst(b *testing.B) {
 				end := time.Now().Add(2 * time.Second)
 				for i := range leases {
 					wg.Add(1)
-					e.Acquire(&lock.Request{Resource: owner(i), Owner: "a", Expire: time.Until(end)}, ignore{&wg}, 0)
+					e.Acquire(&lock.Request{Resource: owner(i), Owner: "a", Expire: time.Until(end)}, lock.Reply{To: ignore{&wg}})
 				}
 				wg.Wait()
 				require.True(b, time.Now().Before(end), "too slow to take the leases before they end")
@@ -272,8 +272,8 @@ func slowest(b *testing.B, e *engine.Engine, until time.Time) (most time.Duratio
 		most = max(most, time.Since(began))
 	}
 	for time.Now().Before(until) {
-		timed(lock.Granted, func() { e.Acquire(&lock.Request{Resource: "other", Owner: "b"}, s, 0) })
-		timed(lock.Released, func() { e.Release(&lock.Ref{Resource: "other", Owner: "b"}, s, 0) })
+		timed(lock.Granted, func() { e.Acquire(&lock.Request{Resource: "other", Owner: "b"}, lock.Reply{To: s}) })
+		timed(lock.Released, func() { e.Release(&lock.Ref{Resource: "other", Owner: "b"}, lock.Reply{To: s}) })
 	}
 	return most
 }

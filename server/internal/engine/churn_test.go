@@ -46,7 +46,7 @@ func TestChurn(t *testing.T) {
 					time.Sleep(time.Duration(rng.IntN(100)) * time.Microsecond)
 					inside[r].Add(-1)
 					ref := lock.Ref{Resource: req.Resource, Owner: req.Owner, Token: got.Token}
-					if code := s.await(func(c *call) { s.Release(&ref, c, 0) }).Code; code != lock.Released {
+					if code := s.await(func(c *call) { s.Release(&ref, lock.Reply{To: c}) }).Code; code != lock.Released {
 						t.Errorf("release: code %d", code)
 					}
 				}
@@ -69,7 +69,7 @@ func TestChurn(t *testing.T) {
 // visit asks for a grant once or more, as clients do that lose their connection now and then, or think better of it.
 func (s *system) visit(rng *rand.Rand, req lock.Request) lock.Answer {
 	c := &call{t: s.t, came: make(chan struct{})}
-	ticket := s.Acquire(&req, c, 0)
+	ticket := s.Acquire(&req, lock.Reply{To: c})
 	patience := time.Duration(rng.IntN(1500)) * time.Microsecond
 	if rng.IntN(3) > 0 {
 		patience = time.Hour
@@ -91,7 +91,7 @@ func (s *system) visit(rng *rand.Rand, req lock.Request) lock.Answer {
 		return s.visit(rng, req)
 	case 1:
 		ref := lock.Ref{Resource: req.Resource, Owner: req.Owner, ID: req.ID}
-		s.await(func(c *call) { s.Release(&ref, c, 0) })
+		s.await(func(c *call) { s.Release(&ref, lock.Reply{To: c}) })
 	}
 	return lock.Answer{}
 }

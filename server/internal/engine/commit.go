@@ -83,7 +83,7 @@ func (e *Engine) flush(now int64, mark int) {
 // send hands an answer to its sink.
 func (e *Engine) send(now int64, due *lock.Due) {
 	if e.table.Settle(now, due) {
-		due.To.Answer(due.N, &due.Answer)
+		due.Send(&due.Answer)
 	}
 }
 
@@ -204,7 +204,7 @@ func (e *Engine) failLocked(err error) {
 			continue
 		}
 		for i := range b.Answers {
-			b.Answers[i].To.Answer(b.Answers[i].N, &lock.Answer{Code: lock.Unavailable})
+			b.Answers[i].Send(&lock.Answer{Code: lock.Unavailable})
 		}
 	}
 	e.inflight, e.pending = nil, &batch{}

@@ -14,7 +14,7 @@ import (
 func TestAnswersWaitForWhatTheyRestOn(t *testing.T) {
 	list := func(s *system) *call {
 		c := &call{t: s.t}
-		s.List(context.Background(), lock.Query{Limit: 10}, c, 0)
+		s.List(context.Background(), lock.Query{Limit: 10}, lock.Reply{To: c})
 		return c
 	}
 	for name, test := range map[string]struct {

@@ -238,7 +238,7 @@ func (c *call) pending() {
 
 func (s *system) acquire(req lock.Request) *call {
 	c := &call{t: s.t}
-	c.ticket = s.Acquire(&req, c, 0)
+	c.ticket = s.Acquire(&req, lock.Reply{To: c})
 	return c
 }
 
@@ -250,25 +250,25 @@ func (s *system) take(resource, owner string) lock.Answer {
 
 func (s *system) release(ref lock.Ref) *call {
 	c := &call{t: s.t}
-	s.Release(&ref, c, 0)
+	s.Release(&ref, lock.Reply{To: c})
 	return c
 }
 
 func (s *system) renew(ref lock.Ref, expire time.Duration) *call {
 	c := &call{t: s.t}
-	s.Renew(&ref, expire, c, 0)
+	s.Renew(&ref, expire, lock.Reply{To: c})
 	return c
 }
 
 func (s *system) evict(resource string) *call {
 	c := &call{t: s.t}
-	s.ForceRelease(resource, 0, c, 0)
+	s.ForceRelease(resource, 0, lock.Reply{To: c})
 	return c
 }
 
 func (s *system) show(resource string) *call {
 	c := &call{t: s.t}
-	s.Show(resource, c, 0)
+	s.Show(resource, lock.Reply{To: c})
 	return c
 }
 

@@ -181,11 +181,11 @@ func holders(of []lock.Holder) []holder {
 }
 
 // do runs an operation and records it. One whose outcome is unknown returns when the next engine is there.
-func (c *client) do(in input, start func(n *node, to lock.Sink)) output {
+func (c *client) do(in input, start func(n *node, to lock.Reply)) output {
 	n := c.h.now()
 	e := &ear{n: n, h: c.h, heard: make(chan output, 1)}
 	call := c.h.clock.Add(1)
-	start(n, e)
+	start(n, lock.Reply{To: e})
 	var out output
 	select {
 	case out = <-e.heard:
@@ -213,10 +213,10 @@ func (c *client) act() {
 	switch p := c.rng.IntN(100); {
 	case p < 8:
 		in.op = "show"
-		c.do(in, func(n *node, to lock.Sink) { n.Show(in.resource, to, 0) })
+		c.do(in, func(n *node, to lock.Reply) { n.Show(in.resource, to) })
 	case p < 12:
 		in.op = "evict"
-		c.do(in, func(n *node, to lock.Sink) { n.ForceRelease(in.resource, 0, to, 0) })
+		c.do(in, func(n *node, to lock.Reply) { n.ForceRelease(in.resource, 0, to) })
 	default:
 		c.useLock(in)
 	}
@@ -237,9 +237,9 @@ func (c *client) useLock(in input) {
 	if c.rng.IntN(2) == 0 {
 		req.Wait = 3 * time.Millisecond
 	}
-	got := c.do(in, func(n *node, to lock.Sink) { n.Acquire(&req, to, 0) })
+	got := c.do(in, func(n *node, to lock.Reply) { n.Acquire(&req, to) })
 	if got.code == 0 && req.ID != "" {
-		got = c.do(in, func(n *node, to lock.Sink) { n.Acquire(&req, to, 0) })
+		got = c.do(in, func(n *node, to lock.Reply) { n.Acquire(&req, to) })
 	}
 	if got.code == lock.Granted {
 		c.h.grants.Add(1)
@@ -256,7 +256,7 @@ func (c *client) useLock(in input) {
 		ref.ID = req.ID
 	}
 	for {
-		if c.do(in, func(n *node, to lock.Sink) { n.Release(&ref, to, 0) }).code != 0 {
+		if c.do(in, func(n *node, to lock.Reply) { n.Release(&ref, to) }).code != 0 {
 			return
 		}
 	}

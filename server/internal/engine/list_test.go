@@ -12,7 +12,7 @@ import (
 
 func (s *system) list(q lock.Query) *call {
 	c := &call{t: s.t}
-	s.List(context.Background(), q, c, 0)
+	s.List(context.Background(), q, lock.Reply{To: c})
 	return c
 }
 
@@ -120,7 +120,7 @@ func TestListInSlices(t *testing.T) {
 			}
 			return nil
 		}}
-		s.List(ctx, last, c, 0)
+		s.List(ctx, last, lock.Reply{To: c})
 		require.Len(t, c.is(lock.Found).Detail.Locks, 2)
 		require.Equal(t, 3, ctx.asked)
 	})
@@ -133,7 +133,7 @@ func TestListInSlices(t *testing.T) {
 			}
 			return nil
 		}}
-		s.List(ctx, last, c, 0)
+		s.List(ctx, last, lock.Reply{To: c})
 		require.Empty(t, c.is(lock.Found).Detail.Locks)
 		require.Equal(t, 3, ctx.asked)
 	})
@@ -147,7 +147,7 @@ func TestListInSlices(t *testing.T) {
 			}
 			return nil
 		}}
-		s.List(ctx, last, c, 0)
+		s.List(ctx, last, lock.Reply{To: c})
 		c.is(lock.Unavailable)
 	})
 }

@@ -30,7 +30,7 @@ func TestExpiriesAreLogged(t *testing.T) {
 					e, err := engine.Open(context.Background(), engine.Config{Store: newStore(), Limits: limits, Logger: logger})
 					require.NoError(t, err)
 					c := &call{t: t}
-					e.Acquire(&lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, c, 0)
+					e.Acquire(&lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, lock.Reply{To: c})
 					c.is(lock.Granted)
 					time.Sleep(time.Second)
 					synctest.Wait()

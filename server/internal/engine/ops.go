@@ -11,15 +11,15 @@ import (
 // walkSlice is how many locks a list looks at under the mutex before it lets others in.
 const walkSlice = 512
 
-// Acquire asks for a grant. The answer comes to the sink as number n, unless the ticket is given to Leave before.
-func (e *Engine) Acquire(req *lock.Request, to lock.Sink, n uint64) lock.Ticket {
+// Acquire asks for a grant. The answer comes to the sink, unless the ticket is given to Leave before.
+func (e *Engine) Acquire(req *lock.Request, to lock.Reply) lock.Ticket {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.refuse(to, n) {
+	if e.refuse(to) {
 		return lock.Ticket{}
 	}
 	mark, now := e.mark(), e.now()
-	ticket := e.table.Acquire(now, req, to, n)
+	ticket := e.table.Acquire(now, req, to)
 	e.flush(now, mark)
 	return ticket
 }
@@ -39,64 +39,64 @@ func (e *Engine) Leave(ticket lock.Ticket) {
 }
 
 // Release ends a grant, or cancels a waiter named by its id.
-func (e *Engine) Release(ref *lock.Ref, to lock.Sink, n uint64) {
-	e.do(to, n, func(now int64) { e.table.Release(now, ref, to, n) })
+func (e *Engine) Release(ref *lock.Ref, to lock.Reply) {
+	e.do(to, func(now int64) { e.table.Release(now, ref, to) })
 }
 
 // Renew moves the end of a lease to expire from now, never back; expire 0 stands for the lease's own length.
-func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Sink, n uint64) {
-	e.do(to, n, func(now int64) { e.table.Renew(now, ref, expire, to, n) })
+func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Reply) {
+	e.do(to, func(now int64) { e.table.Renew(now, ref, expire, to) })
 }
 
 // ForceRelease evicts the holder with that token, or all holders where token is 0. Where there are many it lets other operations and
 // commits in between.
-func (e *Engine) ForceRelease(resource string, token int64, to lock.Sink, n uint64) {
+func (e *Engine) ForceRelease(resource string, token int64, to lock.Reply) {
 	var v *lock.Eviction
 	for more := true; more; runtime.Gosched() {
 		more = false
 		e.awaitRoom()
-		e.do(to, n, func(now int64) {
+		e.do(to, func(now int64) {
 			if v == nil {
 				v = lock.NewEviction(resource, token)
 			}
-			more = e.table.Evict(now, v, slice, to, n)
+			more = e.table.Evict(now, v, slice, to)
 		})
 	}
 }
 
 // Show answers one lock with its queue.
-func (e *Engine) Show(resource string, to lock.Sink, n uint64) {
-	e.do(to, n, func(now int64) { e.table.Show(now, resource, to, n) })
+func (e *Engine) Show(resource string, to lock.Reply) {
+	e.do(to, func(now int64) { e.table.Show(now, resource, to) })
 }
 
 // List answers a page of locks. Where it has to look at many it lets other operations in between. It ends early with its context,
 // and answers then what it has.
-func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Sink, n uint64) {
+func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Reply) {
 	var w *lock.Walk
 	for more := true; more; runtime.Gosched() {
 		ended := ctx.Err() != nil
 		more = false
-		e.do(to, n, func(now int64) {
+		e.do(to, func(now int64) {
 			if w == nil {
 				var ok bool
 				if w, ok = e.table.Walk(q); !ok {
-					e.table.BadCursor(to, n)
+					e.table.BadCursor(to)
 					return
 				}
 			}
 			more = !ended && !e.table.Step(now, w, walkSlice)
 			if !more {
-				e.table.EndWalk(w, to, n)
+				e.table.EndWalk(w, to)
 			}
 		})
 	}
 }
 
 // do runs one operation on the table, or refuses it.
-func (e *Engine) do(to lock.Sink, n uint64, op func(now int64)) {
+func (e *Engine) do(to lock.Reply, op func(now int64)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.refuse(to, n) {
+	if e.refuse(to) {
 		return
 	}
 	mark, now := e.mark(), e.now()
@@ -105,9 +105,9 @@ func (e *Engine) do(to lock.Sink, n uint64, op func(now int64)) {
 }
 
 // refuse answers an operation on an engine that has failed.
-func (e *Engine) refuse(to lock.Sink, n uint64) bool {
+func (e *Engine) refuse(to lock.Reply) bool {
 	if e.err != nil {
-		to.Answer(n, &lock.Answer{Code: lock.Unavailable})
+		to.Send(&lock.Answer{Code: lock.Unavailable})
 	}
 	return e.err != nil
 }

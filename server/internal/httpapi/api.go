@@ -14,12 +14,12 @@ import (
 
 // Engine is what the front end needs of the engine; see there for what each method promises.
 type Engine interface {
-	Acquire(req *lock.Request, to lock.Sink, n uint64) lock.Ticket
-	Release(ref *lock.Ref, to lock.Sink, n uint64)
-	Renew(ref *lock.Ref, expire time.Duration, to lock.Sink, n uint64)
-	ForceRelease(resource string, token int64, to lock.Sink, n uint64)
-	Show(resource string, to lock.Sink, n uint64)
-	List(ctx context.Context, q lock.Query, to lock.Sink, n uint64)
+	Acquire(req *lock.Request, to lock.Reply) lock.Ticket
+	Release(ref *lock.Ref, to lock.Reply)
+	Renew(ref *lock.Ref, expire time.Duration, to lock.Reply)
+	ForceRelease(resource string, token int64, to lock.Reply)
+	Show(resource string, to lock.Reply)
+	List(ctx context.Context, q lock.Query, to lock.Reply)
 	Leave(t lock.Ticket)
 	Failed() <-chan struct{}
 }

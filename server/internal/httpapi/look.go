@@ -13,7 +13,7 @@ func (a *API) list(e Engine, w http.ResponseWriter, r *http.Request) (string, *p
 		return "", err.asProblem()
 	}
 	q.Owner = f.owner
-	return a.look(r.Context(), w, func(to lock.Sink) { e.List(r.Context(), q, to, 0) }, appendPage)
+	return a.look(r.Context(), w, func(to lock.Reply) { e.List(r.Context(), q, to) }, appendPage)
 }
 
 func (a *API) show(e Engine, w http.ResponseWriter, r *http.Request) (string, *problem) {
@@ -24,7 +24,7 @@ func (a *API) show(e Engine, w http.ResponseWriter, r *http.Request) (string, *p
 	if err != nil {
 		return "", err.asProblem()
 	}
-	return a.look(r.Context(), w, func(to lock.Sink) { e.Show(f.resource, to, 0) }, appendLockAndQueue)
+	return a.look(r.Context(), w, func(to lock.Reply) { e.Show(f.resource, to) }, appendLockAndQueue)
 }
 
 func (a *API) forceRelease(e Engine, w http.ResponseWriter, r *http.Request) (string, *problem) {
@@ -37,7 +37,7 @@ func (a *API) forceRelease(e Engine, w http.ResponseWriter, r *http.Request) (st
 	}
 	// Who was evicted goes into the log, also where nobody is there any more to be told.
 	ctx := context.WithoutCancel(r.Context())
-	return a.look(ctx, w, func(to lock.Sink) { e.ForceRelease(f.resource, f.token, to, 0) }, func(b []byte, d *lock.Detail) []byte {
+	return a.look(ctx, w, func(to lock.Reply) { e.ForceRelease(f.resource, f.token, to) }, func(b []byte, d *lock.Detail) []byte {
 		for i := range d.Holders {
 			h := &d.Holders[i]
 			a.log.Info("lock evicted", "resource", f.resource, "owner", h.Owner, "token", h.Token, "held_for", h.HeldFor, "by", r.RemoteAddr)
@@ -47,7 +47,7 @@ func (a *API) forceRelease(e Engine, w http.ResponseWriter, r *http.Request) (st
 }
 
 // look asks the engine, and answers what it found.
-func (a *API) look(ctx context.Context, w http.ResponseWriter, start func(to lock.Sink), encode func([]byte, *lock.Detail) []byte) (string, *problem) {
+func (a *API) look(ctx context.Context, w http.ResponseWriter, start func(to lock.Reply), encode func([]byte, *lock.Detail) []byte) (string, *problem) {
 	answer, ok := a.ask(ctx, start)
 	if !ok {
 		return outcomeGone, nil

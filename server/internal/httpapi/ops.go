@@ -23,7 +23,7 @@ func (a *API) acquire(e Engine, w http.ResponseWriter, r *http.Request) (string,
 		}
 	}()
 	ctx := r.Context()
-	answer, ok := a.ask(ctx, func(to lock.Sink) { ticket = e.Acquire(&req, to, 0) })
+	answer, ok := a.ask(ctx, func(to lock.Reply) { ticket = e.Acquire(&req, to) })
 	// Where both have come, the answer and the end of the client, none of the answer has been written yet: it goes back.
 	if !ok || ctx.Err() != nil {
 		return outcomeGone, nil
@@ -53,7 +53,7 @@ func (a *API) release(e Engine, w http.ResponseWriter, r *http.Request) (string,
 	if err != nil {
 		return "", err.asProblem()
 	}
-	answer, ok := a.ask(r.Context(), func(to lock.Sink) { e.Release(&ref, to, 0) })
+	answer, ok := a.ask(r.Context(), func(to lock.Reply) { e.Release(&ref, to) })
 	if !ok {
 		return outcomeGone, nil
 	}
@@ -73,7 +73,7 @@ func (a *API) renew(e Engine, w http.ResponseWriter, r *http.Request) (string, *
 	if err != nil {
 		return "", err.asProblem()
 	}
-	answer, ok := a.ask(r.Context(), func(to lock.Sink) { e.Renew(&ref, f.expire, to, 0) })
+	answer, ok := a.ask(r.Context(), func(to lock.Reply) { e.Renew(&ref, f.expire, to) })
 	if !ok {
 		return outcomeGone, nil
 	}

@@ -18,9 +18,9 @@ func (s *sink) Answer(_ uint64, a *lock.Answer) { s.ch <- *a }
 
 // ask starts an operation and waits for its answer. ok is false if the context ended before. A sink that was left behind may still
 // get its answer, so it is not used again.
-func (a *API) ask(ctx context.Context, start func(to lock.Sink)) (answer lock.Answer, ok bool) {
+func (a *API) ask(ctx context.Context, start func(to lock.Reply)) (answer lock.Answer, ok bool) {
 	s := a.sinks.Get().(*sink)
-	start(s)
+	start(lock.Reply{To: s})
 	select {
 	case answer = <-s.ch:
 		a.sinks.Put(s)

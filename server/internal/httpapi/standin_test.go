@@ -48,22 +48,22 @@ func TestHealth(t *testing.T) {
 // answering is an engine that has one answer to everything.
 type answering struct{ a lock.Answer }
 
-func (e answering) Acquire(_ *lock.Request, to lock.Sink, n uint64) lock.Ticket {
-	to.Answer(n, &e.a)
+func (e answering) Acquire(_ *lock.Request, to lock.Reply) lock.Ticket {
+	to.Send(&e.a)
 	return lock.Ticket{}
 }
 
-func (e answering) Release(_ *lock.Ref, to lock.Sink, n uint64) { to.Answer(n, &e.a) }
+func (e answering) Release(_ *lock.Ref, to lock.Reply) { to.Send(&e.a) }
 
-func (e answering) Renew(_ *lock.Ref, _ time.Duration, to lock.Sink, n uint64) { to.Answer(n, &e.a) }
+func (e answering) Renew(_ *lock.Ref, _ time.Duration, to lock.Reply) { to.Send(&e.a) }
 
-func (e answering) ForceRelease(_ string, _ int64, to lock.Sink, n uint64) { to.Answer(n, &e.a) }
+func (e answering) ForceRelease(_ string, _ int64, to lock.Reply) { to.Send(&e.a) }
 
-func (e answering) Show(_ string, to lock.Sink, n uint64) { to.Answer(n, &e.a) }
+func (e answering) Show(_ string, to lock.Reply) { to.Send(&e.a) }
 
-func (e answering) List(_ context.Context, _ lock.Query, to lock.Sink, n uint64) { to.Answer(n, &e.a) }
-func (e answering) Leave(lock.Ticket)                                            {}
-func (e answering) Failed() <-chan struct{}                                      { return nil }
+func (e answering) List(_ context.Context, _ lock.Query, to lock.Reply) { to.Send(&e.a) }
+func (e answering) Leave(lock.Ticket)                                   {}
+func (e answering) Failed() <-chan struct{}                             { return nil }
 
 // failed is an engine whose store has failed.
 type failed struct{ answering }
@@ -100,7 +100,7 @@ func TestReasonsOfNotHeld(t *testing.T) {
 // failing is an engine with a bug.
 type failing struct{ answering }
 
-func (failing) Show(string, lock.Sink, uint64) { panic("out of gum") }
+func (failing) Show(string, lock.Reply) { panic("out of gum") }
 
 func TestPanicIsAnAnswerAndALogLine(t *testing.T) {
 	var log lockedBuffer

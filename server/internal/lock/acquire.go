@@ -2,11 +2,11 @@ package lock
 
 import "time"
 
-// Acquire asks for a grant. The answer, also of a request that is parked, goes to the sink as number n. The ticket names the
-// request for Leave.
-func (t *Table) Acquire(now int64, req *Request, to Sink, n uint64) Ticket {
+// Acquire asks for a grant. The answer, also of a request that is parked, goes to the sink. The ticket names the request for
+// Leave.
+func (t *Table) Acquire(now int64, req *Request, to Reply) Ticket {
 	r := t.at(now, req.Resource)
-	p := parked{to: to, n: n, arrived: now, until: now + int64(min(req.Wait, t.limits.MaxWait))}
+	p := parked{Reply: to, arrived: now, until: now + int64(min(req.Wait, t.limits.MaxWait))}
 	ticket := t.acquire(now, r, req, p)
 	t.done()
 	return ticket
@@ -14,7 +14,7 @@ func (t *Table) Acquire(now int64, req *Request, to Sink, n uint64) Ticket {
 
 func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 	if t.draining {
-		t.answer(p.to, p.n, r, Answer{Code: Draining})
+		t.answer(p.Reply, r, Answer{Code: Draining})
 		return Ticket{}
 	}
 	if req.ID != "" {
@@ -28,7 +28,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 			}
 		}
 		if o, _ := t.memory.get(t.memory.idKey(req.Resource, req.Owner, req.ID)); o != 0 {
-			t.answer(p.to, p.n, r, Answer{Code: IDUsed})
+			t.answer(p.Reply, r, Answer{Code: IDUsed})
 			return Ticket{}
 		}
 	}
@@ -43,7 +43,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 	}
 	if r == nil || r.present() == 0 && (r.holders.n == 0 || r.admits(c)) {
 		if t.stats.Locks >= t.limits.MaxLocks {
-			t.answer(p.to, p.n, r, Answer{Code: TooManyLocks})
+			t.answer(p.Reply, r, Answer{Code: TooManyLocks})
 			return Ticket{}
 		}
 		if r == nil {
@@ -60,7 +60,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 		return Ticket{}
 	}
 	if t.stats.Waiters >= t.limits.MaxWaiters {
-		t.answer(p.to, p.n, r, Answer{Code: TooManyWaiters})
+		t.answer(p.Reply, r, Answer{Code: TooManyWaiters})
 		return Ticket{}
 	}
 	t.arrive(c)
@@ -78,12 +78,12 @@ func (c *claim) lostPlace(now int64) bool {
 func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 	r := c.res
 	if c.mode != req.Mode || c.permits != req.Limit || c.expire() != int64(req.Expire) {
-		t.answer(p.to, p.n, r, Answer{Code: Mismatch, Field: "id"})
+		t.answer(p.Reply, r, Answer{Code: Mismatch, Field: "id"})
 		return Ticket{}
 	}
 	c.gen++
 	if older := c.parked; older != nil {
-		t.answer(older.to, older.n, r, t.queued(now, c, r))
+		t.answer(older.Reply, r, t.queued(now, c, r))
 	}
 	if c.state == held {
 		delivered := !c.offered && c.label.handBack == 0
@@ -204,7 +204,7 @@ func (t *Table) grant(now int64, c *claim, p parked) {
 // hand queues the answer with the claim's grant.
 func (t *Table) hand(c *claim, p parked) {
 	t.out.Answers = append(t.out.Answers, Due{
-		To: p.to, N: p.n, After: c.res.changed, kind: dueGrant, gen: c.gen, claim: c, arrived: p.arrived, until: p.until, deadline: c.deadline,
+		Reply: p.Reply, After: c.res.changed, kind: dueGrant, gen: c.gen, claim: c, arrived: p.arrived, until: p.until, deadline: c.deadline,
 		Answer: Answer{Code: Granted, Mode: c.mode, Limit: c.permits, Token: c.token, ID: c.id()},
 	})
 }
@@ -215,7 +215,7 @@ func (t *Table) unpark(now int64, c *claim, p parked) {
 	if c.id() != "" {
 		a := t.queued(now, c, r)
 		t.absent(now, c)
-		t.answer(p.to, p.n, r, a)
+		t.answer(p.Reply, r, a)
 		t.promote(now, r)
 		return
 	}
@@ -258,7 +258,7 @@ func (t *Table) queued(now int64, c *claim, r *resource) Answer {
 
 // refuse answers that others hold r, or await it.
 func (t *Table) refuse(now int64, p parked, r *resource, code Code) {
-	t.answer(p.to, p.n, r, Answer{
+	t.answer(p.Reply, r, Answer{
 		Code: code, Waited: time.Duration(now - p.arrived), Mode: r.mode(), Limit: r.permits, Detail: r.inTheWay(now),
 	})
 }

@@ -31,9 +31,9 @@ func BenchmarkPair(b *testing.B) {
 			for i := 0; b.Loop(); i++ { // no id comes twice
 				now += 100
 				req := lock.Request{Resource: resources[i%1024], Owner: owners[i>>10%1024], ID: ids[i>>20%1024], Expire: time.Minute}
-				table.Acquire(now, &req, sink, 0)
+				table.Acquire(now, &req, lock.Reply{To: sink})
 				table.Settle(now, &out.Answers[0])
-				table.Release(now, &lock.Ref{Resource: req.Resource, Owner: req.Owner, Token: out.Answers[0].Answer.Token}, sink, 0)
+				table.Release(now, &lock.Ref{Resource: req.Resource, Owner: req.Owner, Token: out.Answers[0].Answer.Token}, lock.Reply{To: sink})
 				clear(out.Answers)
 				out.Answers, out.Changes = out.Answers[:0], out.Changes[:0]
 			}
@@ -73,11 +73,11 @@ func benchQueue(b *testing.B, run func(*lock.Table, []lock.Ticket)) {
 	for b.Loop() {
 		b.StopTimer()
 		table, out := newTable()
-		table.Acquire(1, &lock.Request{Resource: "resource", Owner: "holder"}, discard{}, 0)
+		table.Acquire(1, &lock.Request{Resource: "resource", Owner: "holder"}, lock.Reply{To: discard{}})
 		table.Settle(1, &out.Answers[0])
 		tickets := make([]lock.Ticket, len(owners))
 		for i := range owners {
-			tickets[i] = table.Acquire(1, &lock.Request{Resource: "resource", Owner: owners[i], ID: "id", Wait: time.Minute}, discard{}, 0)
+			tickets[i] = table.Acquire(1, &lock.Request{Resource: "resource", Owner: owners[i], ID: "id", Wait: time.Minute}, lock.Reply{To: discard{}})
 		}
 		b.StartTimer()
 		began := cpuTime()
@@ -116,7 +116,7 @@ func fill(table *lock.Table, out *lock.Effects, leases int, withID bool) {
 		if withID {
 			req.ID = fmt.Sprintf("id-%017d", i)
 		}
-		table.Acquire(1, &req, discard{}, 0)
+		table.Acquire(1, &req, lock.Reply{To: discard{}})
 		table.Settle(1, &out.Answers[0])
 		clear(out.Answers)
 		clear(out.Changes)

@@ -43,8 +43,7 @@ type label struct {
 
 // parked is a request that waits for a grant.
 type parked struct {
-	to      Sink
-	n       uint64
+	Reply
 	arrived int64 // this request's arrival
 	until   int64 // end of its wait
 }

@@ -119,7 +119,7 @@ func (d *delayed) Answer(n uint64, a *lock.Answer) {
 
 // peek looks at a resource without waiting for anything.
 func (d *delayed) peek(resource string) *lock.Detail {
-	d.table.Show(d.now, resource, d, 0)
+	d.table.Show(d.now, resource, lock.Reply{To: d})
 	d.t.Helper()
 	last := len(d.effects.Answers) - 1
 	detail := d.effects.Answers[last].Answer.Detail

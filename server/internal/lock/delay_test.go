@@ -117,6 +117,8 @@ func (d *delayed) start() {
 	}
 }
 
+func (d *delayed) reply() lock.Reply { return lock.Reply{To: d, N: d.n} }
+
 func (d *delayed) step() {
 	until := d.now + int64(time.Microsecond) + int64(pick(d.chooser, "pause", d.pauses))
 	for d.choose("punctual", 3) > 0 {
@@ -135,7 +137,7 @@ func (d *delayed) step() {
 	case op < 11:
 		ref := d.ref()
 		d.log("%+v", ref)
-		d.call("release", func() { d.table.Release(d.now, &ref, d, d.n) })
+		d.call("release", func() { d.table.Release(d.now, &ref, d.reply()) })
 	case op < 13:
 		d.renew()
 	case op < 15:
@@ -144,11 +146,11 @@ func (d *delayed) step() {
 		resource := pick(d.chooser, "resource", d.resources)
 		eviction := lock.NewEviction(resource, 0)
 		for more := true; more; {
-			d.call("force release", func() { more = d.table.Evict(d.now, eviction, 1, d, d.n) })
+			d.call("force release", func() { more = d.table.Evict(d.now, eviction, 1, d.reply()) })
 		}
 	case op == 16:
 		resource := pick(d.chooser, "resource", d.resources)
-		d.call("show", func() { d.table.Show(d.now, resource, d, d.n) })
+		d.call("show", func() { d.table.Show(d.now, resource, d.reply()) })
 	case op < 19:
 		d.commit(1 + d.choose("changes", 12))
 	case d.choose("crash", 5) == 0:
@@ -188,7 +190,7 @@ func (d *delayed) acquire() {
 	}
 	d.newest[a.name()] = d.n
 	d.log("%+v", req)
-	d.call("acquire", func() { a.ticket = d.table.Acquire(d.now, &req, d, d.n) })
+	d.call("acquire", func() { a.ticket = d.table.Acquire(d.now, &req, d.reply()) })
 }
 
 // known says whether the claim has a place already.
@@ -232,7 +234,7 @@ func (d *delayed) renew() {
 	}
 	mayEndLater()
 	d.log("%+v by %v", ref, expire)
-	d.call("renew", func() { d.table.Renew(d.now, &ref, expire, d, d.n) })
+	d.call("renew", func() { d.table.Renew(d.now, &ref, expire, d.reply()) })
 	mayEndLater() // also what was granted in the place of a lease that had run out
 }
 
@@ -283,7 +285,7 @@ func (d *delayed) commit(most int) {
 		d.log("%d %+v", due.N, due.Answer)
 		d.call("settle", func() {
 			if d.table.Settle(d.now, &due) {
-				due.To.Answer(due.N, &due.Answer)
+				due.Send(&due.Answer)
 			}
 		})
 	}

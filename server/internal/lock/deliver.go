@@ -64,7 +64,7 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 	switch {
 	case c.gen != d.gen: // taken over, or left
 		r := t.resources[c.res.name]
-		t.answer(d.To, d.N, r, t.queued(now, c, r)) // it names holders, whose grants need not be durable yet
+		t.answer(d.Reply, r, t.queued(now, c, r)) // it names holders, whose grants need not be durable yet
 		return false
 	case c.state == ended:
 		if c.id() != "" || !told {
@@ -99,7 +99,7 @@ func (t *Table) lapse(now int64, d *Due) bool {
 	t.unhold(c)
 	c.token, c.state, c.offered, c.since = 0, waiting, false, d.arrived
 	t.enqueue(c)
-	p := parked{to: d.To, n: d.N, arrived: d.arrived, until: d.until}
+	p := parked{Reply: d.Reply, arrived: d.arrived, until: d.until}
 	switch {
 	case t.draining:
 		d.Answer = Answer{Code: Draining}
@@ -150,7 +150,7 @@ func (t *Table) Drain(now int64) {
 		for r.queue != nil {
 			c := r.queue.head
 			if p := c.parked; p != nil {
-				t.answer(p.to, p.n, r, Answer{Code: Draining})
+				t.answer(p.Reply, r, Answer{Code: Draining})
 			}
 			t.dequeue(c)
 			c.state = ended

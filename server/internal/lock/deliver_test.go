@@ -27,14 +27,14 @@ func TestAnsweredRenewalGivesTheGrantOut(t *testing.T) {
 				if d.After > durable {
 					out.Answers = append(out.Answers, d)
 				} else if table.Settle(now, &d) {
-					d.To.Answer(d.N, &d.Answer)
+					d.Send(&d.Answer)
 				}
 			}
 		}
 		req := lock.Request{Resource: "r", Owner: "a", ID: id, Mode: lock.Shared, Expire: 10 * time.Millisecond}
-		table.Acquire(1*ms, &req, said, 1)
-		table.Renew(5*ms, &lock.Ref{Resource: "r", Owner: "a"}, 20*time.Millisecond, said, 2)
-		table.Acquire(6*ms, &lock.Request{Resource: "r", Owner: "b", Mode: lock.Shared}, said, 3)
+		table.Acquire(1*ms, &req, lock.Reply{To: said, N: 1})
+		table.Renew(5*ms, &lock.Ref{Resource: "r", Owner: "a"}, 20*time.Millisecond, lock.Reply{To: said, N: 2})
+		table.Acquire(6*ms, &lock.Request{Resource: "r", Owner: "b", Mode: lock.Shared}, lock.Reply{To: said, N: 3})
 		require.Len(t, out.Changes, 3, "two grants, and a lease that is longer")
 
 		settle(12*ms, out.Changes[1].Seq)

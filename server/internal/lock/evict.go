@@ -14,7 +14,7 @@ func NewEviction(resource string, token int64) *Eviction {
 }
 
 // Evict evicts no more than budget holders, and says whether there are more. It answers with the last of them.
-func (t *Table) Evict(now int64, v *Eviction, budget int, to Sink, n uint64) (more bool) {
+func (t *Table) Evict(now int64, v *Eviction, budget int, to Reply) (more bool) {
 	r := t.at(now, v.resource)
 	if v.newest == 0 {
 		v.newest = t.token // what time has brought about by now counts as there
@@ -29,7 +29,7 @@ func (t *Table) Evict(now int64, v *Eviction, budget int, to Sink, n uint64) (mo
 		if v.detail.HoldersTotal = len(v.detail.Holders); v.detail.HoldersTotal > 0 {
 			a = Answer{Code: Evicted, Detail: &v.detail}
 		}
-		t.answer(to, n, t.resources[v.resource], a)
+		t.answer(to, t.resources[v.resource], a)
 	}
 	t.done()
 	return more

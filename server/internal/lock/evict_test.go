@@ -19,10 +19,10 @@ func TestEvictionBehindALateTimer(t *testing.T) {
 	effects := &lock.Effects{}
 	table := lock.New(few().limits, 100, effects)
 	start, late := int64(time.Second), int64(3*time.Second)
-	table.Acquire(start, &lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, nowhere{}, 1)
+	table.Acquire(start, &lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, lock.Reply{To: nowhere{}, N: 1})
 	require.True(t, table.Settle(start, &effects.Answers[0]))
-	table.Acquire(start, &lock.Request{Resource: "r", Owner: "b", Wait: time.Minute}, nowhere{}, 2)
-	require.False(t, table.Evict(late, lock.NewEviction("r", 0), 1, nowhere{}, 3))
+	table.Acquire(start, &lock.Request{Resource: "r", Owner: "b", Wait: time.Minute}, lock.Reply{To: nowhere{}, N: 2})
+	require.False(t, table.Evict(late, lock.NewEviction("r", 0), 1, lock.Reply{To: nowhere{}, N: 3}))
 	evicted := effects.Answers[len(effects.Answers)-1]
 	require.EqualValues(t, 3, evicted.N)
 	require.Equal(t, lock.Evicted, evicted.Answer.Code)

@@ -47,8 +47,8 @@ func (t *Table) Walk(q Query) (*Walk, bool) {
 }
 
 // BadCursor answers a query whose cursor is none of ours.
-func (t *Table) BadCursor(to Sink, n uint64) {
-	t.answer(to, n, nil, Answer{Code: Mismatch, Field: "cursor"})
+func (t *Table) BadCursor(to Reply) {
+	t.answer(to, nil, Answer{Code: Mismatch, Field: "cursor"})
 }
 
 // Step looks at no more than budget resources, and says whether the page is done.
@@ -73,21 +73,21 @@ func (t *Table) Step(now int64, w *Walk, budget int) bool {
 }
 
 // EndWalk answers the page.
-func (t *Table) EndWalk(w *Walk, to Sink, n uint64) {
+func (t *Table) EndWalk(w *Walk, to Reply) {
 	for i, other := range t.walks {
 		if other == w {
 			t.walks = append(t.walks[:i], t.walks[i+1:]...)
 			break
 		}
 	}
-	t.answer(to, n, nil, Answer{Code: Found, Detail: &Detail{Locks: w.locks, Next: w.next}})
+	t.answer(to, nil, Answer{Code: Found, Detail: &Detail{Locks: w.locks, Next: w.next}})
 }
 
 // Show answers one lock with its queue.
-func (t *Table) Show(now int64, name string, to Sink, n uint64) {
+func (t *Table) Show(now int64, name string, to Reply) {
 	r := t.at(now, name)
 	if r == nil || r.holders.n == 0 {
-		t.answer(to, n, r, Answer{Code: NotFound})
+		t.answer(to, r, Answer{Code: NotFound})
 		return
 	}
 	d := &Detail{Locks: []Lock{r.lock(now, shown)}}
@@ -100,7 +100,7 @@ func (t *Table) Show(now int64, name string, to Sink, n uint64) {
 			position++
 		}
 	}
-	t.answer(to, n, r, Answer{Code: Found, Detail: d})
+	t.answer(to, r, Answer{Code: Found, Detail: d})
 }
 
 // heldBy says whether somebody, or the owner where one is given, holds r.

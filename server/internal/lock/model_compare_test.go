@@ -15,7 +15,7 @@ func (d *duel) settle() {
 		due := &d.effects.Answers[i]
 		require.LessOrEqual(d.t, due.After, d.newest(), "an answer rests on a change to come")
 		if d.table.Settle(d.now, due) {
-			due.To.Answer(due.N, &due.Answer)
+			due.Send(&due.Answer)
 		}
 	}
 	d.effects.Answers = d.effects.Answers[:0]

@@ -104,6 +104,8 @@ func (d *duel) Answer(n uint64, a *lock.Answer) {
 	d.answers[n] = *a
 }
 
+func (d *duel) reply() lock.Reply { return lock.Reply{To: d, N: d.n} }
+
 // step passes some time, does one operation, and compares. It says false where the history can't be judged any further.
 func (d *duel) step() bool {
 	d.wait()
@@ -155,13 +157,13 @@ func (d *duel) operate() {
 	case op < 12:
 		ref := d.ref()
 		d.log("release %+v", ref)
-		d.table.Release(d.now, &ref, d, d.n)
+		d.table.Release(d.now, &ref, d.reply())
 		d.settle()
 		d.model.release(d.n, ref, d.remembers(ref, d.model.releaseRemembers))
 	case op < 14:
 		ref, expire := d.ref(), pick(d.chooser, "expire", expires)
 		d.log("renew %+v by %v", ref, expire)
-		d.table.Renew(d.now, &ref, expire, d, d.n)
+		d.table.Renew(d.now, &ref, expire, d.reply())
 		d.settle()
 		d.model.renew(d.n, ref, expire, d.remembers(ref, d.model.renewRemembers))
 	case op < 16:
@@ -172,12 +174,12 @@ func (d *duel) operate() {
 			token = d.token()
 		}
 		d.log("force release %q, token %d", resource, token)
-		require.False(d.t, d.table.Evict(d.now, lock.NewEviction(resource, token), d.limits.MaxLocks+d.limits.MaxWaiters, d, d.n))
+		require.False(d.t, d.table.Evict(d.now, lock.NewEviction(resource, token), d.limits.MaxLocks+d.limits.MaxWaiters, d.reply()))
 		d.settle()
 		d.model.forceRelease(d.n, resource, token)
 	case op == 17:
 		resource := pick(d.chooser, "resource", d.resources)
-		d.table.Show(d.now, resource, d, d.n)
+		d.table.Show(d.now, resource, d.reply())
 		d.settle()
 		d.model.show(d.n, resource)
 	case op == 18:
@@ -195,7 +197,7 @@ func (d *duel) acquire() {
 		req.Mode, req.Limit, req.Expire = c.mode, c.limit, c.expire // else hardly any would come again
 	}
 	d.log("acquire %+v", req)
-	tk := d.table.Acquire(d.now, &req, d, d.n)
+	tk := d.table.Acquire(d.now, &req, d.reply())
 	d.tickets = append(d.tickets, ticket{d.n, tk})
 	d.settle()
 	d.model.acquire(d.n, req, d.answers[d.n].Code == lock.IDUsed)
@@ -265,7 +267,7 @@ func (d *duel) list() {
 		require.True(d.t, ok)
 		for !d.table.Step(d.now, w, 1+d.choose("budget", 3)) {
 		}
-		d.table.EndWalk(w, d, d.n)
+		d.table.EndWalk(w, d.reply())
 		d.settle()
 		got := d.answers[d.n].Detail
 		delete(d.answers, d.n)

@@ -3,21 +3,21 @@ package lock
 import "time"
 
 // Release ends a grant, or cancels a waiter that is named by its id.
-func (t *Table) Release(now int64, ref *Ref, to Sink, n uint64) {
+func (t *Table) Release(now int64, ref *Ref, to Reply) {
 	r := t.at(now, ref.Resource)
 	c, refusal := t.find(now, r, ref)
 	switch {
 	case refusal.Code != 0:
-		t.answer(to, n, r, refusal)
+		t.answer(to, r, refusal)
 	case c == nil:
-		t.answer(to, n, r, t.releaseAgain(now, r, ref))
+		t.answer(to, r, t.releaseAgain(now, r, ref))
 	case c.state == waiting:
 		t.cancel(now, c)
-		t.answer(to, n, r, Answer{Code: Cancelled, ID: ref.ID})
+		t.answer(to, r, Answer{Code: Cancelled, ID: ref.ID})
 	default:
 		a := Answer{Code: Released, Token: c.token, ID: c.id()}
 		t.end(now, c, wasReleased)
-		t.answer(to, n, r, a)
+		t.answer(to, r, a)
 	}
 	t.done()
 }
@@ -41,20 +41,20 @@ func (t *Table) releaseAgain(now int64, r *resource, ref *Ref) Answer {
 }
 
 // Renew moves the deadline of a lease to now + expire (0: the lease's own length), never back.
-func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Sink, n uint64) {
+func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 	r := t.at(now, ref.Resource)
 	c, refusal := t.find(now, r, ref)
 	switch {
 	case refusal.Code != 0:
-		t.answer(to, n, r, refusal)
+		t.answer(to, r, refusal)
 	case c == nil || c.state == waiting:
-		t.answer(to, n, r, t.notHeld(r, ref))
+		t.answer(to, r, t.notHeld(r, ref))
 	case c.over(now):
-		t.answer(to, n, r, Answer{Code: NotHeld, Reason: Expired})
+		t.answer(to, r, Answer{Code: NotHeld, Reason: Expired})
 	default:
 		t.renew(now, c, int64(expire))
 		t.out.Answers = append(t.out.Answers, Due{
-			To: to, N: n, After: r.changed, kind: dueRenew, claim: c, arrived: now, deadline: c.deadline,
+			Reply: to, After: r.changed, kind: dueRenew, claim: c, arrived: now, deadline: c.deadline,
 			Answer: Answer{Code: Granted, Mode: c.mode, Limit: c.permits, Token: c.token, ID: c.id()},
 		})
 	}
@@ -173,7 +173,7 @@ func (t *Table) unhold(c *claim) {
 func (t *Table) cancel(now int64, c *claim) {
 	t.stats.Cancelled++
 	if p := c.parked; p != nil {
-		t.answer(p.to, p.n, c.res, Answer{Code: IDUsed})
+		t.answer(p.Reply, c.res, Answer{Code: IDUsed})
 	}
 	t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id()), wasCancelled, 0)
 	t.forget(now, c)

@@ -57,8 +57,7 @@ type Expiry struct {
 
 // Due is an answer that may leave once the change with the Seq After is durable. Settle makes it final.
 type Due struct {
-	To     Sink
-	N      uint64
+	Reply
 	After  uint64
 	Answer Answer
 
@@ -247,6 +246,6 @@ func (t *Table) rests(r *resource) uint64 {
 }
 
 // answer queues a final answer about r, which may be nil.
-func (t *Table) answer(to Sink, n uint64, r *resource, a Answer) {
-	t.out.Answers = append(t.out.Answers, Due{To: to, N: n, After: t.rests(r), Answer: a})
+func (t *Table) answer(to Reply, r *resource, a Answer) {
+	t.out.Answers = append(t.out.Answers, Due{Reply: to, After: t.rests(r), Answer: a})
 }

@@ -39,11 +39,20 @@ type Ref struct {
 	Token    int64  // 0 if not given
 }
 
-// Sink takes the answer of an operation. The engine calls it under its mutex: it must not block and must not call back.
-// n is the number that the operation was given, so that one sink can serve many operations. a is valid during the call only.
+// Sink takes the answers of operations. The engine calls it under its mutex: it must not block and must not call back.
+// a is valid during the call only.
 type Sink interface {
 	Answer(n uint64, a *Answer)
 }
+
+// Reply is where the answer of one operation goes: to a sink, as number N, so that one sink can serve many operations.
+type Reply struct {
+	To Sink
+	N  uint64
+}
+
+// Send gives the sink its answer.
+func (r Reply) Send(a *Answer) { r.To.Answer(r.N, a) }
 
 // Ticket names one request for a grant, to say that the one who made it went away.
 // The zero Ticket names none.
