@@ -91,28 +91,6 @@ func TestEverySDKHasItsDriver(t *testing.T) {
 	}
 }
 
-// TestCodesDeriveTheirNames holds codes.json to the derivation that it promises, and SPEC.md to its codes.
-func TestCodesDeriveTheirNames(t *testing.T) {
-	codes, err := cases.LoadCodes("codes.json")
-	require.NoError(t, err)
-	spec, err := os.ReadFile("SPEC.md")
-	require.NoError(t, err)
-	for _, c := range codes {
-		var exception, inGo string
-		for word := range strings.SplitSeq(c.Code, "_") {
-			title := strings.ToUpper(word[:1]) + word[1:]
-			exception += title
-			if word == "id" {
-				title = "ID"
-			}
-			inGo += title
-		}
-		require.Equal(t, exception+"Error", c.Error)
-		require.Equal(t, "Err"+inGo, c.Go)
-		require.Contains(t, string(spec), "`"+c.Code+"`", "SPEC.md does not know the code")
-	}
-}
-
 // TestProtocolSchema holds the protocol's schema to JSON Schema, and to its own examples of what is no message.
 func TestProtocolSchema(t *testing.T) {
 	c := jsonschema.NewCompiler()

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
+	"github.com/lockserver/lockserver/conformance/internal/contract"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
 	"github.com/lockserver/lockserver/conformance/internal/matrix"
 	"github.com/lockserver/lockserver/conformance/internal/place"
@@ -188,13 +189,13 @@ func newStage(t *testing.T, ctx context.Context, home place.Place) *play.Stage {
 	t.Helper()
 	schema, err := driver.LoadSchema("protocol.schema.json")
 	require.NoError(t, err)
-	codes, err := cases.LoadCodes("codes.json")
+	table, err := contract.Load("contract.json")
 	require.NoError(t, err)
 	secret := play.NewSecret()
 	server, err := home.Server(ctx, place.ServerSpec{Name: "shared", Secret: secret})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Close()) })
-	stage := &play.Stage{Place: home, Schema: schema, Codes: codes, Tolerance: tolerance(t), Patience: 20 * time.Second, Shared: server, SharedSecret: secret}
+	stage := &play.Stage{Place: home, Schema: schema, Contract: table, Tolerance: tolerance(t), Patience: 20 * time.Second, Shared: server, SharedSecret: secret}
 	go stage.Stalls.Watch(t.Context())
 	return stage
 }

@@ -12,7 +12,16 @@ import sys
 import threading
 import time
 
+# As contract.json has them.
 HOP = 10.0  # the longest wait of one request, in seconds
+ANSWER_MAX = 1 << 20  # bytes
+WITHOUT_CODE = {400: "invalid_request", 401: "unauthorized", 413: "too_large", 431: "too_large", 500: "internal"}
+MEMBERS = {  # what an answer must have to be usable
+    ("/acquire", 200): {"token": int, "waited": (int, float), "expires_in": (int, float, type(None))},
+    ("/acquire", 202): {"position": int, "place_kept": (int, float)},
+    ("/release", 200): {"outcome": str},
+    ("/renew", 200): {"token": int, "expires_in": (int, float, type(None))},
+}
 
 LACKS = {
     "auto-renew": "this driver is the bare wire; renewing in the background is an SDK's work",
@@ -24,6 +33,8 @@ LACKS = {
     "cancel": "a thread that waits in http.client cannot be interrupted",
     "settings": "this driver takes its address and secret from the case alone",
     "dotenv": "this driver takes its address and secret from the case alone",
+    "proxy": "this driver connects to its server and to nothing else",
+    "wrong-types": "this driver looks at no argument; the server does",
     "default-owner": "this driver takes its owner from the case alone",
     "original": "there is no API here whose form could be the original's",
     "clock": "this driver looks at no clock but for its own time limit",
@@ -43,9 +54,29 @@ class WireError(Exception):
         self.code, self.holders = code, list(holders)
 
 
-class ConnectionFailed(WireError):
-    def __init__(self, cause):
-        super().__init__("connection_failed", f"no answer from the server: {cause}")
+def problem(addr, status, answer, why):
+    """The error of an answer that is no success: by its code, without one by its status."""
+    if status >= 400 and isinstance(answer, dict) and isinstance(answer.get("code"), str) and answer["code"]:
+        return WireError(answer["code"], answer.get("detail") or answer.get("title") or answer["code"], answer.get("holders", ()))
+    what = f"answered {status} with {why}" if status in (200, 202) else f"answered {status} without a lockserver's code"
+    whose = "is there a proxy in between" if status == 407 else "is this the address of a lockserver"
+    return WireError(WITHOUT_CODE.get(status, "connection_failed"), f"{addr} {what}: {whose}?")
+
+
+def usable(path, status, raw):
+    """Gives the answer, and why it cannot be used if it cannot."""
+    if len(raw) > ANSWER_MAX:
+        return None, f"more than {ANSWER_MAX} bytes"
+    try:
+        answer = json.loads(raw.decode())
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        return None, "no JSON object"
+    for name, kind in MEMBERS.get((path, status), {}).items():
+        if name not in answer or not isinstance(answer[name], kind):
+            return answer, f'no usable "{name}"'
+    return answer, None
 
 
 class Client:
@@ -63,14 +94,14 @@ class Client:
         try:
             connection.request("POST", path, json.dumps(body).encode(), headers)
             response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as e:
-            raise ConnectionFailed(e) from e
+            raw = response.read(ANSWER_MAX + 1)
+        except (OSError, http.client.HTTPException) as e:
+            raise WireError("connection_failed", f"no answer from {self.addr}: {e}") from e
         finally:
             connection.close()
-        if response.status not in (200, 202):
-            holders = [h["owner"] for h in answer.get("holders", [])]
-            raise WireError(answer.get("code"), answer.get("detail") or answer.get("title"), holders)
+        answer, why = usable(path, response.status, raw)
+        if why or (path, response.status) not in MEMBERS:
+            raise problem(self.addr, response.status, answer, why)
         return response.status, answer
 
     def acquire(self, resource, blocking=True, timeout=None, **fields):
@@ -89,13 +120,30 @@ class Client:
                 if e.code == "locked" and not blocking:
                     return None
                 if e.code == "locked" and wait == 0:
-                    raise WireError("lock_timeout", f"{resource} was not free within {timeout} s", e.holders) from e
+                    raise self.timed_out(resource, timeout, e.holders) from e
+                if e.code == "connection_failed":
+                    self.give_up(resource, body["id"])
                 raise
             if status == 200:
                 return Lock(self, resource, answer)
             if end is not None and time.monotonic() >= end:
-                _, answer = self.post("/release", {"resource": resource, "owner": self.owner, "id": body["id"]})
-                raise WireError("lock_timeout", f"{resource} was not free within {timeout} s")
+                self.give_up(resource, body["id"])
+                raise self.timed_out(resource, timeout, answer.get("holders", ()))
+
+    def give_up(self, resource, id):
+        """Makes sure that no lock comes of the id, as well as one try can."""
+        try:
+            self.post("/release", {"resource": resource, "owner": self.owner, "id": id})
+        except WireError:
+            pass  # not_held, as it should be; or the server is away, and the caller knows already
+
+    def timed_out(self, resource, timeout, holders):
+        text = f'resource "{resource}" was not granted within {timeout} s'
+        if holders:
+            text += f": held by {holders[0]['owner']} for {holders[0].get('held_for', 0):.0f} s"
+            text += f" and {len(holders) - 1} others" if len(holders) > 1 else ""
+            text += ", which is this very client" if holders[0]["owner"] == self.owner else ""
+        return WireError("lock_timeout", text, holders)
 
     def release(self, resource):
         self.post("/release", {"resource": resource, "owner": self.owner})
@@ -131,7 +179,7 @@ class Lock:
 
 
 def name_of(code):
-    """`lock_lost` is LockLostError, as codes.json has it."""
+    """`lock_lost` is LockLostError, `id_used` IdUsedError."""
     return "".join(word.capitalize() for word in code.split("_")) + "Error" if code else "WireError"
 
 
@@ -163,7 +211,7 @@ class Driver:
             del request["op"]
             message["ok"] = op(**request)
         except WireError as e:
-            message["error"] = {"code": e.code, "class": name_of(e.code), "base": True, "message": str(e), "holders": e.holders}
+            message["error"] = {"code": e.code, "class": name_of(e.code), "base": True, "message": str(e), "holders": [h["owner"] for h in e.holders]}
         except Exception as e:  # the driver's own trouble; the runner fails the case
             message["fault"] = f"{type(e).__name__}: {e}"
         self.write(message)

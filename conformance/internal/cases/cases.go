@@ -42,7 +42,7 @@ type Server struct {
 type Link struct {
 	Prefix string `yaml:"prefix"`
 	IPv6   bool   `yaml:"ipv6"`
-	TLS    bool   `yaml:"tls"`
+	TLS    string `yaml:"tls"`
 }
 
 // Driver says that a case needs a driver process of its own.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Features are what a driver must have for the case: those that it names, and those that its steps use.
@@ -17,8 +18,10 @@ func (c *Case) Features() []string {
 		infer(c.Steps, set, own)
 	}
 	if d := c.Driver; d != nil {
-		if len(d.Env) > 0 {
-			set["settings"] = true
+		for name := range d.Env {
+			if strings.HasPrefix(name, "LOCKSERVER_") {
+				set["settings"] = true
+			}
 		}
 		if d.Dotenv != "" {
 			set["dotenv"] = true
@@ -33,7 +36,7 @@ var byAction = map[string][]string{
 }
 
 var byArgument = map[string]string{
-	"timeout": "timeout", "renew": "auto-renew", "mode": "modes", "limit": "modes", "note": "note", "test": "test-settings",
+	"timeout": "timeout", "renew": "auto-renew", "mode": "modes", "limit": "modes", "note": "note", "test": "test-settings", "proxy": "proxy",
 }
 
 func infer(steps []Step, set, own map[string]bool) {
@@ -53,6 +56,9 @@ func infer(steps []Step, set, own map[string]bool) {
 				if _, ok := args[k]; ok {
 					set[f] = true
 				}
+			}
+			if _, ok := args["expire"].(string); ok {
+				set["wrong-types"] = true
 			}
 			if args["form"] == "original" {
 				set["original"] = true

@@ -34,8 +34,8 @@ type Options struct {
 	Listen, Reach string
 	// Prefix is a path below which the server seems to be ("" for none); other paths get 404.
 	Prefix string
-	// TLS makes the link speak https, with a certificate that only CA vouches for.
-	TLS bool
+	// TLS makes the link speak https, with a certificate that only CA vouches for: "right", for "another-host", or in an "old-version".
+	TLS string
 }
 
 // New opens a link to the server at upstream(), which is asked anew for each connection.
@@ -48,12 +48,15 @@ func New(upstream func() string, o Options) (*Link, error) {
 	gate := &gate{Listener: inner, tap: l.tap}
 	l.http = &http.Server{Handler: l.tap, ConnContext: withConn, ErrorLog: log.New(io.Discard, "", 0)}
 	serve := l.http.Serve
-	if o.TLS {
-		cert, ca, err := certificate(o.Reach)
+	if o.TLS != "" {
+		cert, ca, err := certificate(o.Reach, o.TLS == "another-host")
 		if err != nil {
 			return nil, errors.Join(err, inner.Close())
 		}
 		l.ca, l.http.TLSConfig = ca, &tls.Config{Certificates: []tls.Certificate{cert}}
+		if o.TLS == "old-version" {
+			l.http.TLSConfig.MinVersion, l.http.TLSConfig.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		}
 		serve = func(in net.Listener) error { return l.http.ServeTLS(in, "", "") }
 	}
 	go func() { _ = serve(gate) }() // always ends with ErrServerClosed, by Close
@@ -74,6 +77,9 @@ func New(upstream func() string, o Options) (*Link, error) {
 
 // Addr is host:port as drivers reach it.
 func (l *Link) Addr() string { return l.addr }
+
+// SuiteAddr is host:port as the suite itself reaches it.
+func (l *Link) SuiteAddr() string { return l.proxy.Listen }
 
 // CA is the authority, in PEM, that vouches for a link that speaks https.
 func (l *Link) CA() []byte { return l.ca }

@@ -13,8 +13,11 @@ import (
 	"time"
 )
 
-// certificate makes a certificate for one host, which is its own authority, and its PEM text.
-func certificate(host string) (tls.Certificate, []byte, error) {
+// TunnelHost is a name for the server that only a Tunnel can reach; a link's certificate is for it too.
+const TunnelHost = "lockserver.test"
+
+// certificate makes a certificate for one host, or for another one, which is its own authority, and its PEM text.
+func certificate(host string, other bool) (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, nil, err
@@ -26,10 +29,13 @@ func certificate(host string) (tls.Certificate, []byte, error) {
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	if ip := net.ParseIP(host); ip != nil {
-		c.IPAddresses = []net.IP{ip}
-	} else {
-		c.DNSNames = []string{host}
+	switch ip := net.ParseIP(host); {
+	case other:
+		c.DNSNames = []string{"another-host.test"}
+	case ip != nil:
+		c.IPAddresses, c.DNSNames = []net.IP{ip}, []string{TunnelHost}
+	default:
+		c.DNSNames = []string{host, TunnelHost}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {

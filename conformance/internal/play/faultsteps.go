@@ -190,6 +190,9 @@ func (r *run) ruleAction(rule *netfault.Rule, c *caught, then any) error {
 		}
 		if status, ok := number(t["status"]); ok {
 			rule.Answer = &netfault.Answer{Status: int(status), Header: map[string]string{}, Body: []byte(text(t["body"]))}
+			if t["latin1"] == true {
+				rule.Answer.Body = latin1(text(t["body"]))
+			}
 			if h, ok := t["headers"].(map[string]any); ok {
 				for k, v := range h {
 					rule.Answer.Header[k] = text(v)
@@ -199,6 +202,15 @@ func (r *run) ruleAction(rule *netfault.Rule, c *caught, then any) error {
 		}
 	}
 	return fmt.Errorf("then: wants drop_answer, lose, hold_answer, hold_request, {delay}, {merge} or {status, headers, body}")
+}
+
+// latin1 makes a byte of each character.
+func latin1(s string) []byte {
+	var b []byte
+	for _, c := range s {
+		b = append(b, byte(c))
+	}
+	return b
 }
 
 func (r *run) rule(args any) (*caught, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
+	"github.com/lockserver/lockserver/conformance/internal/contract"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
 	"github.com/lockserver/lockserver/conformance/internal/netfault"
 	"github.com/lockserver/lockserver/conformance/internal/place"
@@ -19,9 +20,9 @@ import (
 
 // Stage is what cases are played on.
 type Stage struct {
-	Place  place.Place
-	Schema *driver.Schema
-	Codes  cases.Codes
+	Place    place.Place
+	Schema   *driver.Schema
+	Contract *contract.Contract
 	// Tolerance is by how much anything may be later than a case says.
 	Tolerance time.Duration
 	// Patience is how long anything is waited for that a case does not bound.
@@ -163,7 +164,7 @@ func (r *run) setUp(ctx context.Context) error {
 		addr = link.Addr()
 	}
 	r.vars["addr"], r.vars["secret"], r.vars["run"] = addr, r.secret, r.name
-	if err := r.badAddresses(); err != nil {
+	if err := r.openAddresses(); err != nil {
 		return err
 	}
 	if r.actor == nil {
@@ -180,8 +181,8 @@ func (r *run) setUp(ctx context.Context) error {
 	return r.ownDriver(ctx)
 }
 
-// badAddresses opens the addresses without a server that the case mentions.
-func (r *run) badAddresses() error {
+// openAddresses opens what the case mentions: the addresses without a server, and the proxy.
+func (r *run) openAddresses() error {
 	all := fmt.Sprint(r.c.Driver, r.c.Steps)
 	listen, reach := r.Place.ProxyHost(false)
 	if strings.Contains(all, "${closed}") {
@@ -199,6 +200,18 @@ func (r *run) badAddresses() error {
 		}
 		r.defers = append(r.defers, d.Close)
 		r.vars["deaf"] = d.Addr()
+	}
+	if strings.Contains(all, "${proxy") {
+		upstream := r.server.SuiteAddr
+		if r.link != nil {
+			upstream = r.link.SuiteAddr
+		}
+		t, err := netfault.NewTunnel(listen, reach, upstream)
+		if err != nil {
+			return err
+		}
+		r.defers = append(r.defers, t.Close)
+		r.vars["proxy"] = map[string]any{"addr": t.Addr(), "user": netfault.TunnelUser, "host": netfault.TunnelHost}
 	}
 	return nil
 }

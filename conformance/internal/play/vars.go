@@ -3,6 +3,7 @@ package play
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -49,6 +50,10 @@ func (r *run) fill(v any) (any, error) {
 }
 
 func (r *run) lookUp(path string) (any, error) {
+	if n, ok := strings.CutPrefix(path, "x*"); ok { // a long text
+		times, err := strconv.Atoi(n)
+		return strings.Repeat("x", times), err
+	}
 	parts := strings.Split(path, ".")
 	v, ok := r.vars[parts[0]]
 	if !ok {
