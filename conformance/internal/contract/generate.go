@@ -21,6 +21,7 @@ var templates embed.FS
 // outputs are the files that are written, by their place in the repository, and the template of each. In a Markdown file only what
 // stands between markers is written: each block that the template defines has its own, <!-- contract: NAME --> and <!-- end: NAME -->.
 var outputs = map[string]string{
+	"server/internal/wire/contract.go": "server.go.tmpl",
 	"conformance/SPEC.md": "spec.md.tmpl",
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/metrics"
+	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/store"
 	"github.com/lockserver/lockserver/server/internal/store/disk"
 	"github.com/lockserver/lockserver/server/internal/store/memory"
@@ -25,7 +26,7 @@ import (
 type App struct {
 	opts     *config.Options
 	log      *slog.Logger
-	api      *httpapi.API
+	service  *service.Service
 	metrics  *metrics.Metrics
 	http     *http.Server
 	silent   *httpapi.Silent
@@ -59,13 +60,9 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		accepted = append(accepted, opts.PreviousSecret.Reveal())
 	}
 	counts := metrics.New(version)
-	api := httpapi.New(httpapi.Config{
-		Observer:    counts,
-		Version:     version,
-		Secrets:     accepted,
-		MaxBody:     opts.MaxBody,
-		BodyTimeout: opts.HeaderTimeout,
-		Logger:      log,
+	ops := service.New(service.Config{Secrets: accepted, Observer: counts, Logger: log})
+	api := httpapi.New(ops, httpapi.Config{
+		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Logger: log,
 	})
 	server := httpapi.NewServer(api, httpapi.ServerConfig{
 		HeaderTimeout: opts.HeaderTimeout, BodyTimeout: opts.HeaderTimeout, IdleTimeout: opts.IdleTimeout, TLS: encryption, Logger: log,
@@ -73,11 +70,11 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	return &App{
 		opts:     opts,
 		log:      log,
-		api:      api,
+		service:  ops,
 		metrics:  counts,
 		http:     server,
 		silent:   httpapi.NewSilent(server),
-		listener: httpapi.Limit(listener, connectionLimit(opts.MaxConnections, log), version, log),
+		listener: httpapi.Limit(listener, connectionLimit(opts.MaxConnections, log), log),
 		ready:    make(chan struct{}),
 	}, nil
 }
@@ -151,14 +148,14 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}()
 
 	a.metrics.Watch(eng)
-	a.api.Serve(eng)
+	a.service.Serve(eng)
 	close(a.ready)
 	a.log.Info("serving", "address", a.Addr().String(), "store", a.opts.Store.String())
 
 	select {
 	case <-ctx.Done():
 		a.log.Info("shutting down", "timeout", a.opts.ShutdownTimeout)
-		a.api.Drain()
+		a.service.Drain()
 		eng.Drain()
 		a.shutdown(a.opts.ShutdownTimeout)
 		return a.storeFailure(eng)

@@ -18,6 +18,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/metrics"
+	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
@@ -33,11 +34,9 @@ func benchAPI(b *testing.B) *httpapi.API {
 	e, err := engine.Open(b.Context(), engine.Config{Store: memory.New(), Limits: limits, Logger: log})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, e.Close(context.Background())) })
-	api := httpapi.New(httpapi.Config{
-		Version: version, Observer: metrics.New(version), Secrets: []string{secret}, MaxBody: 64 << 10, BodyTimeout: 10 * time.Second, Logger: log,
-	})
-	api.Serve(e)
-	return api
+	s := service.New(service.Config{Secrets: []string{secret}, Observer: metrics.New(version), Logger: log})
+	s.Serve(e)
+	return httpapi.New(s, httpapi.Config{Version: version, MaxBody: 64 << 10, BodyTimeout: 10 * time.Second, Logger: log})
 }
 
 // appendBody appends the body of a request with an id of its own. It does not allocate, so that what is counted is the server's.
@@ -69,7 +68,7 @@ func BenchmarkHTTP(b *testing.B) {
 	log := slog.New(slog.DiscardHandler)
 	web := httpapi.NewServer(benchAPI(b), httpapi.ServerConfig{HeaderTimeout: 10 * time.Second, BodyTimeout: 10 * time.Second, IdleTimeout: time.Minute, Logger: log})
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(httpapi.Limit(listener, 10, version, log)) }()
+	go func() { served <- web.Serve(httpapi.Limit(listener, 10, log)) }()
 	b.Cleanup(func() {
 		require.NoError(b, web.Close())
 		require.ErrorIs(b, <-served, http.ErrServerClosed)

@@ -6,67 +6,71 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// decode reads and decodes the body of a request. The buffer that it took is free again when it returns, so that a request that
+// decode reads the fields of the request. The buffer that it takes for a body is free again when it returns, so that a request that
 // waits holds no memory for it.
-func (a *API) decode(w http.ResponseWriter, r *http.Request, allowed fieldSet) (fields, *problem) {
-	if err := noQuery(r); err != nil {
-		p := err.asProblem()
-		p.unread = true
-		return fields{}, p
+func (x *exchange) decode(f *wire.Fields) *wire.Problem {
+	if p := f.DecodeQuery(x.op, x.r.URL.RawQuery); p != nil || !x.op.InBody() {
+		return p
 	}
-	buf := a.buffer()
-	defer a.recycle(buf)
-	if p := a.readBody(w, r, buf); p != nil {
-		return fields{}, p
+	buf := x.api.buffer()
+	defer x.api.recycle(buf)
+	if p := x.readBody(buf); p != nil {
+		return p
 	}
-	f, err := decodeBody(buf.b, allowed)
-	if err != nil {
-		return fields{}, err.asProblem()
-	}
-	return f, nil
+	return f.DecodeBody(x.op, buf.b)
 }
 
-func (a *API) readBody(w http.ResponseWriter, r *http.Request, buf *buffer) *problem {
-	if r.ContentLength > int64(a.maxBody) {
-		return a.tooLarge()
+func (x *exchange) readBody(buf *buffer) *wire.Problem {
+	most := x.api.cfg.MaxBody
+	if x.r.ContentLength > int64(most) {
+		return tooLarge(most)
 	}
 	for {
 		if len(buf.b) == cap(buf.b) {
 			buf.b = append(buf.b, 0)[:len(buf.b)]
 		}
 		// One byte more than is allowed tells a body that is too long from one that just fits.
-		room := min(cap(buf.b), a.maxBody+1)
-		n, err := r.Body.Read(buf.b[len(buf.b):room])
+		room := min(cap(buf.b), most+1)
+		n, err := x.r.Body.Read(buf.b[len(buf.b):room])
 		buf.b = buf.b[:len(buf.b)+n]
-		if len(buf.b) > a.maxBody {
-			return a.tooLarge()
+		if len(buf.b) > most {
+			return tooLarge(most)
 		}
 		if err == io.EOF {
-			break
+			x.unread = false
+			x.wholeRead()
+			return nil
 		}
 		if err != nil {
-			return a.unreadable(err)
+			return x.unreadable(err)
 		}
 	}
-	a.wholeRead(w)
-	return nil
 }
 
-func (a *API) tooLarge() *problem {
-	return &problem{code: codeTooLarge, detail: fmt.Sprintf("the body is too large; allowed: %d bytes", a.maxBody), unread: true}
+// wholeRead lifts the time limit for the reading of a request: one that takes long must not be taken for one whose client went away.
+// If it fails, there is no connection any more, and the answer will fail too.
+func (x *exchange) wholeRead() {
+	if err := http.NewResponseController(x.w).SetReadDeadline(time.Time{}); err != nil {
+		x.api.log.Debug("connection lost", "error", err)
+	}
 }
 
-func (a *API) unreadable(err error) *problem {
+func tooLarge(most int) *wire.Problem {
+	return &wire.Problem{Code: wire.TooLarge, Detail: fmt.Sprintf("the body is too large; allowed: %d bytes", most)}
+}
+
+func (x *exchange) unreadable(err error) *wire.Problem {
 	why := "is not sent as HTTP wants it"
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		why = fmt.Sprintf("did not come in time, within %v of the headers", a.bodyTimeout)
+		why = fmt.Sprintf("did not come in time, within %v of the headers", x.api.cfg.BodyTimeout)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		why = "ends before its announced length"
 	}
-	p := invalidBody(why).asProblem()
-	p.unread = true
-	return p
+	return wire.InvalidBody(why)
 }

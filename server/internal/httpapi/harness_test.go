@@ -18,6 +18,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/metrics"
+	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
@@ -28,10 +29,10 @@ const (
 
 // server is the front end on a real engine and a real listener.
 type server struct {
-	t      *testing.T
-	api    *httpapi.API
-	engine *engine.Engine
-	addr   string
+	t       *testing.T
+	service *service.Service
+	engine  *engine.Engine
+	addr    string
 }
 
 type setup struct {
@@ -39,7 +40,7 @@ type setup struct {
 	maxConnections int
 	headerTimeout  time.Duration
 	logger         *slog.Logger
-	engine         httpapi.Engine // instead of a real one
+	engine         service.Engine // instead of a real one
 	loading        bool           // no engine at all
 }
 
@@ -57,13 +58,12 @@ func start(t *testing.T, s setup) *server {
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
-	srv := &server{t: t, api: httpapi.New(httpapi.Config{
-		Version: version, Observer: metrics.New(version), Secrets: []string{secret, "the-one-before-it"}, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Logger: s.logger,
-	})}
+	counts := metrics.New(version)
+	srv := &server{t: t, service: service.New(service.Config{Secrets: []string{secret, "the-one-before-it"}, Observer: counts, Logger: s.logger})}
 	switch {
 	case s.loading:
 	case s.engine != nil:
-		srv.api.Serve(s.engine)
+		srv.service.Serve(s.engine)
 	default:
 		st := memory.New()
 		eng, err := engine.Open(t.Context(), engine.Config{Store: st, Limits: s.limits, Logger: s.logger})
@@ -73,14 +73,15 @@ func start(t *testing.T, s setup) *server {
 			require.NoError(t, st.Close())
 		})
 		srv.engine = eng
-		srv.api.Serve(eng)
+		srv.service.Serve(eng)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	srv.addr = listener.Addr().String()
-	web := httpapi.NewServer(srv.api, httpapi.ServerConfig{HeaderTimeout: s.headerTimeout, BodyTimeout: s.headerTimeout, IdleTimeout: time.Minute, Logger: s.logger})
+	api := httpapi.New(srv.service, httpapi.Config{Version: version, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Metrics: counts, Logger: s.logger})
+	web := httpapi.NewServer(api, httpapi.ServerConfig{HeaderTimeout: s.headerTimeout, BodyTimeout: s.headerTimeout, IdleTimeout: time.Minute, Logger: s.logger})
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(httpapi.Limit(listener, s.maxConnections, version, s.logger)) }()
+	go func() { served <- web.Serve(httpapi.Limit(listener, s.maxConnections, s.logger)) }()
 	t.Cleanup(func() {
 		require.NoError(t, web.Close())
 		require.ErrorIs(t, <-served, http.ErrServerClosed)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/service"
 )
 
 // granting is an engine that grants all at once, and counts what comes back.
@@ -51,8 +52,9 @@ func TestGrantGoesBackUnlessItWasWritten(t *testing.T) {
 		// Where the answer and the end of the client come together it is chance which one is seen first.
 		for range 50 {
 			e := &granting{answering: answering{lock.Answer{Code: lock.Granted, Token: 1, ExpiresIn: lock.NoLease}}}
-			api := httpapi.New(httpapi.Config{Version: version, Secrets: []string{secret}, MaxBody: 1 << 10, BodyTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
-			api.Serve(e)
+			ops := service.New(service.Config{Secrets: []string{secret}, Logger: slog.New(slog.DiscardHandler)})
+			ops.Serve(e)
+			api := httpapi.New(ops, httpapi.Config{Version: version, MaxBody: 1 << 10, BodyTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
 			w := connection{httptest.NewRecorder(), c.broken}
 			r := httptest.NewRequestWithContext(c.ctx, http.MethodPost, "/acquire", strings.NewReader(`{"resource":"r","owner":"o"}`))
 			r.Header.Set("X-LOCKSERVER-SECRET", secret)

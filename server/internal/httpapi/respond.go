@@ -3,9 +3,10 @@ package httpapi
 import (
 	"io"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
 // headers are the values that many answers share. They are never changed.
@@ -49,73 +50,57 @@ func (a *API) recycle(buf *buffer) {
 }
 
 // send writes an answer, in one piece and with its length, so that an error means that the client cannot have got it whole.
-func (a *API) send(w http.ResponseWriter, status int, contentType []string, body []byte) error {
-	h := w.Header()
+func (x *exchange) send(status int, contentType []string, body []byte) error {
+	h := x.w.Header()
 	h["Content-Type"] = contentType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	h["Cache-Control"] = a.headers.noStore
-	control := http.NewResponseController(w)
+	h["Cache-Control"] = x.api.headers.noStore
+	control := http.NewResponseController(x.w)
 	if err := control.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return err
 	}
-	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil {
+	x.w.WriteHeader(status)
+	if _, err := x.w.Write(body); err != nil {
 		return err
 	}
 	return control.Flush()
 }
 
-// answer sends what encode appends.
-func (a *API) answer(w http.ResponseWriter, status int, encode func(b []byte) []byte) error {
-	buf := a.buffer()
-	defer a.recycle(buf)
-	buf.b = encode(buf.b)
-	return a.send(w, status, a.headers.json, buf.b)
+// refuse sends a problem, and returns its code. That nobody may be there to read it any more is no matter.
+func (x *exchange) refuse(p *wire.Problem) (outcome string) {
+	buf := x.api.buffer()
+	defer x.api.recycle(buf)
+	buf.b = wire.AppendProblem(buf.b, p)
+	_ = x.sendProblem(p, buf.b)
+	return string(p.Code)
 }
 
-// refuse sends a problem. That nobody may be there to read it any more is no matter.
-func (a *API) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
-	_ = a.trySend(w, r, p)
-}
-
-func (a *API) trySend(w http.ResponseWriter, r *http.Request, p *problem) error {
-	status, retryAfter := p.code.row()
-	h := w.Header()
-	if retryAfter {
-		h["Retry-After"] = a.headers.retryAfter
-	}
-	if p.allow != "" {
-		h["Allow"] = []string{p.allow}
-	}
-	if p.code == codeUnauthorized {
-		h["Www-Authenticate"] = a.headers.authenticate
+func (x *exchange) sendProblem(p *wire.Problem, body []byte) error {
+	h := x.w.Header()
+	if p.Code.RetryAfter() {
+		h["Retry-After"] = x.api.headers.retryAfter
 	}
 	// On HTTP/2 an unread body harms nobody but its own stream.
-	unread := p.unread && r.ProtoMajor == 1
+	unread := x.unread && x.r.ProtoMajor == 1
 	if unread {
-		h["Connection"] = a.headers.connectionClose
+		h["Connection"] = x.api.headers.connectionClose
 	}
-	buf := a.buffer()
-	defer a.recycle(buf)
-	buf.b = appendProblem(buf.b, p)
-	err := a.send(w, status, a.headers.problem, buf.b)
+	err := x.send(p.Code.Status(), x.api.headers.problem, body)
 	if unread {
-		linger(w, r)
+		x.linger()
 	}
 	return err
 }
 
 // linger throws away, for a moment and up to a bound, what the client still sends. A connection that is closed upon unread data is
 // reset, and the answer that the client has not read yet is lost with it.
-func linger(w http.ResponseWriter, r *http.Request) {
+func (x *exchange) linger() {
 	const (
 		most  = 256 << 10
 		limit = time.Second
 	)
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit)); err != nil {
+	if err := http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, r.Body, most)
+	_, _ = io.CopyN(io.Discard, x.r.Body, most)
 }
-
-func stack() string { return string(debug.Stack()) }

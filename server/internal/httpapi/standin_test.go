@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/service"
 )
 
 func TestHealth(t *testing.T) {
@@ -27,18 +27,18 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, 503, got.status)
 	require.Equal(t, "store_unavailable", got.code())
 
-	s.api.Serve(answering{lock.Answer{Code: lock.Locked, Detail: &lock.Detail{}}})
+	s.service.Serve(answering{lock.Answer{Code: lock.Locked, Detail: &lock.Detail{}}})
 	require.Equal(t, 200, s.do("GET", "/readyz", "").status)
 	require.Equal(t, "locked", s.acquire(`{"resource":"r","owner":"o"}`).code())
 
-	s.api.Serve(failed{})
+	s.service.Serve(failed{})
 	got = s.do("GET", "/readyz", "")
 	require.Equal(t, 503, got.status)
 	require.Equal(t, "store_unavailable", got.code())
 	require.Equal(t, "failed", got.body["reason"])
 	require.Equal(t, 200, s.do("GET", "/healthz", "").status)
 
-	s.api.Drain()
+	s.service.Drain()
 	got = s.do("GET", "/readyz", "")
 	require.Equal(t, 503, got.status)
 	require.Equal(t, "draining", got.code())
@@ -114,4 +114,4 @@ func TestPanicIsAnAnswerAndALogLine(t *testing.T) {
 	require.Equal(t, "internal", s.acquire(`{"resource":"r","owner":"o"}`).code(), "an answer without a code")
 }
 
-var _ httpapi.Engine = answering{}
+var _ service.Engine = answering{}

@@ -1,4 +1,4 @@
-package httpapi
+package wire
 
 import (
 	"strconv"
@@ -10,8 +10,8 @@ import (
 
 // The functions here append JSON to b and return it, as those of strconv do.
 
-// appendString appends s, which need not be valid UTF-8, as a JSON string.
-func appendString(b []byte, s string) []byte {
+// AppendString appends s, which need not be valid UTF-8, as a JSON string.
+func AppendString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
 	start := 0
@@ -54,7 +54,7 @@ func appendOptional(b []byte, s string) []byte {
 	if s == "" {
 		return append(b, "null"...)
 	}
-	return appendString(b, s)
+	return AppendString(b, s)
 }
 
 // appendSeconds appends d in seconds, rounded down to 1 ms.
@@ -100,12 +100,12 @@ func appendKind(b []byte, mode lock.Mode, limit int32) []byte {
 	}
 }
 
-// appendGrant appends the answer to an acquire or renew that holds the lock.
-func appendGrant(b []byte, resource, owner string, a *lock.Answer) []byte {
+// AppendGrant appends the answer to an acquire or renew that holds the lock.
+func AppendGrant(b []byte, resource, owner string, a *lock.Answer) []byte {
 	b = append(b, `{"resource":`...)
-	b = appendString(b, resource)
+	b = AppendString(b, resource)
 	b = append(b, `,"owner":`...)
-	b = appendString(b, owner)
+	b = AppendString(b, owner)
 	b = append(b, `,"id":`...)
 	b = appendOptional(b, a.ID)
 	b = append(b, `,"token":`...)
@@ -119,10 +119,10 @@ func appendGrant(b []byte, resource, owner string, a *lock.Answer) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendQueued appends the answer to an acquire that keeps its place.
-func appendQueued(b []byte, id string, a *lock.Answer) []byte {
+// AppendQueued appends the answer to an acquire that keeps its place.
+func AppendQueued(b []byte, id string, a *lock.Answer) []byte {
 	b = append(b, `{"id":`...)
-	b = appendString(b, id)
+	b = AppendString(b, id)
 	b = append(b, `,"position":`...)
 	b = strconv.AppendInt(b, int64(a.Position), 10)
 	b = append(b, `,"place_kept":`...)
@@ -131,23 +131,31 @@ func appendQueued(b []byte, id string, a *lock.Answer) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendReleased appends the answer to a release that did something.
-func appendReleased(b []byte, ref *lock.Ref, a *lock.Answer) []byte {
+// ReleaseOutcome says what a release did.
+func ReleaseOutcome(a *lock.Answer) string {
+	if a.Code == lock.Cancelled {
+		return "cancelled"
+	}
+	return "released"
+}
+
+// AppendReleased appends the answer to a release that did something.
+func AppendReleased(b []byte, resource, owner string, a *lock.Answer) []byte {
 	b = append(b, `{"resource":`...)
-	b = appendString(b, ref.Resource)
+	b = AppendString(b, resource)
 	b = append(b, `,"owner":`...)
-	b = appendString(b, ref.Owner)
+	b = AppendString(b, owner)
 	b = append(b, `,"token":`...)
 	b = appendToken(b, a.Token)
 	b = append(b, `,"outcome":`...)
-	b = appendString(b, releaseOutcome(a))
+	b = AppendString(b, ReleaseOutcome(a))
 	return append(b, "}\n"...)
 }
 
 // appendHolder appends a holder as people see it who look at a lock.
 func appendHolder(b []byte, h *lock.Holder) []byte {
 	b = append(b, `{"owner":`...)
-	b = appendString(b, h.Owner)
+	b = AppendString(b, h.Owner)
 	b = append(b, `,"id":`...)
 	b = appendOptional(b, h.ID)
 	b = append(b, `,"token":`...)
@@ -164,7 +172,7 @@ func appendHolder(b []byte, h *lock.Holder) []byte {
 // appendRival appends a holder as a client sees it that did not get the lock: without id and note.
 func appendRival(b []byte, h *lock.Holder) []byte {
 	b = append(b, `{"owner":`...)
-	b = appendString(b, h.Owner)
+	b = AppendString(b, h.Owner)
 	b = append(b, `,"token":`...)
 	b = appendToken(b, h.Token)
 	b = append(b, `,"held_for":`...)
@@ -203,7 +211,7 @@ func appendCounts(b []byte, holders, waiters int) []byte {
 // appendLock appends the members of a lock as people see it, without the brace behind them.
 func appendLock(b []byte, l *lock.Lock) []byte {
 	b = append(b, `{"resource":`...)
-	b = appendString(b, l.Resource)
+	b = AppendString(b, l.Resource)
 	b = append(b, ',')
 	b = appendKind(b, l.Mode, l.Limit)
 	b = append(b, `,"holders":`...)
@@ -211,8 +219,8 @@ func appendLock(b []byte, l *lock.Lock) []byte {
 	return appendCounts(b, l.HoldersTotal, l.Waiters)
 }
 
-// appendLockAndQueue appends the answer to a look at one lock.
-func appendLockAndQueue(b []byte, d *lock.Detail) []byte {
+// AppendLockAndQueue appends the answer to a look at one lock.
+func AppendLockAndQueue(b []byte, d *lock.Detail) []byte {
 	b = appendLock(b, &d.Locks[0])
 	b = append(b, `,"queue":[`...)
 	for i := range d.Queue {
@@ -223,7 +231,7 @@ func appendLockAndQueue(b []byte, d *lock.Detail) []byte {
 		b = append(b, `{"position":`...)
 		b = strconv.AppendInt(b, int64(w.Position), 10)
 		b = append(b, `,"owner":`...)
-		b = appendString(b, w.Owner)
+		b = AppendString(b, w.Owner)
 		b = append(b, `,"id":`...)
 		b = appendOptional(b, w.ID)
 		b = append(b, `,"note":`...)
@@ -237,8 +245,8 @@ func appendLockAndQueue(b []byte, d *lock.Detail) []byte {
 	return append(b, "]}\n"...)
 }
 
-// appendPage appends the answer to a look at many locks.
-func appendPage(b []byte, d *lock.Detail) []byte {
+// AppendPage appends the answer to a look at many locks.
+func AppendPage(b []byte, d *lock.Detail) []byte {
 	b = append(b, `{"locks":[`...)
 	for i := range d.Locks {
 		if i > 0 {
@@ -251,10 +259,10 @@ func appendPage(b []byte, d *lock.Detail) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendEvicted appends the answer to a force release.
-func appendEvicted(b []byte, resource string, d *lock.Detail) []byte {
+// AppendEvicted appends the answer to a force release.
+func AppendEvicted(b []byte, resource string, d *lock.Detail) []byte {
 	b = append(b, `{"resource":`...)
-	b = appendString(b, resource)
+	b = AppendString(b, resource)
 	b = append(b, `,"evicted":`...)
 	b = appendHolders(b, d.Holders, appendHolder)
 	return append(b, "}\n"...)

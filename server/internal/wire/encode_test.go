@@ -1,4 +1,4 @@
-package httpapi
+package wire
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ func FuzzAppendString(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		b := appendString([]byte("x"), s)
+		b := AppendString([]byte("x"), s)
 		require.Equal(t, byte('x'), b[0])
 		var back string
 		require.NoError(t, json.Unmarshal(b[1:], &back))
@@ -40,7 +40,7 @@ func TestAppendSeconds(t *testing.T) {
 		time.Second:                          "1",
 		time.Second - 1:                      "0.999",
 		90*time.Second + 50*time.Millisecond: "90.05",
-		maxExpireMS * time.Millisecond:       "315360000",
+		maxExpire:                            "315360000",
 		-time.Second:                         "0",
 	} {
 		require.Equal(t, want, string(appendSeconds(nil, d)), d)
@@ -59,12 +59,12 @@ func decodeJSON(t *testing.T, b []byte) map[string]any {
 }
 
 func TestAppendGrant(t *testing.T) {
-	got := decodeJSON(t, appendGrant(nil, "r\"", "ö", &lock.Answer{Token: 1<<53 - 1, ExpiresIn: 1500 * time.Millisecond, Waited: 999 * time.Microsecond}))
+	got := decodeJSON(t, AppendGrant(nil, "r\"", "ö", &lock.Answer{Token: 1<<53 - 1, ExpiresIn: 1500 * time.Millisecond, Waited: 999 * time.Microsecond}))
 	require.Equal(t, map[string]any{
 		"resource": "r\"", "owner": "ö", "id": nil, "token": json.Number("9007199254740991"), "mode": "exclusive", "limit": nil,
 		"expires_in": json.Number("1.5"), "waited": json.Number("0"),
 	}, got)
-	got = decodeJSON(t, appendGrant(nil, "r", "o", &lock.Answer{ID: "i", Token: 1, Mode: lock.Semaphore, Limit: 7, ExpiresIn: lock.NoLease}))
+	got = decodeJSON(t, AppendGrant(nil, "r", "o", &lock.Answer{ID: "i", Token: 1, Mode: lock.Semaphore, Limit: 7, ExpiresIn: lock.NoLease}))
 	require.Equal(t, map[string]any{
 		"resource": "r", "owner": "o", "id": "i", "token": json.Number("1"), "mode": nil, "limit": json.Number("7"),
 		"expires_in": nil, "waited": json.Number("0"),
@@ -85,16 +85,16 @@ func TestAppendLooks(t *testing.T) {
 		"resource": "r", "mode": "shared", "limit": nil, "holders": shown, "holders_total": json.Number("12"), "waiters": json.Number("2"),
 	}
 	require.Equal(t, map[string]any{"locks": []any{shownLock, shownLock}, "next": "c"},
-		decodeJSON(t, appendPage(nil, &lock.Detail{Locks: []lock.Lock{l, l}, Next: "c"})))
-	require.Equal(t, map[string]any{"locks": []any{}, "next": nil}, decodeJSON(t, appendPage(nil, &lock.Detail{})))
+		decodeJSON(t, AppendPage(nil, &lock.Detail{Locks: []lock.Lock{l, l}, Next: "c"})))
+	require.Equal(t, map[string]any{"locks": []any{}, "next": nil}, decodeJSON(t, AppendPage(nil, &lock.Detail{})))
 
-	require.Equal(t, map[string]any{"resource": "r", "evicted": shown}, decodeJSON(t, appendEvicted(nil, "r", &lock.Detail{Holders: holders})))
+	require.Equal(t, map[string]any{"resource": "r", "evicted": shown}, decodeJSON(t, AppendEvicted(nil, "r", &lock.Detail{Holders: holders})))
 
 	shownLock["queue"] = []any{
 		map[string]any{"position": json.Number("1"), "owner": "w", "id": "i", "note": "n", "waited": json.Number("0.25"), "present": true},
 		map[string]any{"position": json.Number("2"), "owner": "v", "id": nil, "note": nil, "waited": json.Number("0"), "present": false},
 	}
-	require.Equal(t, shownLock, decodeJSON(t, appendLockAndQueue(nil, &lock.Detail{Locks: []lock.Lock{l}, Queue: []lock.Waiter{
+	require.Equal(t, shownLock, decodeJSON(t, AppendLockAndQueue(nil, &lock.Detail{Locks: []lock.Lock{l}, Queue: []lock.Waiter{
 		{Position: 1, Owner: "w", ID: "i", Note: "n", Waited: 250 * time.Millisecond, Present: true}, {Position: 2, Owner: "v"},
 	}})))
 }

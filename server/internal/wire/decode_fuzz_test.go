@@ -1,4 +1,4 @@
-package httpapi
+package wire
 
 import (
 	"bytes"
@@ -16,8 +16,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
 // FuzzDecode holds the decoder against one that is slow, and made from the standard library in another way.
@@ -33,11 +31,11 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, slow := decodeSlowly(body)
 		before := bytes.Clone(body)
-		got, fast := decodeBody(body, allFields)
+		got, fast := decodeAll(body)
 		require.Equal(t, before, body, "the body was changed")
 		if slow != nil {
 			require.NotNil(t, fast, "taken, but: %v", slow)
-			require.NotEmpty(t, fast.field)
+			require.NotEmpty(t, fast.Field)
 			return
 		}
 		require.Nil(t, fast)
@@ -45,9 +43,9 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// decodeSlowly does what decodeBody does, but for what it says of errors.
-func decodeSlowly(body []byte) (fields, error) {
-	var f fields
+// decodeSlowly does what decodeAll does, but for what it says of errors.
+func decodeSlowly(body []byte) (*Fields, error) {
+	f := &Fields{}
 	if !utf8.Valid(body) || !json.Valid(body) || !pairedSurrogates(body) {
 		return f, errors.New("no JSON in UTF-8")
 	}
@@ -84,60 +82,57 @@ func decodeSlowly(body []byte) (fields, error) {
 	return f, nil
 }
 
-func (f *fields) setSlowly(key string, value json.Token) error {
+func (f *Fields) setSlowly(key string, value json.Token) error {
 	wrong := fmt.Errorf("%s: %v", key, value)
 	s, isString := value.(string)
 	n, isNumber := value.(json.Number)
 	name := func(most int) bool {
 		return isString && s != "" && len(s) <= most && strings.IndexFunc(s, unicode.IsControl) < 0
 	}
-	ok := false
-	var which field
-	switch key {
-	case "resource":
-		which, ok, f.resource = fieldResource, name(512), s
-	case "owner":
-		which, ok, f.owner = fieldOwner, name(256), s
-	case "id":
-		which, ok, f.id = fieldID, isString && s != "" && len(s) <= 64, s
-	case "note":
-		which, ok, f.note = fieldNote, isString && len(s) <= 1024, s
-	case "mode":
-		which, ok = fieldMode, s == "exclusive" || s == "shared"
-		if s == "shared" {
-			f.mode = lock.Shared
-		}
-	case "expire", "wait":
-		if which = fieldWait; key == "expire" {
-			which = fieldExpire
-		}
-		if isNumber {
-			const most = 10 * 365 * 24 * time.Hour
-			sign, d := ceilSlowly(n.String(), most)
-			if which == fieldWait {
-				f.wait, ok = min(d, most), sign >= 0
-			} else {
-				f.expire, ok = d, sign > 0 && d <= most
-			}
-		}
-	case "limit", "token":
-		if which = fieldToken; key == "limit" {
-			which = fieldLimit
-		}
-		if isNumber {
-			r, small := rational(n.String())
-			ok = small && r.IsInt() && r.Sign() > 0 && r.Num().IsInt64()
-			if ok && which == fieldLimit {
-				f.limit, ok = int32(r.Num().Int64()), r.Num().Int64() <= 1_000_000
-			} else if ok {
-				f.token, ok = r.Num().Int64(), r.Num().Int64() < 1<<53
-			}
-		}
-	default:
+	const most = 10 * 365 * 24 * time.Hour
+	which, known := map[string]Field{
+		"resource": FieldResource, "owner": FieldOwner, "id": FieldID, "note": FieldNote, "mode": FieldMode,
+		"expire": FieldExpire, "wait": FieldWait, "limit": FieldLimit, "token": FieldToken,
+	}[key]
+	if !known {
 		return wrong
 	}
 	if value == nil {
 		return nil
+	}
+	ok := false
+	switch which {
+	case FieldResource:
+		ok, f.text[which] = name(512), s
+	case FieldOwner:
+		ok, f.text[which] = name(256), s
+	case FieldID:
+		ok, f.text[which] = isString && s != "" && len(s) <= 64, s
+	case FieldNote:
+		ok, f.text[which] = isString && len(s) <= 1024, s
+	case FieldMode:
+		ok = s == "exclusive" || s == "shared"
+		if s == "shared" {
+			f.number[which] = 1
+		}
+	case FieldExpire, FieldWait:
+		if isNumber {
+			sign, d := ceilSlowly(n.String(), most)
+			if which == FieldWait {
+				d, ok = min(d, most), sign >= 0
+			} else {
+				ok = sign > 0 && d <= most
+			}
+			f.number[which] = d.Milliseconds()
+		}
+	default:
+		if isNumber {
+			r, small := rational(n.String())
+			if ok = small && r.IsInt() && r.Sign() > 0 && r.Num().IsInt64(); ok {
+				f.number[which] = r.Num().Int64()
+				ok = f.number[which] < 1<<53 && (which == FieldToken || f.number[which] <= 1_000_000)
+			}
+		}
 	}
 	if !ok {
 		return wrong

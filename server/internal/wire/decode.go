@@ -1,4 +1,4 @@
-package httpapi
+package wire
 
 import (
 	"strings"
@@ -7,28 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// invalid says which field of a request is wrong, how, and what is allowed.
-type invalid struct {
-	field   string
-	problem string
-	allowed string
-}
-
-func (e *invalid) Error() string { return e.field + " " + e.problem + "; allowed: " + e.allowed }
-
-const bodyField = "body"
-
-func invalidBody(problem string) *invalid {
-	return &invalid{bodyField, problem, "one JSON object in UTF-8"}
-}
-
-// decodeBody reads the one JSON object that body must be. It is strict: whatever JSON lets pass that could be a slip is an error,
-// that is unknown and repeated fields, lone surrogates, and anything behind the object. null counts as absent.
-// The fields keep no part of body.
-func decodeBody(body []byte, allowed fieldSet) (fields, *invalid) {
-	d := decoder{b: body, allowed: allowed}
-	err := d.object()
-	return d.fields, err
+// DecodeBody reads the one JSON object that the body of a request for an operation must be. It is strict: whatever JSON lets pass that
+// could be a slip is an error, that is unknown and repeated fields, lone surrogates, and anything behind the object. null counts as
+// absent. The fields keep no part of body.
+func (f *Fields) DecodeBody(op Operation, body []byte) *Problem {
+	d := decoder{b: body, allowed: operationRows[op].fields, fields: f}
+	if p := d.object(); p != nil {
+		return p
+	}
+	return f.require(operationRows[op].required)
 }
 
 type decoder struct {
@@ -37,16 +24,16 @@ type decoder struct {
 	allowed fieldSet
 	seen    fieldSet
 	scratch []byte // strings that have escapes
-	fields  fields
+	fields  *Fields
 }
 
-func (d *decoder) object() *invalid {
+func (d *decoder) object() *Problem {
 	d.space()
 	if d.i == len(d.b) {
-		return invalidBody("is empty")
+		return InvalidBody("is empty")
 	}
 	if d.b[d.i] != '{' {
-		return invalidBody("begins with " + d.excerpt(d.i))
+		return InvalidBody("begins with " + d.excerpt(d.i))
 	}
 	d.i++
 	d.space()
@@ -71,65 +58,65 @@ func (d *decoder) object() *invalid {
 			d.i++
 			return d.end()
 		default:
-			return &invalid{which.String(), "is followed by " + d.excerpt(d.i), "a comma or the end of the object"}
+			return invalid(which.String(), "is followed by "+d.excerpt(d.i), "a comma or the end of the object")
 		}
 	}
 }
 
-func (d *decoder) end() *invalid {
+func (d *decoder) end() *Problem {
 	d.space()
 	if d.i < len(d.b) {
-		return invalidBody("goes on behind the object with " + d.excerpt(d.i))
+		return InvalidBody("goes on behind the object with " + d.excerpt(d.i))
 	}
 	return nil
 }
 
 // name reads a field's name and the colon behind it.
-func (d *decoder) name() (field, *invalid) {
+func (d *decoder) name() (Field, *Problem) {
 	start := d.i
 	s, problem := d.string()
 	if problem != "" {
-		return 0, invalidBody("has " + d.excerpt(start) + " where the name of a field belongs (" + problem + ")")
+		return 0, InvalidBody("has " + d.excerpt(start) + " where the name of a field belongs (" + problem + ")")
 	}
 	if len(s) == 0 {
-		return 0, invalidBody("has a field without a name")
+		return 0, InvalidBody("has a field without a name")
 	}
-	which, known := fieldNamed(s)
-	if !known || !d.allowed.has(which) {
-		return 0, &invalid{shorten(s), "is not a field of this request", "the fields " + d.allowed.String()}
+	which, known := d.allowed.named(s)
+	if !known {
+		return 0, invalid(Shorten(s), "is not a field of this request", "the fields "+d.allowed.String())
 	}
 	if d.seen.has(which) {
-		return 0, &invalid{which.String(), "is repeated", "each field once"}
+		return 0, invalid(which.String(), "is repeated", "each field once")
 	}
 	d.seen |= 1 << which
 	d.space()
 	if d.peek() != ':' {
-		return 0, &invalid{which.String(), "is followed by " + d.excerpt(d.i), "a colon and the value"}
+		return 0, invalid(which.String(), "is followed by "+d.excerpt(d.i), "a colon and the value")
 	}
 	d.i++
 	d.space()
 	return which, nil
 }
 
-func (d *decoder) value(which field) *invalid {
+func (d *decoder) value(which Field) *Problem {
 	start := d.i
 	if len(d.b)-d.i >= 4 && string(d.b[d.i:d.i+4]) == "null" {
 		d.i += 4
 		return nil
 	}
 	ok := false
-	if which.isString() {
+	if which.isText() {
 		s, problem := d.string()
 		if problem != "" {
-			return &invalid{which.String(), "is " + d.excerpt(start) + " (" + problem + ")", which.allowed()}
+			return invalid(which.String(), "is "+d.excerpt(start)+" ("+problem+")", fieldRows[which].allowed)
 		}
-		ok = d.fields.setString(which, s)
+		ok = d.fields.setText(which, s)
 	} else if n, length := scanNumber(d.b[d.i:]); length > 0 {
 		d.i += length
 		ok = d.fields.setNumber(which, n)
 	}
 	if !ok {
-		return &invalid{which.String(), "is " + d.excerpt(start), which.allowed()}
+		return invalid(which.String(), "is "+d.excerpt(start), fieldRows[which].allowed)
 	}
 	d.fields.given |= 1 << which
 	return nil
@@ -290,11 +277,11 @@ func (d *decoder) excerpt(i int) string {
 		}
 		end = max(end, 1)
 	}
-	return shorten(b[:end])
+	return Shorten(b[:end])
 }
 
-// shorten makes of b what can be shown in a line of text.
-func shorten(b []byte) string {
+// Shorten makes of b what can be shown in a line of text.
+func Shorten(b []byte) string {
 	const most = 48
 	tail := ""
 	if len(b) > most {
@@ -306,28 +293,4 @@ func shorten(b []byte) string {
 		}
 		return r
 	}, strings.ToValidUTF8(string(b), "\ufffd")) + tail
-}
-
-func fieldNamed(s []byte) (field, bool) {
-	switch string(s) {
-	case "resource":
-		return fieldResource, true
-	case "owner":
-		return fieldOwner, true
-	case "expire":
-		return fieldExpire, true
-	case "wait":
-		return fieldWait, true
-	case "id":
-		return fieldID, true
-	case "mode":
-		return fieldMode, true
-	case "limit":
-		return fieldLimit, true
-	case "note":
-		return fieldNote, true
-	case "token":
-		return fieldToken, true
-	}
-	return 0, false
 }

@@ -1,4 +1,4 @@
-package httpapi
+package wire
 
 import (
 	"math"
@@ -11,25 +11,33 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-const (
-	acquireFields = 1<<fieldResource | 1<<fieldOwner | 1<<fieldExpire | 1<<fieldWait | 1<<fieldID | 1<<fieldMode | 1<<fieldLimit | 1<<fieldNote
-	refFields     = 1<<fieldResource | 1<<fieldOwner | 1<<fieldToken | 1<<fieldID
-	allFields     = acquireFields | refFields
-)
+// all are the fields that any body may have.
+var all = operationRows[Acquire].fields | operationRows[Release].fields
+
+const maxExpire = 315_360_000 * time.Second
+
+// decodeAll decodes the body of a request that may have every field and needs none.
+func decodeAll(body []byte) (*Fields, *Problem) {
+	f := &Fields{}
+	d := decoder{b: body, allowed: all, fields: f}
+	p := d.object()
+	return f, p
+}
 
 func TestDecodeTakesEveryField(t *testing.T) {
-	f, err := decodeBody([]byte(` { "resource" : "r" , "owner":"o","expire":1.5,"wait":2e1,"id":"i","mode":"shared","limit":3.0,"note":"n","token":4 } `), allFields)
+	f, err := decodeAll([]byte(` { "resource" : "r" , "owner":"o","expire":1.5,"wait":2e1,"id":"i","mode":"shared","limit":3.0,"note":"n","token":4 } `))
 	require.Nil(t, err)
-	require.Equal(t, fields{
-		given: allFields, resource: "r", owner: "o", id: "i", note: "n", expire: 1500 * time.Millisecond, wait: 20 * time.Second,
-		mode: lock.Shared, limit: 3, token: 4,
-	}, f)
+	want := &Fields{given: all}
+	want.text[FieldResource], want.text[FieldOwner], want.text[FieldID], want.text[FieldNote] = "r", "o", "i", "n"
+	want.number[FieldExpire], want.number[FieldWait] = 1500, 20_000
+	want.number[FieldMode], want.number[FieldLimit], want.number[FieldToken] = 1, 3, 4
+	require.Equal(t, want, f)
 }
 
 func TestDecodeTakesNullForAbsent(t *testing.T) {
-	f, err := decodeBody([]byte(`{"resource":null,"owner":null,"expire":null,"wait":null,"id":null,"mode":null,"limit":null,"note":null,"token":null}`), allFields)
+	f, err := decodeAll([]byte(`{"resource":null,"owner":null,"expire":null,"wait":null,"id":null,"mode":null,"limit":null,"note":null,"token":null}`))
 	require.Nil(t, err)
-	require.Equal(t, fields{}, f)
+	require.Equal(t, &Fields{}, f)
 }
 
 func TestDecodeStrings(t *testing.T) {
@@ -41,21 +49,21 @@ func TestDecodeStrings(t *testing.T) {
 		`{"\u006eote":"escaped name"}`:                "escaped name",
 		`{"note":"` + strings.Repeat("é", 512) + `"}`: strings.Repeat("é", 512),
 	} {
-		f, err := decodeBody([]byte(body), allFields)
+		f, err := decodeAll([]byte(body))
 		require.Nil(t, err, body)
-		require.Equal(t, want, f.note, body)
+		require.Equal(t, want, f.Text(FieldNote), body)
 	}
 }
 
 func TestDecodedStringsAreCopies(t *testing.T) {
 	body := []byte(`{"resource":"abc","note":"x\ny"}`)
-	f, err := decodeBody(body, allFields)
+	f, err := decodeAll(body)
 	require.Nil(t, err)
 	for i := range body {
 		body[i] = '#'
 	}
-	require.Equal(t, "abc", f.resource)
-	require.Equal(t, "x\ny", f.note)
+	require.Equal(t, "abc", f.Text(FieldResource))
+	require.Equal(t, "x\ny", f.Text(FieldNote))
 }
 
 func TestDecodeNumbers(t *testing.T) {
@@ -67,27 +75,27 @@ func TestDecodeNumbers(t *testing.T) {
 		"1e-99999999999999999999":             time.Millisecond,
 		"0.0010000000000000000000000000001":   2 * time.Millisecond,
 		"123456789012345678901234567890e-28":  123*time.Second/10 + 46*time.Millisecond,
-		"315360000":                           maxExpireMS * time.Millisecond,
-		"0.00000031536e15":                    maxExpireMS * time.Millisecond,
-		"3153600000000000000000000000000e-22": maxExpireMS * time.Millisecond,
+		"315360000":                           maxExpire,
+		"0.00000031536e15":                    maxExpire,
+		"3153600000000000000000000000000e-22": maxExpire,
 		"100E-2":                              time.Second,
 		"1e+2":                                100 * time.Second,
 	} {
-		f, err := decodeBody([]byte(`{"expire":`+value+`}`), allFields)
+		f, err := decodeAll([]byte(`{"expire":` + value + `}`))
 		require.Nil(t, err, value)
-		require.Equal(t, want, f.expire, value)
+		require.Equal(t, want, f.Duration(FieldExpire), value)
 	}
 	for value, want := range map[string]time.Duration{
-		"0": 0, "-0": 0, "-0.0e5": 0, "0.25": 250 * time.Millisecond, "1e300": maxExpireMS * time.Millisecond,
+		"0": 0, "-0": 0, "-0.0e5": 0, "0.25": 250 * time.Millisecond, "1e300": maxExpire,
 	} {
-		f, err := decodeBody([]byte(`{"wait":`+value+`}`), allFields)
+		f, err := decodeAll([]byte(`{"wait":` + value + `}`))
 		require.Nil(t, err, value)
-		require.Equal(t, want, f.wait, value)
+		require.Equal(t, want, f.Duration(FieldWait), value)
 	}
 	for value, want := range map[string]int64{"1": 1, "9007199254740991": math.MaxInt64 >> 10, "10.0": 10, "1e3": 1000, "1200e-2": 12} {
-		f, err := decodeBody([]byte(`{"token":`+value+`}`), allFields)
+		f, err := decodeAll([]byte(`{"token":` + value + `}`))
 		require.Nil(t, err, value)
-		require.Equal(t, want, f.token, value)
+		require.Equal(t, want, f.Number(FieldToken), value)
 	}
 }
 
@@ -172,28 +180,32 @@ func TestDecodeRefuses(t *testing.T) {
 		{`{"token":9007199254740992}`, "token", "is 9007199254740992"},
 		{`{"token":1.00000000000000000000000000001}`, "token", "is 1.0000"},
 	} {
-		_, err := decodeBody([]byte(c.body), allFields)
+		_, err := decodeAll([]byte(c.body))
 		require.NotNil(t, err, c.body)
-		require.Equal(t, c.field, err.field, c.body)
-		require.Contains(t, err.Error(), c.says, c.body)
-		require.Contains(t, err.Error(), "allowed: ", c.body)
+		require.Equal(t, c.field, err.Field, c.body)
+		require.Contains(t, err.Detail, c.says, c.body)
+		require.Contains(t, err.Detail, "allowed: ", c.body)
 	}
 }
 
 func TestFieldsOfAnotherRequestAreUnknown(t *testing.T) {
-	_, err := decodeBody([]byte(`{"token":1}`), acquireFields)
-	require.NotNil(t, err)
-	require.Equal(t, "token", err.field)
-	_, err = decodeBody([]byte(`{"wait":1}`), refFields)
-	require.NotNil(t, err)
-	require.Equal(t, "wait", err.field)
+	for _, c := range []struct {
+		op    Operation
+		field string
+	}{{Acquire, "token"}, {Release, "wait"}, {Renew, "note"}} {
+		p := new(Fields).DecodeBody(c.op, []byte(`{"`+c.field+`":1}`))
+		require.NotNil(t, p)
+		require.Equal(t, c.field, p.Field)
+	}
 }
 
 func TestFieldsTogether(t *testing.T) {
-	decode := func(body string) fields {
-		f, err := decodeBody([]byte(body), allFields)
-		require.Nil(t, err)
-		return f
+	acquire := func(body string) (lock.Request, *Problem) {
+		var f Fields
+		if p := f.DecodeBody(Acquire, []byte(body)); p != nil {
+			return lock.Request{}, p
+		}
+		return f.Acquire()
 	}
 	for body, field := range map[string]string{
 		`{"owner":"o"}`:                 "resource",
@@ -202,20 +214,23 @@ func TestFieldsTogether(t *testing.T) {
 		`{"resource":"r","owner":"o","limit":2,"mode":"shared"}`:    "limit",
 		`{"resource":"r","owner":"o","limit":2,"mode":"exclusive"}`: "limit",
 	} {
-		f := decode(body)
-		_, err := f.acquire()
-		require.NotNil(t, err, body)
-		require.Equal(t, field, err.field, body)
+		_, p := acquire(body)
+		require.NotNil(t, p, body)
+		require.Equal(t, field, p.Field, body)
 	}
-	f := decode(`{"resource":"r","owner":"o","limit":2,"mode":null}`)
-	req, err := f.acquire()
-	require.Nil(t, err)
-	require.Equal(t, lock.Request{Resource: "r", Owner: "o", Mode: lock.Semaphore, Limit: 2}, req)
-
-	f = decode(`{"resource":"r","token":7}`)
-	_, err = f.ref()
-	require.NotNil(t, err)
-	require.Equal(t, "owner", err.field)
+	for body, want := range map[string]lock.Request{
+		`{"resource":"r","owner":"o","limit":2,"mode":null}`:  {Resource: "r", Owner: "o", Mode: lock.Semaphore, Limit: 2},
+		`{"resource":"r","owner":"o","mode":"shared"}`:        {Resource: "r", Owner: "o", Mode: lock.Shared},
+		`{"resource":"r","owner":"o","mode":"exclusive"}`:     {Resource: "r", Owner: "o", Mode: lock.Exclusive},
+		`{"resource":"r","owner":"o","expire":0.5,"wait":70}`: {Resource: "r", Owner: "o", Expire: time.Second / 2, Wait: 70 * time.Second},
+	} {
+		req, p := acquire(body)
+		require.Nil(t, p)
+		require.Equal(t, want, req)
+	}
+	p := new(Fields).DecodeBody(Release, []byte(`{"resource":"r","token":7}`))
+	require.NotNil(t, p)
+	require.Equal(t, "owner", p.Field)
 }
 
 // Whatever people sent by mistake is shown as one line of text, and short.
@@ -223,10 +238,10 @@ func TestErrorsCanBeShown(t *testing.T) {
 	for _, body := range []string{
 		`{"` + strings.Repeat("é", 100) + `":1}`, "{\"a\xff\x01b\":1}", `{"expire":"` + strings.Repeat("9", 10_000) + `"}`, "\x00\x01\x02",
 	} {
-		_, err := decodeBody([]byte(body), allFields)
+		_, err := decodeAll([]byte(body))
 		require.NotNil(t, err)
-		require.Less(t, len(err.Error()), 400)
-		require.False(t, hasControl(err.Error()), err.Error())
-		require.Equal(t, err.Error(), strings.ToValidUTF8(err.Error(), "?"))
+		require.Less(t, len(err.Detail), 400)
+		require.False(t, hasControl(err.Detail), err.Detail)
+		require.Equal(t, err.Detail, strings.ToValidUTF8(err.Detail, "?"))
 	}
 }

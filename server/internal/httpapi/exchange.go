@@ -1,0 +1,133 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/lockserver/lockserver/server"
+	"github.com/lockserver/lockserver/server/internal/service"
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// exchange is one request and its answer. Exchanges are used again, as a call would be an allocation for every request.
+type exchange struct {
+	api    *API
+	w      http.ResponseWriter
+	r      *http.Request
+	op     wire.Operation
+	unread bool // the body was not read to its end
+	call   service.Call
+}
+
+// serve answers the request, and says how it went.
+func (x *exchange) serve() (outcome string) {
+	if p := x.admit(); p != nil {
+		return x.refuse(p)
+	}
+	switch x.op {
+	case wire.Healthz:
+		return x.say(`{"status":"ok","version":` + string(wire.AppendString(nil, x.api.cfg.Version)) + "}\n")
+	case wire.Readyz:
+		if p := x.api.service.Ready(); p != nil {
+			return x.refuse(p)
+		}
+		return x.say(`{"status":"ready"}` + "\n")
+	case wire.Openapi:
+		_ = x.send(http.StatusOK, x.api.headers.yaml, server.OpenAPI)
+		return service.OK
+	case wire.Metrics:
+		return x.metrics()
+	}
+	x.call.Op, x.call.From = x.op, x.r.RemoteAddr
+	if p := x.decode(&x.call.Fields); p != nil {
+		return x.refuse(p)
+	}
+	result, ok := x.api.service.Do(x.r.Context(), &x.call)
+	if !ok {
+		return service.Gone
+	}
+	x.deliver(&result)
+	return result.Outcome()
+}
+
+// admit decides from the head of the request what it may do. The secret counts before anything else.
+func (x *exchange) admit() *wire.Problem {
+	route, found := x.api.routes[x.r.URL.Path]
+	op, allowed := route.operations[x.r.Method]
+	switch {
+	case allowed:
+		x.op = op
+	case found:
+		x.op = route.first
+	}
+	if !x.api.service.Principal(secretIn(x.r.Header)).May(x.op) {
+		x.w.Header()["Www-Authenticate"] = x.api.headers.authenticate
+		return &wire.Problem{Code: wire.Unauthorized, Detail: "the secret is missing or wrong; send it as X-LOCKSERVER-SECRET, or as Authorization: Bearer"}
+	}
+	if !found {
+		return &wire.Problem{Code: wire.NotFound, Detail: "there is no " + wire.Shorten([]byte(x.r.URL.Path)) + " here"}
+	}
+	if !allowed {
+		x.w.Header()["Allow"] = []string{route.allow}
+		return &wire.Problem{Code: wire.MethodNotAllowed, Detail: wire.Shorten([]byte(x.r.Method)) + " is not allowed here; allowed: " + route.allow}
+	}
+	return nil
+}
+
+// deliver writes what became of a call. A grant that surely did not reach the client goes back.
+func (x *exchange) deliver(result *service.Result) {
+	delivered := false
+	defer func() {
+		if !delivered {
+			result.Undelivered()
+		}
+	}()
+	buf := x.api.buffer()
+	defer x.api.recycle(buf)
+	buf.b = result.Append(buf.b)
+	var err error
+	switch p := result.Problem(); {
+	case p != nil:
+		err = x.sendProblem(p, buf.b)
+	case result.Queued():
+		err = x.send(http.StatusAccepted, x.api.headers.json, buf.b)
+	default:
+		err = x.send(http.StatusOK, x.api.headers.json, buf.b)
+	}
+	delivered = err == nil
+}
+
+// say answers a request that needed no engine.
+func (x *exchange) say(body string) (outcome string) {
+	_ = x.send(http.StatusOK, x.api.headers.json, []byte(body))
+	return service.OK
+}
+
+// metrics answers what was counted.
+func (x *exchange) metrics() (outcome string) {
+	if x.api.cfg.Metrics == nil {
+		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server has no metrics"})
+	}
+	if err := http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return service.Gone
+	}
+	x.api.cfg.Metrics.ServeHTTP(x.w, x.r)
+	return service.OK
+}
+
+// secretIn returns the secret that a request carries; "", which is never accepted, if there is none or more than one.
+func secretIn(h http.Header) string {
+	if own := h["X-Lockserver-Secret"]; len(own) > 0 {
+		if len(own) > 1 {
+			return ""
+		}
+		return own[0]
+	}
+	const bearer = "bearer "
+	auth := h["Authorization"]
+	if len(auth) != 1 || len(auth[0]) < len(bearer) || !strings.EqualFold(auth[0][:len(bearer)], bearer) {
+		return ""
+	}
+	return strings.TrimSpace(auth[0][len(bearer):])
+}

@@ -1,0 +1,96 @@
+package service
+
+import (
+	"context"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// Call is one operation that somebody asks for.
+type Call struct {
+	Op     wire.Operation
+	From   string      // who asks, for the log
+	Fields wire.Fields // decoded for the operation
+}
+
+// start gives a call to the engine. Its answer goes to the reply; the ticket is that of an acquire.
+func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.Ticket, p *wire.Problem) {
+	f := &c.Fields
+	switch c.Op {
+	case wire.Acquire:
+		req, p := f.Acquire()
+		if p != nil {
+			return ticket, p
+		}
+		return e.Acquire(&req, to), nil
+	case wire.Release:
+		ref := f.Ref()
+		e.Release(&ref, to)
+	case wire.Renew:
+		ref := f.Ref()
+		e.Renew(&ref, f.Duration(wire.FieldExpire), to)
+	case wire.ForceRelease:
+		e.ForceRelease(f.Text(wire.FieldResource), f.Number(wire.FieldToken), to)
+	case wire.Show:
+		e.Show(f.Text(wire.FieldResource), to)
+	case wire.List:
+		e.List(ctx, f.Query(), to)
+	default:
+		return ticket, &wire.Problem{Code: wire.Internal, Detail: "the server has a bug: it does not know how to " + c.Op.String()}
+	}
+	return ticket, nil
+}
+
+// Do runs a call and waits for its answer. It says false if the context ended first: then nobody is there to be told.
+func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
+	r := Result{call: c}
+	e := s.engine.Load()
+	if e == nil {
+		r.problem = loading()
+		return r, true
+	}
+	r.engine = *e
+	if c.Op == wire.ForceRelease {
+		// Who was evicted goes into the log, even if nobody is there any more to be told.
+		ctx = context.WithoutCancel(ctx)
+	}
+	to := s.sinks.Get().(*sink)
+	if r.ticket, r.problem = c.start(ctx, r.engine, lock.Reply{To: to}); r.problem != nil {
+		s.sinks.Put(to)
+		return r, true
+	}
+	select {
+	case r.answer = <-to.answer:
+		s.sinks.Put(to)
+	case <-ctx.Done(): // the sink may still get its answer, so it is not used again
+		r.Undelivered()
+		return r, false
+	}
+	// If both have come, the answer and the end of the caller, none of the answer has been written yet: a grant goes back.
+	if c.Op == wire.Acquire && ctx.Err() != nil {
+		r.Undelivered()
+		return r, false
+	}
+	r.problem = wire.Refusal(&r.answer)
+	s.logEvicted(c, &r.answer)
+	return r, true
+}
+
+func (s *Service) logEvicted(c *Call, a *lock.Answer) {
+	if a.Code != lock.Evicted {
+		return
+	}
+	for i := range a.Detail.Holders {
+		h := &a.Detail.Holders[i]
+		s.log.Info("lock evicted", "resource", c.Fields.Text(wire.FieldResource), "owner", h.Owner, "token", h.Token, "held_for", h.HeldFor, "by", c.From)
+	}
+}
+
+// sink takes the one answer of one operation.
+type sink struct{ answer chan lock.Answer }
+
+func newSink() *sink { return &sink{answer: make(chan lock.Answer, 1)} }
+
+// Answer is called under the engine's mutex. There is room for the one answer, so it never blocks.
+func (s *sink) Answer(_ uint64, a *lock.Answer) { s.answer <- *a }

@@ -1,0 +1,99 @@
+// Package service runs operations from request to reply, whatever transport brought them: who may ask, the call to the engine, what a
+// reply says, what becomes of a grant that cannot be delivered, and what is counted and logged. A front end reads bytes, calls the
+// service, and writes bytes.
+package service
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// Engine is what the service needs of the engine; see there for what each method promises.
+type Engine interface {
+	Acquire(req *lock.Request, to lock.Reply) lock.Ticket
+	Release(ref *lock.Ref, to lock.Reply)
+	Renew(ref *lock.Ref, expire time.Duration, to lock.Reply)
+	ForceRelease(resource string, token int64, to lock.Reply)
+	Show(resource string, to lock.Reply)
+	List(ctx context.Context, q lock.Query, to lock.Reply)
+	Leave(t lock.Ticket)
+	Failed() <-chan struct{}
+}
+
+// Config is what a service needs.
+type Config struct {
+	Secrets  []string // each is accepted
+	Observer Observer // nil for none
+	Logger   *slog.Logger
+}
+
+// Observer counts operations.
+type Observer interface {
+	Request(operation, outcome string, took time.Duration)
+}
+
+// Service runs operations on the engine of the present term. Without one it answers that it is not ready.
+type Service struct {
+	secrets  secrets
+	observer Observer
+	log      *slog.Logger
+	engine   atomic.Pointer[Engine]
+	draining atomic.Bool
+	sinks    sync.Pool // of *sink
+}
+
+// New makes a service without an engine.
+func New(cfg Config) *Service {
+	s := &Service{secrets: newSecrets(cfg.Secrets), observer: cfg.Observer, log: cfg.Logger}
+	s.sinks.New = func() any { return newSink() }
+	return s
+}
+
+// Serve begins a term: from now on operations go to this engine.
+func (s *Service) Serve(e Engine) { s.engine.Store(&e) }
+
+// Withdraw ends a term: until the next one begins, operations are answered that the server is loading. What the engine has been given
+// is its own affair.
+func (s *Service) Withdraw() { s.engine.Store(nil) }
+
+// Drain makes Ready say that the server shuts down. What becomes of operations is the engine's affair.
+func (s *Service) Drain() { s.draining.Store(true) }
+
+// Ready says why operations are not worth sending; nil if they are.
+func (s *Service) Ready() *wire.Problem {
+	if s.draining.Load() {
+		return &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
+	}
+	e := s.engine.Load()
+	if e == nil {
+		return loading()
+	}
+	select {
+	case <-(*e).Failed():
+		return &wire.Problem{Code: wire.StoreUnavailable, Detail: "the store failed, and the server ends", Reason: "failed"}
+	default:
+		return nil
+	}
+}
+
+func loading() *wire.Problem {
+	return &wire.Problem{Code: wire.StoreUnavailable, Detail: "the server is loading its locks; ask again", Reason: "loading"}
+}
+
+// Count notes how an operation went.
+func (s *Service) Count(op wire.Operation, outcome string, took time.Duration) {
+	if s.observer == nil {
+		return
+	}
+	name := op.String()
+	if op == wire.Healthz || op == wire.Readyz {
+		name = "health" // one label, as both are only asked by machines
+	}
+	s.observer.Request(name, outcome, took)
+}
