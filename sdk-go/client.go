@@ -2,7 +2,6 @@ package lockserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -43,19 +42,10 @@ func New(opts ...Option) (*Client, error) {
 	if err := s.resolve(); err != nil {
 		return nil, err
 	}
-	base, err := parseAddr(s.addr)
-	if err != nil {
-		return nil, err
-	}
-	if s.logger == nil {
-		s.logger = slog.New(slog.DiscardHandler)
-	}
-	s.tuning = s.tuning.WithDefaults()
-
 	c := &Client{
-		addr:      base.String(),
+		addr:      s.base.String(),
 		owner:     s.owner,
-		transport: newHTTPTransport(base, &s),
+		transport: newHTTPTransport(&s),
 		logger:    s.logger,
 		tuning:    s.tuning,
 		held:      make(map[string]*Lock),
@@ -110,6 +100,96 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// Release gives back what this client holds of the resource: the one [Lock] of it that this client acquired and still holds, or, if there
+// is none, whatever its owner holds there, which is how a program can free a lock of an earlier run under the same owner. Where it holds
+// several, ErrTokenRequired asks for [Lock.Release]. What is not held is ErrNotHeld. It is bounded and ends as Lock.Release does; by
+// owner it is sent once, so that an ErrConnectionFailed leaves open what happened.
+func (c *Client) Release(ctx context.Context, resource string) error {
+	c.mu.Lock()
+	mine := c.held[resource]
+	several := mine != nil && mine.next != nil
+	c.mu.Unlock()
+	if several {
+		return &Error{Code: ErrTokenRequired, Resource: resource, Message: "this client holds it several times: release the lock that is meant"}
+	}
+	if mine == nil {
+		return c.releaseByOwner(ctx, resource)
+	}
+	wasHeld, err := mine.Release(ctx)
+	if err == nil && !wasHeld {
+		err = &Error{Code: ErrNotHeld, Resource: resource, Reason: mine.lossReason(), Message: "it was lost before"}
+	}
+	return err
+}
+
+func (c *Client) releaseByOwner(ctx context.Context, resource string) error {
+	if err := (&acquireOptions{}).check(resource); err != nil {
+		return err
+	}
+	if err := c.begin(resource); err != nil {
+		return err
+	}
+	defer c.done()
+	request, limit := releaseRequest{Resource: resource, Owner: c.owner}, c.tuning.CleanupTimeout
+	release := c.newCall(&opRelease, resource, limit, func() (any, time.Duration) { return &request, limit })
+	release.cleanup, release.hard, release.once = true, true, true
+	var err error
+	if !c.cleanup(ctx, func(own context.Context) { err = release.run(own, &releaseAnswer{}) }) {
+		return gaveUp(ctx, &opRelease, resource, release.began, "")
+	}
+	return err
+}
+
+// List returns a page of what is locked, the oldest first. Where the connection breaks it asks again, until ctx ends, which gives the same
+// errors as in [Client.Acquire], or for 30 s where ctx has no deadline (ErrConnectionFailed).
+func (c *Client) List(ctx context.Context, o ListOptions) (*Page, error) {
+	var answer wirePage
+	if err := c.look(ctx, "", &opList, &listRequest{Prefix: o.Prefix, Owner: o.Owner, Limit: o.Limit, Cursor: o.Cursor}, &answer); err != nil {
+		return nil, err
+	}
+	page := &Page{Next: answer.Next, Locks: make([]LockInfo, len(answer.Locks))}
+	for i := range answer.Locks {
+		page.Locks[i] = *answer.Locks[i].info()
+	}
+	return page, nil
+}
+
+// Show returns who holds a resource and who waits for it. One that is free is ErrNotFound. It asks again and gives up as [Client.List] does.
+func (c *Client) Show(ctx context.Context, resource string) (*LockInfo, error) {
+	var answer wireLock
+	if err := c.look(ctx, resource, &opShow, &lockRequest{Resource: resource}, &answer); err != nil {
+		return nil, err
+	}
+	return answer.info(), nil
+}
+
+// ForceRelease takes the resource from whoever holds it, for operators. With a token other than 0 it takes only that grant. It returns
+// who was evicted; where nothing is held that is ErrNotFound. An evicted holder hears of it only at its next renewal or deadline. The
+// request is sent once, and bounded by 10 s, so that an ErrConnectionFailed leaves open what happened.
+func (c *Client) ForceRelease(ctx context.Context, resource string, token int64) ([]Holder, error) {
+	if err := c.begin(resource); err != nil {
+		return nil, err
+	}
+	defer c.done()
+	request, limit := lockRequest{Resource: resource, Token: token}, c.tuning.AnswerTimeout
+	release := c.newCall(&opForceRelease, resource, limit, func() (any, time.Duration) { return &request, limit })
+	release.hard, release.once = true, true
+	var answer wireEvicted
+	if err := release.run(ctx, &answer); err != nil {
+		return nil, err
+	}
+	return holders(answer.Evicted), nil
+}
+
+// look asks until there is an answer.
+func (c *Client) look(ctx context.Context, resource string, op *operation, request any, out reply) error {
+	if err := c.begin(resource); err != nil {
+		return err
+	}
+	defer c.done()
+	return c.newCall(op, resource, c.tuning.Silence, func() (any, time.Duration) { return request, c.tuning.AnswerTimeout }).run(ctx, out)
+}
+
 // begin registers a call that Close has to wait for, and refuses it where the client is closed.
 func (c *Client) begin(resource string) error {
 	c.mu.Lock()
@@ -137,31 +217,19 @@ func (c *Client) done() {
 }
 
 func closedError(resource string) *Error {
-	return &Error{Code: ErrConnectionFailed, Resource: resource, Message: "the client is closed", cause: net.ErrClosed}
+	return &Error{Code: ErrConnectionFailed, Resource: resource, Message: "the client is closed", short: "the client is closed", cause: net.ErrClosed}
 }
 
-// attempt makes one call within a bound of its own. It ends early with ctx, and with the client.
-func (c *Client) attempt(ctx context.Context, bound time.Duration, what call, out any) (answer, error) {
-	bounded, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	defer context.AfterFunc(c.life, cancel)()
-	got, err := c.transport.do(bounded, what, out)
-	return got, c.explain(ctx, bounded, bound, err)
-}
-
-// explain says of a call that was cut short what cut it, in place of what net/http makes of that.
-func (c *Client) explain(ctx, bounded context.Context, bound time.Duration, err error) error {
-	var failure *Error
-	if err == nil || bounded.Err() == nil || !errors.As(err, &failure) || failure.Code != ErrConnectionFailed || failure.Status != 0 {
-		return err
-	}
-	switch {
-	case ctx.Err() != nil:
-		return &Error{Code: ErrConnectionFailed, Message: "the call was ended", cause: ctx.Err()}
-	case c.life.Err() != nil && errors.Is(bounded.Err(), context.Canceled):
-		return closedError("")
-	}
-	return &Error{Code: ErrConnectionFailed, Message: fmt.Sprintf("no answer within %v from %s", bound.Round(time.Millisecond), c.addr)}
+// sendRelease sends a release that names its grant, and so does no harm when it arrives twice, until the server answers or the clean-up
+// time-out ends. It returns how many attempts may have had their effect.
+func (c *Client) sendRelease(ctx context.Context, request *releaseRequest) (attempts int, err error) {
+	limit := c.tuning.CleanupTimeout
+	release := c.newCall(&opRelease, request.Resource, limit, func() (any, time.Duration) {
+		return request, limit / 3 // so that one connection that has gone silent leaves time for another
+	})
+	release.cleanup, release.hard = true, true
+	err = release.run(ctx, &releaseAnswer{})
+	return release.tried - release.drained, err // a server that drains says that it did nothing
 }
 
 // cleanup runs f, which must reach the server whatever became of the caller's context, on a context that outlives it; f bounds itself by

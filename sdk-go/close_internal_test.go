@@ -2,19 +2,55 @@ package lockserver
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
+// The first retry comes at once, the second after 50 ms, and from then on twice as long up to 2 s, each times 0.5 to 1.
+func TestBackoff(t *testing.T) {
+	client, err := New(WithSecret("s"), WithoutDotEnv())
+	require.NoError(t, err)
+	defer client.Close() //nolint:errcheck // always nil
+	for range 100 {
+		b := client.newCall(&opShow, "r", 0, nil).backoff
+		require.False(t, b.failed())
+		require.Zero(t, b.after(time.Now(), 0))
+		for _, most := range []time.Duration{50, 100, 200, 400, 800, 1600, 2000, 2000, 2000} {
+			require.True(t, b.failed())
+			most *= time.Millisecond
+			pause := b.after(time.Now(), 0)
+			require.LessOrEqual(t, pause, most)
+			require.GreaterOrEqual(t, pause, most/2)
+		}
+		require.Equal(t, time.Minute, b.after(time.Now(), time.Minute), "Retry-After is a minimum")
+		require.Greater(t, b.after(time.Now(), time.Millisecond), time.Millisecond)
+	}
+}
+
+// The variables of the environment that name proxies are not followed.
+func TestNoProxyOfTheEnvironment(t *testing.T) {
+	for _, opt := range []Option{func(*settings) {}, WithProxy("http://proxy"), WithHTTPClient(&http.Client{})} {
+		client, err := New(WithSecret("s"), WithoutDotEnv(), opt)
+		require.NoError(t, err)
+		network := client.transport.(*httpTransport)
+		require.Nil(t, network.pool.(*http.Transport).Proxy)
+		require.Nil(t, network.single.(*http.Transport).Proxy)
+		require.NoError(t, client.Close())
+	}
+}
+
 // counting answers every call, and counts them.
 type counting struct{ calls int }
 
-func (c *counting) do(context.Context, call, any) (answer, error) {
+func (c *counting) send(context.Context, attempt) outcome {
 	c.calls++
-	return answered, nil
+	return outcome{answer: &answer{status: 200, body: []byte(`{"token":7,"expires_in":60}`)}}
 }
+
+func (c *counting) peer() string { return "nowhere" }
 
 func (c *counting) close() {}
 
@@ -27,7 +63,8 @@ func TestRenewalIsNotBegunWhileTheClientCloses(t *testing.T) {
 	lease := 60.0
 	lock := client.hold(&acquisition{
 		client: client, options: &acquireOptions{expire: time.Minute, renew: true}, request: acquireRequest{Resource: "r"},
-	}, client.tuning.Clock.Now(), &grantAnswer{Token: 7, ExpiresIn: &lease})
+		sent: client.tuning.Clock.Now(), granted: grantAnswer{Token: 7, ExpiresIn: &lease},
+	})
 	require.NotNil(t, lock)
 
 	lock.renewInBackground()

@@ -1,7 +1,8 @@
 package lockserver
 
 import (
-	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -42,8 +43,8 @@ const (
 	// The server could not make the change durable; whether it happened is unknown. Retried by the SDK.
 	ErrStoreUnavailable Code = "store_unavailable"
 
-	// The context's deadline passed before the lock was free, or before there was an answer. The error satisfies
-	// errors.Is(err, context.DeadlineExceeded) too.
+	// The context's deadline passed before the lock was free, or before there was an answer: of an acquisition a [*LockTimeoutError]. The
+	// error satisfies errors.Is(err, context.DeadlineExceeded) too.
 	ErrLockTimeout Code = "lock_timeout"
 	// The lock was lost while it was held; the error is a [*LockLostError].
 	ErrLockLost Code = "lock_lost"
@@ -76,22 +77,21 @@ type Error struct {
 	Status     int           // of the HTTP answer; 0 where the failure is a local one
 	RetryAfter time.Duration // how long the server asks to leave it alone, 0 if it did not
 
-	cause      error
-	unsent     bool // the request certainly never left
-	definitive bool // trying again is of no use
+	cause   error
+	short   string // what happened, in a few words
+	verdict verdict
+	unsent  bool // the request certainly never left
+	refused bool // the server said that it did not do it
 }
 
 // Error describes the failure in one line. It never holds the secret.
 func (e *Error) Error() string {
 	text := e.Code.Error()
-	if e.Resource != "" {
-		text += fmt.Sprintf(" %q", e.Resource)
+	if name := strconv.Quote(e.Resource); e.Resource != "" && !strings.Contains(e.Message, name) {
+		text += " " + name
 	}
 	if e.Message != "" {
 		text += ": " + e.Message
-	}
-	if e.cause != nil {
-		text += ": " + e.cause.Error()
 	}
 	return text
 }
@@ -106,17 +106,6 @@ func (e *Error) Unwrap() error { return e.cause }
 // have forgotten that.
 func (e *Error) tellsLoss() bool {
 	return e.Reason != "" && e.Reason != ReasonUnknown && e.Reason != ReasonOtherHolder
-}
-
-// transient tells whether the same request may succeed later. A code decides; the status only where none came.
-func (e *Error) transient() bool {
-	switch e.Code {
-	case ErrDraining, ErrStoreUnavailable:
-		return true
-	case ErrConnectionFailed:
-		return e.Status == 0 && !e.definitive || e.Status == 502 || e.Status == 503 || e.Status == 504
-	}
-	return false
 }
 
 // LockedError says by whom the resource is held.
@@ -138,6 +127,29 @@ func (e *LockedError) Unwrap() error { return e.failure() }
 func (e *LockedError) failure() *Error {
 	if e.err == nil {
 		return &Error{Code: ErrLocked}
+	}
+	return e.err
+}
+
+// LockTimeoutError says who held the resource when the time to wait for it was over, as far as that was heard.
+type LockTimeoutError struct {
+	Holders      []Holder // at most 10
+	HoldersTotal int
+	Waiters      int
+
+	err *Error
+}
+
+// Error says what stood in the way last.
+func (e *LockTimeoutError) Error() string { return e.failure().Error() }
+
+// Unwrap returns the [*Error] with the code ErrLockTimeout.
+func (e *LockTimeoutError) Unwrap() error { return e.failure() }
+
+// failure is there too where a program made the error itself.
+func (e *LockTimeoutError) failure() *Error {
+	if e.err == nil {
+		return &Error{Code: ErrLockTimeout}
 	}
 	return e.err
 }

@@ -1,9 +1,11 @@
 package lockserver
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,56 +14,36 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-const (
-	secretHeader  = "X-LOCKSERVER-SECRET"
-	maxAnswerSize = 16 << 20
-)
-
-type endpoint struct {
-	method string
-	url    url.URL
-}
+const secretHeader = "X-LOCKSERVER-SECRET"
 
 // httpTransport speaks HTTP/1.1: a call that waits has a connection to itself, so that it never stands in the way of a release, and a
 // retry can be sure of a new one.
 type httpTransport struct {
-	endpoints [operations]endpoint
-	header    http.Header // of every request
-	foreign   bool        // the program brought the RoundTripper, which may not know that it must leave headers alone
-	pool      http.RoundTripper
-	single    http.RoundTripper // makes a connection for each request
-	closed    atomic.Bool
+	base    *url.URL
+	header  http.Header // of every request
+	foreign bool        // the program brought the RoundTripper, which may not know that it must leave headers alone
+	pool    http.RoundTripper
+	single  http.RoundTripper // makes a connection for each request
+	closed  atomic.Bool
 }
 
-func newHTTPTransport(base *url.URL, s *settings) *httpTransport {
-	t := &httpTransport{header: http.Header{
+func newHTTPTransport(s *settings) *httpTransport {
+	t := &httpTransport{base: s.base, header: http.Header{
 		http.CanonicalHeaderKey(secretHeader): {s.secret},
 		"Content-Type":                        {"application/json"},
 		"User-Agent":                          {"lockserver-go"},
 	}}
-	for op, e := range map[operation]struct{ method, path string }{
-		opAcquire:      {http.MethodPost, "/acquire"},
-		opRelease:      {http.MethodPost, "/release"},
-		opRenew:        {http.MethodPost, "/renew"},
-		opList:         {http.MethodGet, "/locks"},
-		opShow:         {http.MethodGet, "/lock"},
-		opForceRelease: {http.MethodDelete, "/lock"},
-	} {
-		u := *base
-		u.Path += e.path
-		t.endpoints[op] = endpoint{e.method, u}
-	}
-
-	t.pool = defaultPool(s)
 	if s.httpClient != nil {
-		t.pool, t.foreign = s.httpClient.Transport, true
-		if t.pool == nil {
-			t.pool = http.DefaultTransport
-		}
+		t.pool = s.httpClient.Transport
+	}
+	if t.foreign = t.pool != nil; !t.foreign {
+		t.pool = defaultPool(s)
 	}
 	t.single = flushing{t.pool}
 	if pool, ok := t.pool.(*http.Transport); ok {
@@ -72,20 +54,23 @@ func newHTTPTransport(base *url.URL, s *settings) *httpTransport {
 	return t
 }
 
+// defaultPool follows no proxy of the environment: a lock must not travel through one by accident.
 func defaultPool(s *settings) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	trust := &tls.Config{RootCAs: s.rootCAs, MinVersion: tls.VersionTLS12}
+	dialer := &net.Dialer{Timeout: s.tuning.ConnectTimeout}
 	pool := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: s.tuning.ConnectTimeout}).DialContext,
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     trust,
 		TLSHandshakeTimeout: s.tuning.ConnectTimeout,
 		MaxIdleConnsPerHost: 1024,
 		IdleConnTimeout:     30 * time.Second,
 		Protocols:           protocols,
 		DisableCompression:  true, // answers are small
 	}
-	if s.rootCAs != nil {
-		pool.TLSClientConfig = &tls.Config{RootCAs: s.rootCAs, MinVersion: tls.VersionTLS12}
+	if s.proxy != nil {
+		pool.DialContext = (&tunnel{dialer: dialer, proxy: s.proxy, trust: trust}).dial
 	}
 	return pool
 }
@@ -98,6 +83,8 @@ func (f flushing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return f.RoundTripper.RoundTrip(r)
 }
 
+func (t *httpTransport) peer() string { return t.base.Host }
+
 func (t *httpTransport) close() {
 	t.closed.Store(true)
 	for _, rt := range []http.RoundTripper{t.pool, t.single} {
@@ -107,112 +94,75 @@ func (t *httpTransport) close() {
 	}
 }
 
-func (t *httpTransport) do(ctx context.Context, c call, out any) (answer, error) {
-	e := &t.endpoints[c.op]
-	request := (&http.Request{
-		Method: e.method, URL: &e.url, Host: e.url.Host, Header: t.header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
-	if c.query != nil {
-		target := e.url
-		target.RawQuery = c.query.Encode()
-		request.URL = &target
+func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
+	bounded, cancel := context.WithTimeout(ctx, a.bound)
+	defer cancel()
+	request, err := t.request(bounded, a)
+	if err != nil {
+		return outcome{failure: &Error{Code: ErrInvalidRequest, Message: err.Error(), cause: err, unsent: true}}
 	}
-	if t.foreign {
-		request.Header, request.URL = t.header.Clone(), cloneURL(request.URL)
-	}
-	if c.body != nil {
-		body, err := json.Marshal(c.body)
-		if err != nil {
-			return answered, &Error{Code: ErrInvalidRequest, cause: err, unsent: true}
-		}
-		request.ContentLength = int64(len(body))
-		request.Body = io.NopCloser(bytes.NewReader(body))
-		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	}
-
 	route := t.pool
-	if c.fresh || t.closed.Load() {
+	if a.again || t.closed.Load() {
 		route = t.single
 	}
 	response, err := route.RoundTrip(request)
 	if err != nil {
-		return answered, connectionFailed(err)
+		return outcome{failure: t.failure(ctx, bounded, a.bound, err)}
 	}
 	defer response.Body.Close() //nolint:errcheck // read to its end below, or the connection is of no more use
-	body, err := readAnswer(response)
+	body, err := readAnswer(response, a.op.answerMax)
 	if err != nil {
-		return answered, connectionFailed(err)
+		return outcome{failure: t.failure(ctx, bounded, a.bound, err)}
 	}
-	return judge(response, body, out)
+	return outcome{answer: &answer{response.StatusCode, body, retryAfter(response.Header.Get("Retry-After"))}}
 }
 
-func cloneURL(u *url.URL) *url.URL {
-	clone := *u
-	return &clone
+func (t *httpTransport) request(ctx context.Context, a attempt) (*http.Request, error) {
+	target := *t.base
+	target.Path += a.op.path
+	request := (&http.Request{
+		Method: a.op.method, URL: &target, Host: target.Host, Header: t.header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	if t.foreign {
+		request.Header = t.header.Clone()
+	}
+	body, err := json.Marshal(a.request)
+	if err != nil {
+		return nil, err
+	}
+	if a.op.query {
+		target.RawQuery, err = query(body)
+		return request, err
+	}
+	request.ContentLength = int64(len(body))
+	request.Body = io.NopCloser(bytes.NewReader(body))
+	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	return request, nil
 }
 
-// readAnswer reads an answer to its end, without which its connection could not be used again.
-func readAnswer(response *http.Response) ([]byte, error) {
-	if n := response.ContentLength; n >= 0 && n <= maxAnswerSize {
+// query makes a query of the members of an object.
+func query(object []byte) (string, error) {
+	members := json.NewDecoder(bytes.NewReader(object))
+	members.UseNumber()
+	var all map[string]any
+	if err := members.Decode(&all); err != nil {
+		return "", err
+	}
+	values := url.Values{}
+	for name, value := range all {
+		values.Set(name, fmt.Sprint(value))
+	}
+	return values.Encode(), nil
+}
+
+// readAnswer reads an answer to its end, without which its connection could not be used again, or a byte more than is allowed.
+func readAnswer(response *http.Response, most int) ([]byte, error) {
+	if n := response.ContentLength; n >= 0 && n <= int64(most) {
 		body := make([]byte, n)
 		_, err := io.ReadFull(response.Body, body)
 		return body, err
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerSize+1))
-	if err == nil && len(body) > maxAnswerSize {
-		err = fmt.Errorf("the answer is longer than %d bytes", maxAnswerSize)
-	}
-	return body, err
-}
-
-// judge turns an answer into out or an error: by its code, and by its status only where it has none, as a proxy's.
-func judge(response *http.Response, body []byte, out any) (answer, error) {
-	status := response.StatusCode
-	if status == http.StatusOK || status == http.StatusAccepted {
-		if err := json.Unmarshal(body, out); err != nil {
-			return answered, &Error{Code: ErrConnectionFailed, Status: status, Message: "what answered is no Lockserver", cause: err}
-		}
-		if status == http.StatusAccepted {
-			return queued, nil
-		}
-		return answered, nil
-	}
-
-	var problem wireProblem
-	if json.Unmarshal(body, &problem) != nil {
-		problem = wireProblem{}
-	}
-	failure := &Error{
-		Code: problem.Code, Message: problem.Detail, Field: problem.Field, Reason: problem.Reason,
-		Status: status, RetryAfter: retryAfter(response.Header.Get("Retry-After")),
-	}
-	if failure.Code == "" {
-		failure.Code = codeOf(status)
-		failure.Message = "answered " + strconv.Itoa(status) + " " + http.StatusText(status) + " without a code"
-	} else if failure.Message == "" {
-		failure.Message = problem.Title
-	}
-	if failure.Code == ErrLocked {
-		return answered, &LockedError{
-			Holders: holders(problem.Holders), HoldersTotal: problem.HoldersTotal, Waiters: problem.Waiters, err: failure,
-		}
-	}
-	return answered, failure
-}
-
-// codeOf guesses the code of an answer that has none.
-func codeOf(status int) Code {
-	switch status {
-	case http.StatusBadRequest:
-		return ErrInvalidRequest
-	case http.StatusUnauthorized:
-		return ErrUnauthorized
-	case http.StatusRequestEntityTooLarge:
-		return ErrTooLarge
-	case http.StatusInternalServerError:
-		return ErrInternal
-	}
-	return ErrConnectionFailed
+	return io.ReadAll(io.LimitReader(response.Body, int64(most)+1))
 }
 
 func retryAfter(value string) time.Duration {
@@ -228,20 +178,128 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-func connectionFailed(err error) *Error {
-	failure := &Error{Code: ErrConnectionFailed, cause: err}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		// A time-out of our own, which must not pass for the end of the caller's context.
-		failure.Message, failure.cause = err.Error(), nil
+// failure says of an attempt without an answer what it came to.
+func (t *httpTransport) failure(ctx, bounded context.Context, bound time.Duration, err error) *Error {
+	failure := &Error{Code: ErrConnectionFailed, cause: err, verdict: retry}
+	var dial *net.OpError
+	failure.unsent = errors.As(err, &dial) && dial.Op == "dial"
+	var proxy *proxyError
+	var lookup *net.DNSError
+	peer := t.peer()
+	switch {
+	case errors.As(err, &proxy):
+		failure.short, failure.unsent, failure.Status = proxy.Error(), true, proxy.status
+		if proxy.status != 0 {
+			failure.verdict = withoutCode[proxy.status].client
+		} else if isPermanent(err) {
+			failure.verdict = raise
+		}
+	case isPermanent(err):
+		failure.short, failure.verdict, failure.unsent = err.Error(), raise, true
+	case bounded.Err() != nil:
+		failure.short, failure.cause = "no answer from "+peer, nil
+		if ctx.Err() == nil {
+			failure.short += " within " + inSeconds(bound)
+		}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		failure.short = "connection refused by " + peer
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		failure.short = "connection reset by " + peer
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		failure.short = "connection closed by " + peer
+	case errors.As(err, &lookup):
+		failure.short = lookup.Error()
+	default:
+		failure.short = err.Error()
+		if !strings.Contains(failure.short, peer) {
+			failure.short = peer + ": " + failure.short
+		}
 	}
-	var network *net.OpError
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		failure.cause = nil // a time-out of our own, which must not pass for the end of the caller's context
+	}
+	failure.Message = failure.short
+	return failure
+}
+
+// isPermanent tells of mistakes that no retry can mend. Nothing was sent then.
+func isPermanent(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	var plain tls.RecordHeaderError
-	switch {
-	case errors.As(err, &network) && network.Op == "dial":
-		failure.unsent = true
-	case errors.As(err, &untrusted), errors.As(err, &plain):
-		failure.unsent, failure.definitive = true, true
+	var address *net.AddrError
+	var invalid net.InvalidAddrError
+	var alert *net.OpError
+	const alertProtocolVersion = tls.AlertError(70)
+	return errors.As(err, &untrusted) || errors.As(err, &plain) || errors.As(err, &address) || errors.As(err, &invalid) ||
+		errors.As(err, &alert) && alert.Op == "remote error" && alert.Err.Error() == alertProtocolVersion.Error() ||
+		strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
+}
+
+// tunnel makes connections through a proxy, which is asked for a way to the server and sees nothing of what goes through it.
+type tunnel struct {
+	dialer *net.Dialer
+	proxy  *url.URL
+	trust  *tls.Config
+}
+
+// proxyError is the failure to get a tunnel. It does not show the proxy's user and password.
+type proxyError struct {
+	proxy  string
+	status int // 0: no answer
+	err    error
+}
+
+func (e *proxyError) Unwrap() error { return e.err }
+
+func (e *proxyError) Error() string {
+	switch e.status {
+	case 0:
+		return fmt.Sprintf("no tunnel through the proxy %s: %v", e.proxy, e.err)
+	case http.StatusProxyAuthRequired:
+		return fmt.Sprintf("the proxy %s answered 407: are the user and password in its URL right?", e.proxy)
 	}
-	return failure
+	return fmt.Sprintf("the proxy %s answered %d: may it be used to reach the server?", e.proxy, e.status)
+}
+
+func (t *tunnel) dial(ctx context.Context, network, server string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.dialer.Timeout)
+	defer cancel()
+	raw, err := t.dialer.DialContext(ctx, network, t.proxy.Host)
+	if err != nil {
+		return nil, &proxyError{proxy: t.proxy.Host, err: err}
+	}
+	connection := raw
+	if t.proxy.Scheme == "https" {
+		trust := t.trust.Clone()
+		trust.ServerName = t.proxy.Hostname()
+		connection = tls.Client(raw, trust)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	status, err := t.connect(connection, server)
+	if !stop() {
+		err = ctx.Err()
+	}
+	if err == nil && status/100 == 2 {
+		return connection, nil
+	}
+	_ = raw.Close()
+	return nil, &proxyError{proxy: t.proxy.Host, status: status, err: err}
+}
+
+// connect asks for the way to the server.
+func (t *tunnel) connect(connection net.Conn, server string) (status int, err error) {
+	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: server}, Host: server, Header: http.Header{}}
+	if user := t.proxy.User; user != nil {
+		password, _ := user.Password()
+		request.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
+	}
+	if err := request.Write(connection); err != nil {
+		return 0, err
+	}
+	// Nothing comes behind the answer before we have sent something: nothing is lost with the reader.
+	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(connection, 1<<16)), request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, nil
 }

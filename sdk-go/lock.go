@@ -2,6 +2,7 @@ package lockserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -30,9 +31,9 @@ type Lock struct {
 	renewing context.Context
 	stop     context.CancelFunc // ends renewal
 	onLoss   func(error)
-	sending  chan struct{} // closed when the release that is on its way has ended
-	attempts int           // to release that may have had their effect
-	outcome  *outcome      // of the release, once the server answered
+	sending  chan struct{}     // closed when the release that is on its way has ended
+	attempts int               // to release that may have had their effect
+	verdict  *verdictOnRelease // once the server answered
 }
 
 type state int
@@ -44,11 +45,12 @@ const (
 	lost
 )
 
-// outcome is what the server said about a release.
-type outcome struct{ held bool }
+// verdictOnRelease is what the server said about a release.
+type verdictOnRelease struct{ held bool }
 
 // hold makes a lock of a grant, or returns nil where its safe deadline has passed already, or the client was closed meanwhile.
-func (c *Client) hold(a *acquisition, sent tuning.Instant, granted *grantAnswer) *Lock {
+func (c *Client) hold(a *acquisition) *Lock {
+	granted := &a.granted
 	l := &Lock{
 		client: c, resource: a.request.Resource, token: granted.Token,
 		lease: a.options.expire, renewed: a.options.renew, done: make(chan struct{}),
@@ -56,7 +58,7 @@ func (c *Client) hold(a *acquisition, sent tuning.Instant, granted *grantAnswer)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if granted.ExpiresIn != nil {
-		l.leased, l.deadline = true, safeUntil(sent, granted)
+		l.leased, l.deadline = true, safeUntil(a.sent, granted)
 		if l.overdue() {
 			return nil
 		}
@@ -176,7 +178,7 @@ func (l *Lock) loseByServer(failure *Error) {
 		l.mu.Unlock()
 		return // a release that was answered stays what it was
 	}
-	l.outcome = &outcome{held: false}
+	l.verdict = &verdictOnRelease{held: false}
 	l.mu.Unlock()
 	l.lose(failure.Reason, "the server says that it is not held any more: "+failure.Reason)
 }
@@ -191,4 +193,100 @@ func (l *Lock) stopTimers() {
 	if l.stop != nil {
 		l.stop()
 	}
+}
+
+// Release ends renewal and gives the lock back. It returns true when that freed it, and false when it was no longer held; called again
+// it returns the same. An error means that the server did not answer, or refused: the lock may then still be held, is no longer renewed,
+// and Release can be called again.
+//
+// Release is a clean-up: it takes place also where ctx has ended already, and is bounded by 5 s. Where ctx ends on the way, Release
+// returns at most a second later while the attempts go on.
+func (l *Lock) Release(ctx context.Context) (bool, error) {
+	got, err := l.release(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == lost {
+		return false, nil
+	}
+	return err == nil && got.held, err
+}
+
+// release is Release, except that a lock that ran out here is given back all the same, and the server's word on it is returned.
+func (l *Lock) release(ctx context.Context) (verdictOnRelease, error) {
+	began := time.Now()
+	l.checkDeadline()
+	l.mu.Lock()
+	for l.sending != nil {
+		other := l.sending
+		l.mu.Unlock()
+		if !l.client.await(ctx, other) {
+			return verdictOnRelease{}, gaveUp(ctx, &opRelease, l.resource, began, "")
+		}
+		l.mu.Lock()
+	}
+	if l.verdict != nil {
+		defer l.mu.Unlock()
+		return *l.verdict, nil
+	}
+	if l.state == held {
+		l.state = releasing
+	}
+	l.stopTimers()
+	l.sending = make(chan struct{})
+	l.mu.Unlock()
+
+	var got verdictOnRelease
+	var err error
+	if !l.client.cleanup(ctx, func(own context.Context) { got, err = l.giveBack(own) }) {
+		return verdictOnRelease{}, gaveUp(ctx, &opRelease, l.resource, began, "")
+	}
+	return got, err
+}
+
+// giveBack sends the release and makes what comes of it the lock's state.
+func (l *Lock) giveBack(ctx context.Context) (verdictOnRelease, error) {
+	attempts, err := l.client.sendRelease(ctx, &releaseRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token})
+	var failure *Error
+	got := verdictOnRelease{held: true}
+	switch {
+	case errors.As(err, &failure) && failure.Code == ErrNotHeld:
+		l.mu.Lock()
+		// The answer to an earlier attempt was lost, and the server tells of nothing else that ended the lock: that attempt did it.
+		got.held = l.attempts+attempts > 0 && l.state == releasing && !l.overdue() && !failure.tellsLoss()
+		l.mu.Unlock()
+		if !got.held {
+			l.loseByServer(failure)
+		}
+		err = nil
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.sending)
+	l.sending = nil
+	l.attempts += attempts
+	if err != nil {
+		if l.state == releasing {
+			l.state = held
+			if l.leased {
+				l.watchDeadline()
+			}
+		}
+		return got, err
+	}
+	l.verdict = &got
+	if l.state == releasing {
+		l.state = released
+		close(l.done)
+		l.client.forget(l)
+	}
+	return got, nil
+}
+
+func (l *Lock) lossReason() string {
+	var loss *LockLostError
+	if errors.As(l.Err(), &loss) {
+		return loss.Reason
+	}
+	return ReasonUnknown
 }

@@ -11,6 +11,7 @@ import (
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 	"github.com/lockserver/lockserver/sdk-go/internal/servertest"
+	"github.com/lockserver/lockserver/sdk-go/lockservertest"
 )
 
 // The tests and the examples share one real server; LOCKSERVER_ADDR and LOCKSERVER_SECRET lead to it.
@@ -59,6 +60,12 @@ func newClient(t testing.TB, opts ...lockserver.Option) *lockserver.Client {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	return client
+}
+
+// newTuned is newClient with other clocks and time limits.
+func newTuned(t testing.TB, tuning lockservertest.Tuning, opts ...lockserver.Option) *lockserver.Client {
+	t.Helper()
+	return newClient(t, append(opts, lockservertest.WithTuning(tuning))...)
 }
 
 // within is a context for what must not take long.

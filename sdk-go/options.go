@@ -14,16 +14,6 @@ import (
 // Option changes how [New] makes a client.
 type Option func(*settings)
 
-// settings is what New was told, before the environment is asked.
-type settings struct {
-	addr, owner, secret string
-	noDotEnv            bool
-	rootCAs             *x509.CertPool
-	httpClient          *http.Client
-	logger              *slog.Logger
-	tuning              tuning.Tuning
-}
-
 // WithAddr sets where the server is: host, host:port, [v6]:port, or an http:// or https:// URL, with a path prefix if need be. The
 // default port is 8080. Without this option LOCKSERVER_ADDR counts, and without that 127.0.0.1:8080.
 func WithAddr(addr string) Option { return func(s *settings) { s.addr = addr } }
@@ -42,9 +32,14 @@ func WithoutDotEnv() Option { return func(s *settings) { s.noDotEnv = true } }
 // WithRootCAs sets the certificate authorities that vouch for an https:// server, instead of the system's.
 func WithRootCAs(pool *x509.CertPool) Option { return func(s *settings) { s.rootCAs = pool } }
 
+// WithProxy makes every connection, also those without TLS, a tunnel (CONNECT) through an HTTP proxy: an http:// or https:// URL, with
+// user:password@ if it wants one. Without this option there is none: variables such as HTTP_PROXY are not followed, so that no lock
+// travels through a proxy by accident.
+func WithProxy(url string) Option { return func(s *settings) { s.proxyURL = url } }
+
 // WithHTTPClient makes requests go through the client's Transport, say for tracing or client certificates. The rest of it is not
 // used: requests are bounded by this package, and redirects are not followed. The Transport must not limit the connections per host,
-// as every call that waits occupies one.
+// as every call that waits occupies one. Proxies are the Transport's own matter: http.DefaultTransport follows HTTP_PROXY.
 func WithHTTPClient(client *http.Client) Option { return func(s *settings) { s.httpClient = client } }
 
 // WithLogger sets who hears of retries, failed renewals and lost locks. By default nobody does.
@@ -104,13 +99,6 @@ func (o *acquireOptions) check(resource string) error {
 		return invalid(resource, "limit", fmt.Sprintf("is %d, and must be 1 to 1000000", o.limit))
 	}
 	return nil
-}
-
-// usableLease tells whether a lease has a safe deadline that lies in the future at all.
-func usableLease(lease time.Duration) bool { return lease > safetyMargin(lease) }
-
-func unusableLease(resource string, lease time.Duration) *Error {
-	return invalid(resource, "expire", fmt.Sprintf("is %v, and must be more than the 1 %% and 2ms that are taken off it for safety", lease))
 }
 
 func invalid(resource, field, problem string) *Error {

@@ -37,7 +37,7 @@ func TestSilenceIsAConnectionFailure(t *testing.T) {
 				want = tuning.SilenceQueued
 			}
 			if name == "silent" {
-				require.ErrorContains(t, err, "no answer within")
+				require.ErrorContains(t, err, "no answer from")
 			}
 			require.GreaterOrEqual(t, took, want)
 			require.Greater(t, len(server.seen("/acquire")), 1)

@@ -2,42 +2,36 @@ package lockserver
 
 import (
 	"context"
-	"net/url"
+	"time"
 )
 
-// operation is what the server is asked to do.
-type operation int
-
-const (
-	opAcquire operation = iota
-	opRelease
-	opRenew
-	opList
-	opShow
-	opForceRelease
-	operations
-)
-
-// call is one request.
-type call struct {
-	op    operation
-	body  any        // of acquire, release and renew
-	query url.Values // of the others
-	fresh bool       // on a new connection, because an earlier attempt failed and the pool may hold more that are dead
-}
-
-// transport carries a call to the server and its answer back into out. It neither retries nor bounds: ctx does. Every failure is an
-// *Error or wraps one.
+// transport carries requests to the server and answers back. What lies behind it, HTTP or not, nothing else knows.
 type transport interface {
-	do(ctx context.Context, c call, out any) (answer, error)
+	// send makes one attempt. It ends with ctx, and at the latest with the attempt's bound.
+	send(ctx context.Context, a attempt) outcome
+	// peer names the server for people, as in 127.0.0.1:8080.
+	peer() string
 	// close ends idle connections, and every connection made from now on after its one request.
 	close()
 }
 
-// answer tells which kind of success it was.
-type answer int
+// attempt is a request that is sent once.
+type attempt struct {
+	op      *operation
+	request any // with the members of the request as JSON
+	bound   time.Duration
+	again   bool // an earlier attempt failed, and with it perhaps every connection that is open
+}
 
-const (
-	answered answer = iota
-	queued          // the acquisition waits on; its place is kept for a while
-)
+// outcome is what became of an attempt: an answer, or a failure.
+type outcome struct {
+	answer  *answer // nil: a failure
+	failure *Error
+}
+
+// answer is what the server said, or who speaks in its place.
+type answer struct {
+	status     int    // of the contract's table
+	body       []byte // one byte more than the operation allows where it is too long
+	retryAfter time.Duration
+}

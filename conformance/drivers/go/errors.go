@@ -87,10 +87,15 @@ func describe(err error, ctx context.Context) *failure {
 	}
 	f.Cancelled = ctx.Err() != nil && errors.Is(err, context.Canceled)
 	var locked *lockserver.LockedError
+	var timeout *lockserver.LockTimeoutError
+	var holders []lockserver.Holder
 	if errors.As(err, &locked) {
-		for _, h := range locked.Holders {
-			f.Holders = append(f.Holders, h.Owner)
-		}
+		holders = locked.Holders
+	} else if errors.As(err, &timeout) {
+		holders = timeout.Holders
+	}
+	for _, h := range holders {
+		f.Holders = append(f.Holders, h.Owner)
 	}
 	return f
 }

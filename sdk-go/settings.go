@@ -3,10 +3,13 @@ package lockserver
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -15,6 +18,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/joho/godotenv"
+
+	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
 )
 
 const (
@@ -25,6 +30,19 @@ const (
 	defaultAddr = "127.0.0.1:8080"
 	defaultPort = "8080"
 )
+
+// settings is what New was told, before the environment is asked.
+type settings struct {
+	addr, owner, secret string
+	noDotEnv            bool
+	rootCAs             *x509.CertPool
+	proxyURL            string
+	httpClient          *http.Client
+	logger              *slog.Logger
+	tuning              tuning.Tuning
+
+	base, proxy *url.URL // once resolved
+}
 
 // resolve fills in what New was not told: environment first, then .env. Empty counts as absent.
 func (s *settings) resolve() error {
@@ -52,10 +70,14 @@ func (s *settings) resolve() error {
 	if s.owner == "" {
 		s.owner = defaultOwner()
 	}
+	s.tuning = s.tuning.WithDefaults()
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
 	return s.check()
 }
 
-func (s *settings) check() error {
+func (s *settings) check() (err error) {
 	if s.secret == "" {
 		return misconfigured(envSecret, "no secret: set "+envSecret+" in the environment or in .env, or pass WithSecret")
 	}
@@ -70,7 +92,14 @@ func (s *settings) check() error {
 	if s.httpClient != nil && s.rootCAs != nil {
 		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport where one is given")
 	}
-	return nil
+	if s.httpClient != nil && s.proxyURL != "" {
+		return misconfigured("WithProxy", "a proxy belongs into the HTTP client's own Transport where one is given")
+	}
+	if s.proxy, err = parseProxy(s.proxyURL); err != nil {
+		return err
+	}
+	s.base, err = parseAddr(s.addr)
+	return err
 }
 
 // readDotEnv returns what .env in the working directory holds. Nothing in it is expanded: a `$` stands for itself. The parser's error is
@@ -81,7 +110,7 @@ func readDotEnv() (map[string]string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
-		return nil, &Error{Code: ErrConfigInvalid, Field: ".env", Message: "cannot read .env (WithoutDotEnv turns it off)", cause: err}
+		return nil, &Error{Code: ErrConfigInvalid, Field: ".env", Message: fmt.Sprintf("cannot read .env (WithoutDotEnv turns it off): %v", err), cause: err}
 	}
 	// godotenv expands variables. A sign that no text file has stands in for `$` while it reads, so that it finds none.
 	const dollar = "\x00"
@@ -140,14 +169,37 @@ func parseAddr(addr string) (*url.URL, error) {
 	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return wrong("has a query or fragment")
 	}
-	port := u.Port()
-	if port == "" && !strings.HasSuffix(u.Host, ":") {
-		port = defaultPort
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+	host, ok := withPort(u, defaultPort)
+	if !ok {
 		return wrong("has a port outside of 1 to 65535")
 	}
-	return &url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(u.Hostname(), port), Path: strings.TrimRight(u.Path, "/")}, nil
+	return &url.URL{Scheme: u.Scheme, Host: host, Path: strings.TrimRight(u.Path, "/")}, nil
+}
+
+// withPort returns host and port of a URL. It returns false where the port is none.
+func withPort(u *url.URL, without string) (string, bool) {
+	port := u.Port()
+	if port == "" && !strings.HasSuffix(u.Host, ":") {
+		port = without
+	}
+	n, err := strconv.Atoi(port)
+	return net.JoinHostPort(u.Hostname(), port), err == nil && n >= 1 && n <= 65535
+}
+
+// parseProxy returns the URL of the proxy, or nil if there is none. Its errors do not quote it: it may hold a password.
+func parseProxy(proxy string) (*url.URL, error) {
+	if proxy == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(proxy)
+	if err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" {
+		if port := map[string]string{"http": "80", "https": "443"}[u.Scheme]; port != "" {
+			if host, ok := withPort(u, port); ok {
+				return &url.URL{Scheme: u.Scheme, User: u.User, Host: host}, nil
+			}
+		}
+	}
+	return nil, misconfigured("WithProxy", "the proxy is not an http:// or https:// URL of a host, a port and perhaps user:password@")
 }
 
 func misconfigured(setting, message string) *Error {

@@ -3,7 +3,6 @@ package lockserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
@@ -24,40 +23,8 @@ func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	defer l.client.done()
-
-	_, limited := ctx.Deadline()
-	start := time.Now()
-	retries := backoff{start: l.client.tuning.BackoffStart, cap: l.client.tuning.BackoffCap}
-	var trouble error
-	for {
-		if err := l.usable(); err != nil {
-			return err
-		}
-		patience := time.Duration(1<<63 - 1)
-		if !limited {
-			patience = l.client.tuning.Silence - time.Since(start)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return gaveUp(ctx, l.resource, trouble)
-		case l.client.life.Err() != nil:
-			return closedError(l.resource)
-		case patience <= 0:
-			return &Error{
-				Code: ErrConnectionFailed, Resource: l.resource,
-				Message: fmt.Sprintf("no answer for %v", l.client.tuning.Silence), cause: trouble,
-			}
-		}
-		began := time.Now()
-		err := l.renewOnce(ctx, d, retries.failed())
-		if !isTransient(err) {
-			return err
-		}
-		if ctx.Err() == nil {
-			trouble = err
-		}
-		l.pauseUntilLost(ctx, min(retries.after(began, err), patience))
-	}
+	_, err := l.renew(ctx, d, false)
+	return err
 }
 
 // renewInBackground renews until the server confirms it, the lock ends, or the lease does.
@@ -66,49 +33,45 @@ func (l *Lock) renewInBackground() {
 		return // closing: whoever closes declares the lock lost
 	}
 	defer l.client.done()
-	retries := backoff{start: l.client.tuning.BackoffStart, cap: min(l.client.tuning.BackoffCap, l.lease/10)}
-	for l.usable() == nil && l.renewing.Err() == nil {
-		began := time.Now()
-		err := l.renewOnce(l.renewing, l.lease, retries.failed())
-		if err == nil {
-			l.scheduleRenewal(began)
-			return
-		}
-		if l.usable() != nil || l.renewing.Err() != nil {
-			return
-		}
-		l.client.logger.Warn("lockserver: renewal failed and is retried", "resource", l.resource, "token", l.token, "error", err)
-		l.pauseUntilLost(l.renewing, retries.after(began, err))
+	began, err := l.renew(l.renewing, l.lease, true)
+	if err != nil {
+		return // the lock has ended, or its client
 	}
-}
-
-func (l *Lock) scheduleRenewal(last time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == held && l.renewing.Err() == nil {
-		l.renewal.Reset(time.Until(last.Add(l.lease / 3)))
+		l.renewal.Reset(time.Until(began.Add(l.lease / 3)))
 	}
 }
 
-// renewOnce makes one attempt.
-func (l *Lock) renewOnce(ctx context.Context, d time.Duration, fresh bool) error {
-	sent := l.client.tuning.Clock.Now()
+// renew returns when the attempt that succeeded began.
+func (l *Lock) renew(ctx context.Context, d time.Duration, background bool) (began time.Time, err error) {
 	request := renewRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token, Expire: d.Seconds()}
+	var sent tuning.Instant
 	var granted grantAnswer
-	_, err := l.client.attempt(ctx, l.renewalBound(sent), call{op: opRenew, body: &request, fresh: fresh}, &granted)
+	c := l.client.newCall(&opRenew, l.resource, l.client.tuning.Silence, func() (any, time.Duration) {
+		began, sent, granted = time.Now(), l.client.tuning.Clock.Now(), grantAnswer{}
+		return &request, l.renewalBound(sent)
+	})
+	c.over, c.ended = l.usable, l.done
+	if background {
+		c.stubborn, c.limit = true, 1<<63-1 // until the lease ends
+		c.backoff.cap = min(c.backoff.cap, l.lease/10)
+	}
+	err = c.run(ctx, &granted)
 	var failure *Error
-	if errors.As(err, &failure) && failure.Code == ErrNotHeld {
+	switch {
+	case err == nil:
+		l.confirm(sent, &granted)
+	case errors.As(err, &failure) && failure.Code == ErrNotHeld && failure.Status != 0:
 		if err := l.usable(); err != nil {
-			return err // a release overtook this renewal: it is what ended the lock
+			return began, err // a release overtook this renewal: it is what ended the lock
 		}
 		l.loseByServer(failure)
-		return l.usable()
+	default:
+		return began, err
 	}
-	if err != nil {
-		return about(l.resource, err)
-	}
-	l.confirm(sent, &granted)
-	return l.usable()
+	return began, l.usable()
 }
 
 // renewalBound leaves time for a second and a third attempt within the lease, and ends with it.
@@ -148,18 +111,4 @@ func (l *Lock) usable() error {
 		return &Error{Code: ErrNotHeld, Resource: l.resource, Reason: ReasonReleased, Message: "it was released before"}
 	}
 	return nil
-}
-
-func (l *Lock) pauseUntilLost(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	case <-l.client.life.Done():
-	case <-l.done:
-	}
 }

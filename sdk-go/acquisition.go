@@ -1,0 +1,229 @@
+package lockserver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
+)
+
+// Acquire waits until the lock is granted, in order of arrival, for as long as ctx allows. Lost connections and restarts of the server
+// are survived meanwhile, and the place in the queue with them; only 30 s without any answer (60 s once queued) are an
+// ErrConnectionFailed, and that only where ctx has no deadline.
+//
+// Without [Expire] or [Renewed] the lock is held until it is released: if this process dies first, it stays held until an operator
+// releases it by force. [Client.WithLock] has no such end.
+//
+// When ctx ends, Acquire tells the server and returns an error that satisfies errors.Is for ctx.Err(), at most a second later. Where it
+// was a deadline, the error is a [*LockTimeoutError] (ErrLockTimeout), which says what stood in the way. Nothing stays held, also where
+// the grant was already on its way.
+func (c *Client) Acquire(ctx context.Context, resource string, opts ...AcquireOption) (*Lock, error) {
+	return c.acquire(ctx, resource, readOptions(opts))
+}
+
+// TryAcquire takes the lock if it is free, and fails with ErrLocked, a [*LockedError], if it is not. It retries and gives up as
+// [Client.Acquire] does.
+func (c *Client) TryAcquire(ctx context.Context, resource string, opts ...AcquireOption) (*Lock, error) {
+	o := readOptions(opts)
+	o.nonBlocking = true
+	return c.acquire(ctx, resource, o)
+}
+
+func readOptions(opts []AcquireOption) acquireOptions {
+	var o acquireOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions) (*Lock, error) {
+	if err := o.check(resource); err != nil {
+		return nil, err
+	}
+	if o.renew && !o.hasExpire {
+		o.expire = c.tuning.ScopeLease
+	}
+	if err := c.begin(resource); err != nil {
+		return nil, err
+	}
+	defer c.done()
+
+	a := acquisition{
+		client:  c,
+		options: &o,
+		request: acquireRequest{Resource: resource, Owner: c.owner, Expire: o.expire.Seconds(), ID: rand.Text(), Limit: o.limit, Note: o.note},
+	}
+	if o.shared {
+		a.request.Mode = "shared"
+	}
+	a.call = c.newCall(&opAcquire, resource, c.tuning.Silence, func() (any, time.Duration) { return a.next(ctx) })
+	lock, err := a.run(ctx)
+	if err != nil {
+		a.abandon(ctx)
+		return nil, a.explain(err)
+	}
+	return lock, nil
+}
+
+// acquisition is one lock on its way: one id, from the first request to the grant or to giving up.
+type acquisition struct {
+	client  *Client
+	options *acquireOptions
+	request acquireRequest
+	call    *call // of all hops
+
+	sent     tuning.Instant // the last attempt
+	granted  grantAnswer
+	last     bool         // the hop that ends shortly before the deadline has been made
+	blockers *LockedError // who stood in the way, as far as was heard
+}
+
+// Shortly before a deadline the server is asked once more who stands in the way, so that the error can tell.
+const (
+	lastLook     = 100 * time.Millisecond
+	lastLookPart = 5
+)
+
+// next makes the next request, which the server may hold for one hop.
+func (a *acquisition) next(ctx context.Context) (any, time.Duration) {
+	t := &a.client.tuning
+	if !a.options.nonBlocking {
+		wait := t.Hop
+		if deadline, limited := ctx.Deadline(); limited {
+			if left := time.Until(deadline); left <= wait {
+				wait = left
+				if !a.last {
+					wait -= min(lastLook, left/lastLookPart)
+				}
+				a.last = true
+			}
+			wait = max(wait, time.Millisecond)
+		}
+		a.request.Wait = wait.Seconds()
+	}
+	a.sent, a.granted = t.Clock.Now(), grantAnswer{}
+	return &a.request, duration(a.request.Wait) + t.AnswerTimeout
+}
+
+func (a *acquisition) run(ctx context.Context) (*Lock, error) {
+	for {
+		began := time.Now()
+		err := a.call.run(ctx, &a.granted)
+		var delay time.Duration
+		var locked *LockedError
+		switch {
+		case err == nil && a.granted.Token != 0:
+			a.answered(nil)
+			if ctx.Err() != nil || a.client.life.Err() != nil {
+				continue // the end of the wait came first: the grant goes back
+			}
+			if lock := a.client.hold(a); lock != nil {
+				return lock, nil
+			}
+			// It ran out on its way here.
+			delay = a.call.backoff.after(began, 0)
+			a.abandon(ctx)
+			a.restart()
+		case err == nil: // queued
+			if a.options.nonBlocking {
+				return nil, &LockedError{err: &Error{Code: ErrLocked, Resource: a.request.Resource}}
+			}
+			a.answered(a.granted.locked())
+			a.call.limit = a.client.tuning.SilenceQueued
+			a.call.backoff.reset()
+			if early := duration(a.request.Wait) - time.Since(began); early > a.client.tuning.BackoffStart {
+				delay = min(early, a.client.tuning.BackoffStart) // this server holds no request for long
+			}
+		case errors.Is(err, ErrIDUsed):
+			delay = a.call.backoff.after(began, 0)
+			a.answered(nil)
+			a.restart()
+		case errors.As(err, &locked) && !a.options.nonBlocking:
+			delay = a.call.backoff.after(began, 0)
+			a.answered(locked)
+		default:
+			return nil, err
+		}
+		a.call.pause(ctx, delay)
+	}
+}
+
+// answered notes that the server did, and whom it named as holders.
+func (a *acquisition) answered(by *LockedError) {
+	a.call.heard, a.call.obstacle = time.Now(), ""
+	if by == nil {
+		return
+	}
+	a.call.obstacle = by.obstacle(a.client.owner)
+	if len(by.Holders) > 0 {
+		a.blockers = by
+	}
+}
+
+// locked returns what an answer to a queued request says about the holders.
+func (g *grantAnswer) locked() *LockedError {
+	locked := g.blockers()
+	if len(locked.Holders) == 0 {
+		locked.err = &Error{short: fmt.Sprintf("it waits at place %d", g.Position)}
+	}
+	return locked
+}
+
+// obstacle says in a few words who holds a resource that this owner asked for.
+func (e *LockedError) obstacle(owner string) string {
+	if len(e.Holders) == 0 {
+		return e.failure().short
+	}
+	holder, self := e.Holders[0], ""
+	for _, h := range e.Holders {
+		if h.Owner == owner {
+			holder, self = h, ", which is this very client"
+			break
+		}
+	}
+	text := fmt.Sprintf("held by %s for %s%s", holder.Owner, roughly(holder.HeldFor), self)
+	switch others := e.HoldersTotal - 1; {
+	case others == 1:
+		text += " and 1 other"
+	case others > 1:
+		text += fmt.Sprintf(" and %d others", others)
+	}
+	return text
+}
+
+// explain adds to a time-out who held the resource.
+func (a *acquisition) explain(err error) error {
+	var failure *Error
+	if !errors.As(err, &failure) || failure.Code != ErrLockTimeout {
+		return err
+	}
+	timeout := &LockTimeoutError{err: failure}
+	if by := a.blockers; by != nil {
+		timeout.Holders, timeout.HoldersTotal, timeout.Waiters = by.Holders, by.HoldersTotal, by.Waiters
+	}
+	return timeout
+}
+
+// restart makes it a new acquisition, because the id has ended.
+func (a *acquisition) restart() {
+	a.request.ID = rand.Text()
+	a.call.tried, a.call.limit = 0, a.client.tuning.Silence
+}
+
+// abandon has the server forget the id, if it may know it: a waiter leaves, a grant goes on to the next, and a request that is still on
+// its way comes to nothing.
+func (a *acquisition) abandon(ctx context.Context) {
+	if a.call.tried == 0 {
+		return
+	}
+	c, request := a.client, releaseRequest{Resource: a.request.Resource, Owner: a.request.Owner, ID: a.request.ID}
+	c.cleanup(ctx, func(own context.Context) {
+		if _, err := c.sendRelease(own, &request); err != nil && !errors.Is(err, ErrNotHeld) {
+			c.logger.WarnContext(own, "lockserver: an acquisition could not be cancelled", "resource", request.Resource, "error", err)
+		}
+	})
+}

@@ -1,0 +1,219 @@
+package lockserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"time"
+)
+
+// verdict is what an error is to the retry loop.
+type verdict int
+
+const (
+	raise  verdict = iota
+	retry          // the same request may succeed later
+	handle         // an answer that the caller knows what to do with
+)
+
+// call is one operation that is sent until it has its answer. Here, and nowhere else, is decided whether to send again.
+type call struct {
+	client   *Client
+	op       *operation
+	resource string
+	next     func() (request any, bound time.Duration) // of each attempt
+	limit    time.Duration                             // how long to go on without any answer
+
+	hard     bool            // limit counts although the context has a deadline
+	once     bool            // sent again only while it certainly never arrived
+	cleanup  bool            // goes on while the client closes
+	stubborn bool            // what is raised elsewhere is retried too
+	over     func() error    // says why there is no use any more, once there is not
+	ended    <-chan struct{} // ends a pause, so that over is asked
+
+	began    time.Time
+	heard    time.Time // the last answer, or the start
+	backoff  backoff
+	trouble  *Error // the last failure
+	obstacle string // what stood in the way last
+	tried    int    // attempts that may have had their effect
+	drained  int    // as many of them were refused by a server that shuts down
+}
+
+// newCall starts the clocks of a call; its other fields may be set afterwards.
+func (c *Client) newCall(op *operation, resource string, limit time.Duration, next func() (any, time.Duration)) *call {
+	now := time.Now()
+	return &call{
+		client: c, op: op, resource: resource, next: next, limit: limit, began: now, heard: now,
+		backoff: backoff{start: c.tuning.BackoffStart, cap: c.tuning.BackoffCap},
+	}
+}
+
+// run returns once out is the answer, or with what else became of the call. It can be run again: pauses and patience go on.
+func (c *call) run(ctx context.Context, out reply) error {
+	attempts, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if !c.cleanup {
+		defer context.AfterFunc(c.client.life, cancel)()
+	}
+	for {
+		if err := c.giveUp(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		request, bound := c.next()
+		patience := c.patience(ctx)
+		o := c.client.transport.send(attempts, attempt{op: c.op, request: request, bound: min(bound, patience), again: c.backoff.failed()})
+		failure, err := c.judge(&o, out)
+		if failure == nil {
+			return about(c.resource, err)
+		}
+		if c.obstacle == "" || ctx.Err() == nil && c.patience(ctx) > 0 { // else it is only that time ran out
+			c.trouble, c.obstacle = failure, failure.short
+		}
+		delay := c.backoff.after(began, failure.RetryAfter)
+		level := slog.LevelDebug
+		if c.stubborn {
+			level = slog.LevelWarn
+		}
+		c.client.logger.Log(ctx, level, "lockserver: "+c.op.name+" is retried", "resource", c.resource, "in", delay, "error", err)
+		c.pause(ctx, delay)
+	}
+}
+
+// judge decides what an outcome means. It returns a failure where the request is to be sent again.
+func (c *call) judge(o *outcome, out reply) (again *Error, err error) {
+	var failure *Error
+	if o.answer == nil {
+		failure, err = o.failure, o.failure
+	} else if err = c.op.read(o.answer, c.client.transport.peer(), out); err == nil || !errors.As(err, &failure) {
+		c.tried++
+		return nil, err
+	}
+	if !failure.unsent && !failure.refused {
+		c.tried++
+	}
+	if failure.Code == ErrDraining {
+		c.drained++
+	}
+	if failure.verdict == retry && (failure.unsent || !c.once) || c.stubborn && failure.Code != ErrNotHeld {
+		return failure, err
+	}
+	return nil, err
+}
+
+// giveUp returns an error when it is time to.
+func (c *call) giveUp(ctx context.Context) error {
+	if c.over != nil {
+		if err := c.over(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return gaveUp(ctx, c.op, c.resource, c.began, c.obstacle)
+	case !c.cleanup && c.client.life.Err() != nil:
+		return closedError(c.resource)
+	case c.patience(ctx) <= 0:
+		failure := &Error{Code: ErrConnectionFailed, Resource: c.resource, Message: "no answer for " + inSeconds(c.limit)}
+		if c.trouble != nil {
+			failure.Message, failure.cause = failure.Message+": "+c.trouble.short, c.trouble
+		}
+		return failure
+	}
+	return nil
+}
+
+// patience returns how long the server may stay silent from now on.
+func (c *call) patience(ctx context.Context) time.Duration {
+	if _, limited := ctx.Deadline(); limited && !c.hard {
+		return 1<<63 - 1
+	}
+	return max(0, c.limit-time.Since(c.heard))
+}
+
+// pause waits for d, and less if it is time to give up before.
+func (c *call) pause(ctx context.Context, d time.Duration) {
+	d = min(d, c.patience(ctx))
+	if d <= 0 {
+		return
+	}
+	var closing <-chan struct{}
+	if !c.cleanup {
+		closing = c.client.life.Done()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-closing:
+	case <-c.ended:
+	}
+}
+
+// gaveUp is the error of a call whose context ended.
+func gaveUp(ctx context.Context, op *operation, resource string, began time.Time, obstacle string) error {
+	err := ctx.Err()
+	if cause := context.Cause(ctx); !errors.Is(cause, err) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("lockserver: %q: %w", resource, err)
+	}
+	limit := time.Since(began)
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(0, deadline.Sub(began))
+	}
+	text := fmt.Sprintf("%s within %s", op.undone(resource), inSeconds(limit))
+	if obstacle != "" {
+		text += ": " + obstacle
+	}
+	return &Error{Code: ErrLockTimeout, Resource: resource, Message: text, cause: err}
+}
+
+// inSeconds is a time for people, to three digits.
+func inSeconds(d time.Duration) string {
+	precision := 3
+	if d >= 1000*time.Second {
+		d, precision = d.Round(time.Second), -1
+	}
+	return strconv.FormatFloat(d.Round(time.Millisecond).Seconds(), 'g', precision, 64) + " s"
+}
+
+// about adds the resource to an error that came from an answer.
+func about(resource string, err error) error {
+	var failure *Error
+	if errors.As(err, &failure) && failure.Resource == "" {
+		failure.Resource = resource
+	}
+	return err
+}
+
+// backoff spaces out the retries of one call: the first comes at once, the others after a jittered pause that doubles up to a cap.
+type backoff struct {
+	start, cap time.Duration
+	failures   int
+}
+
+// after returns how long to pause after an attempt that began at the given time and failed, and at least as long as the server asks.
+func (b *backoff) after(began time.Time, atLeast time.Duration) time.Duration {
+	if time.Since(began) >= b.cap {
+		b.failures = 0 // an attempt as long as the longest pause needs none
+	}
+	b.failures++
+	var pause time.Duration
+	if n := b.failures - 2; n >= 0 {
+		pause = min(b.start<<min(n, 16), b.cap)
+		pause = pause/2 + rand.N(pause/2+1)
+	}
+	return max(pause, atLeast)
+}
+
+// failed tells whether the last attempt did.
+func (b *backoff) failed() bool { return b.failures > 0 }
+
+func (b *backoff) reset() { b.failures = 0 }
