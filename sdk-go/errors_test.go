@@ -34,8 +34,8 @@ func TestErrorNamesDeriveFromTheirCodes(t *testing.T) {
 		return true
 	})
 	want := contract(t)
-	for code, name := range want {
-		require.Equal(t, name, found[code], code)
+	for _, code := range want {
+		require.Contains(t, found, code)
 	}
 	require.Len(t, found, len(want), "codes that the contract does not have")
 	for code, name := range found {
@@ -50,19 +50,18 @@ func TestErrorNamesDeriveFromTheirCodes(t *testing.T) {
 	}
 }
 
-// contract reads the one table of codes of the whole project.
-func contract(t *testing.T) map[string]string {
-	content, err := os.ReadFile("../conformance/codes.json")
+// contract reads the codes of the one table of the whole project.
+func contract(t *testing.T) []string {
+	content, err := os.ReadFile("../conformance/contract.json")
 	if os.IsNotExist(err) {
-		t.Skip("NOT CHECKED against the table of codes: it is in the repository, and this is the module alone")
+		t.Skip("NOT CHECKED against the contract: it is in the repository, and this is the module alone")
 	}
 	require.NoError(t, err)
-	type row struct{ Code, Go string }
-	var table struct{ Wire, Local []row }
+	var table struct{ Codes []struct{ Code string } }
 	require.NoError(t, json.Unmarshal(content, &table))
-	codes := map[string]string{}
-	for _, r := range append(table.Wire, table.Local...) {
-		codes[r.Code] = r.Go
+	var codes []string
+	for _, r := range table.Codes {
+		codes = append(codes, r.Code)
 	}
 	require.NotEmpty(t, codes)
 	return codes

@@ -17,6 +17,7 @@ import (
 var lacks = object{
 	"exit":           "a Go process ends with its main function, whatever else runs",
 	"original":       "the original had no Go client whose calls could be kept",
+	"wrong-types":    "the compiler refuses an expire that is no duration",
 	"timeout-option": "a limit is the caller's context, not an argument: it can be neither 0 nor contradict a call that does not wait",
 }
 
@@ -166,6 +167,9 @@ func (d *driver) construct(r request) (object, error) {
 	}
 	if r.Secret != nil {
 		opts = append(opts, lockserver.WithSecret(*r.Secret))
+	}
+	if r.Proxy != nil {
+		opts = append(opts, lockserver.WithProxy(*r.Proxy))
 	}
 	if r.Dotenv != nil && !*r.Dotenv {
 		opts = append(opts, lockserver.WithoutDotEnv())

@@ -16,6 +16,7 @@ type request struct {
 
 	Client, Lock, Resource string
 	Addr, Owner, Secret    *string
+	Proxy                  *string
 	Dotenv                 *bool
 	Test                   map[string]float64
 
