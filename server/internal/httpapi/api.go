@@ -21,7 +21,7 @@ type Config struct {
 	Logger      *slog.Logger
 }
 
-// answerTimeout is how long a client may take to take an answer.
+// answerTimeout bounds the time to write an answer.
 const answerTimeout = 10 * time.Second
 
 // API is an http.Handler.
@@ -43,14 +43,14 @@ func New(s *service.Service, cfg Config) *API {
 	return a
 }
 
-// route is what a path can do.
+// route lists the operations of a path.
 type route struct {
 	operations map[string]wire.Operation // by method
 	first      wire.Operation
 	allow      string // the methods
 }
 
-// routes makes the table of paths from that of operations.
+// routes derives the table of paths from the table of operations.
 func routes() map[string]route {
 	table := map[string]route{}
 	for op := range wire.Other {
@@ -86,7 +86,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	outcome = x.serve()
 }
 
-// finish counts and logs a request, and lets go of the exchange.
+// finish counts and logs the request, and frees the exchange for reuse.
 func (a *API) finish(x *exchange, outcome string, took time.Duration) {
 	a.service.Count(x.op, outcome, took)
 	if a.log.Enabled(x.r.Context(), slog.LevelDebug) {
@@ -96,7 +96,7 @@ func (a *API) finish(x *exchange, outcome string, took time.Duration) {
 	a.free.Put(x)
 }
 
-// recover turns a panic into an answer if none was begun; the server lives on.
+// recover answers a request whose handler panicked, if no answer was begun. The server goes on.
 func (x *exchange) recover() {
 	v := recover()
 	if v == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// decode reads the fields of the request. The buffer that it takes for a body is free again when it returns, so that a request that
-// waits holds no memory for it.
+// decode decodes the fields of the request. It gives back the buffer for the body before it returns, so that a waiting request does
+// not hold one.
 func (x *exchange) decode(f *wire.Fields) *wire.Problem {
 	if p := f.DecodeQuery(x.op, x.r.URL.RawQuery); p != nil || !x.op.InBody() {
 		return p
@@ -34,7 +34,7 @@ func (x *exchange) readBody(buf *buffer) *wire.Problem {
 		if len(buf.b) == cap(buf.b) {
 			buf.b = append(buf.b, 0)[:len(buf.b)]
 		}
-		// One byte more than is allowed tells a body that is too long from one that just fits.
+		// One byte more than allowed tells a body that is too long from one that just fits.
 		room := min(cap(buf.b), most+1)
 		n, err := x.r.Body.Read(buf.b[len(buf.b):room])
 		buf.b = buf.b[:len(buf.b)+n]
@@ -52,8 +52,8 @@ func (x *exchange) readBody(buf *buffer) *wire.Problem {
 	}
 }
 
-// wholeRead lifts the time limit for the reading of a request: one that takes long must not be taken for one whose client went away.
-// If it fails, there is no connection any more, and the answer will fail too.
+// wholeRead lifts the read deadline once a request is read: otherwise a long wait would look like a client that went away.
+// If that fails, the connection is gone and the answer will fail too.
 func (x *exchange) wholeRead() {
 	if err := http.NewResponseController(x.w).SetReadDeadline(time.Time{}); err != nil {
 		x.api.log.Debug("connection lost", "error", err)

@@ -10,17 +10,17 @@ import (
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// exchange is one request and its answer. Exchanges are used again, as a call would be an allocation for every request.
+// exchange is one request and its answer. Exchanges are reused to save an allocation per request.
 type exchange struct {
 	api    *API
 	w      http.ResponseWriter
 	r      *http.Request
 	op     wire.Operation
-	unread bool // the body was not read to its end
+	unread bool // the body was not read to the end
 	call   service.Call
 }
 
-// serve answers the request, and says how it went.
+// serve answers the request and returns its outcome.
 func (x *exchange) serve() (outcome string) {
 	if p := x.admit(); p != nil {
 		return x.refuse(p)
@@ -51,7 +51,7 @@ func (x *exchange) serve() (outcome string) {
 	return result.Outcome()
 }
 
-// admit decides from the head of the request what it may do. The secret counts before anything else.
+// admit decides by the head of the request what it may do. The secret is checked before anything else.
 func (x *exchange) admit() *wire.Problem {
 	route, found := x.api.routes[x.r.URL.Path]
 	op, allowed := route.operations[x.r.Method]
@@ -75,7 +75,7 @@ func (x *exchange) admit() *wire.Problem {
 	return nil
 }
 
-// deliver writes what became of a call. A grant that surely did not reach the client goes back.
+// deliver writes the result of a call, and withdraws a grant that cannot have reached the client.
 func (x *exchange) deliver(result *service.Result) {
 	delivered := false
 	defer func() {
@@ -98,13 +98,13 @@ func (x *exchange) deliver(result *service.Result) {
 	delivered = err == nil
 }
 
-// say answers a request that needed no engine.
+// say answers a request that needs no engine.
 func (x *exchange) say(body string) (outcome string) {
 	_ = x.send(http.StatusOK, x.api.headers.json, []byte(body))
 	return service.OK
 }
 
-// metrics answers what was counted.
+// metrics answers with what the server has counted.
 func (x *exchange) metrics() (outcome string) {
 	if x.api.cfg.Metrics == nil {
 		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server has no metrics"})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Limit returns a listener that closes a connection at once if there are most already.
+// Limit returns a listener that closes a new connection at once if most are open.
 func Limit(l net.Listener, most int, log *slog.Logger) net.Listener {
 	return &limitListener{Listener: l, most: int64(most), log: log}
 }
@@ -21,7 +21,7 @@ type limitListener struct {
 	log    *slog.Logger
 }
 
-// warnEvery keeps a flood of connections from becoming a flood of log lines.
+// warnEvery keeps a flood of connections from flooding the log.
 const warnEvery = 10 * time.Second
 
 func (l *limitListener) Accept() (net.Conn, error) {
@@ -53,7 +53,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http end an answer before the connection.
+// CloseWrite lets net/http shut down the writing side before it closes the connection.
 func (c *conn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()

@@ -9,7 +9,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// headers are the values that many answers share. They are never changed.
+// headers are values that many answers share. They are never modified.
 type headers struct {
 	server, json, yaml, problem, authenticate, retryAfter, connectionClose, noStore []string
 }
@@ -27,7 +27,7 @@ func newHeaders(version string) headers {
 	}
 }
 
-// buffer holds the body of a request while it is decoded, or that of an answer. Large ones are not kept.
+// buffer holds the body of a request while it is decoded, or of an answer. Large buffers are not reused.
 type buffer struct{ b []byte }
 
 const (
@@ -49,7 +49,7 @@ func (a *API) recycle(buf *buffer) {
 	}
 }
 
-// send writes an answer, in one piece and with its length, so that an error means that the client cannot have got it whole.
+// send writes an answer in one piece, with its length. If it returns an error, the client cannot have received the whole answer.
 func (x *exchange) send(status int, contentType []string, body []byte) error {
 	h := x.w.Header()
 	h["Content-Type"] = contentType
@@ -66,7 +66,7 @@ func (x *exchange) send(status int, contentType []string, body []byte) error {
 	return control.Flush()
 }
 
-// refuse sends a problem, and returns its code. That nobody may be there to read it any more is no matter.
+// refuse sends a problem and returns its code. It does not matter if the client is gone by then.
 func (x *exchange) refuse(p *wire.Problem) (outcome string) {
 	buf := x.api.buffer()
 	defer x.api.recycle(buf)
@@ -80,7 +80,7 @@ func (x *exchange) sendProblem(p *wire.Problem, body []byte) error {
 	if p.Code.RetryAfter() {
 		h["Retry-After"] = x.api.headers.retryAfter
 	}
-	// On HTTP/2 an unread body harms nobody but its own stream.
+	// On HTTP/2 an unread body affects only its own stream.
 	unread := x.unread && x.r.ProtoMajor == 1
 	if unread {
 		h["Connection"] = x.api.headers.connectionClose
@@ -92,8 +92,8 @@ func (x *exchange) sendProblem(p *wire.Problem, body []byte) error {
 	return err
 }
 
-// linger throws away, for a moment and up to a bound, what the client still sends. A connection that is closed upon unread data is
-// reset, and the answer that the client has not read yet is lost with it.
+// linger discards what the client still sends, for a limited time and up to a limited size. Closing a connection with unread data
+// resets it, and the client would lose an answer that it has not read yet.
 func (x *exchange) linger() {
 	const (
 		most  = 256 << 10

@@ -10,20 +10,20 @@ import (
 // ServerConfig bounds what a connection may do.
 type ServerConfig struct {
 	HeaderTimeout time.Duration // for the headers of a request, from its first byte
-	BodyTimeout   time.Duration // for its body, behind them
+	BodyTimeout   time.Duration // for the body that follows
 	IdleTimeout   time.Duration // between requests
 	TLS           *tls.Config   // nil: no encryption, and no HTTP/2
 	Logger        *slog.Logger
 }
 
-// maxHeader is what the headers of a request may have, in bytes. The longest that makes sense has a secret and a query.
+// maxHeader bounds the headers of a request, in bytes. The longest useful ones have a secret and a query.
 const maxHeader = 16 << 10
 
-// maxStreams is how many requests may wait on one HTTP/2 connection.
+// maxStreams bounds the requests that wait on one HTTP/2 connection.
 const maxStreams = 10_000
 
-// NewServer makes the HTTP server for a front end. Its time limit for a whole request is lifted by the front end once all is read:
-// requests wait for locks. Each answer gets one of its own when it is written.
+// NewServer makes the HTTP server for a front end. The front end lifts the server's time limit for a request once it is read, as
+// requests wait for locks, and sets one for each answer that it writes.
 func NewServer(h http.Handler, cfg ServerConfig) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

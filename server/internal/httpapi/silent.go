@@ -7,7 +7,7 @@ import (
 )
 
 // Silent are the connections on which nothing was ever asked, such as those that clients open in advance. A shutdown of net/http
-// waits 5 s for each of them.
+// waits up to 5 s for each of them.
 type Silent struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}

@@ -14,7 +14,7 @@ type Call struct {
 	Fields wire.Fields // decoded for the operation
 }
 
-// start gives a call to the engine. Its answer goes to the reply; the ticket is that of an acquire.
+// start hands the call to the engine, which sends its answer to the reply. The ticket is for an acquire.
 func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.Ticket, p *wire.Problem) {
 	f := &c.Fields
 	switch c.Op {
@@ -42,7 +42,7 @@ func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.
 	return ticket, nil
 }
 
-// Do runs a call and waits for its answer. It says false if the context ended first: then nobody is there to be told.
+// Do runs a call and waits for its answer. It returns false if ctx ended first, so that nobody is left to be told.
 func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
 	r := Result{call: c}
 	e := s.engine.Load()
@@ -52,7 +52,7 @@ func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
 	}
 	r.engine = *e
 	if c.Op == wire.ForceRelease {
-		// Who was evicted goes into the log, even if nobody is there any more to be told.
+		// The log must name who was evicted, even if the caller is gone by then.
 		ctx = context.WithoutCancel(ctx)
 	}
 	to := s.sinks.Get().(*sink)
@@ -63,11 +63,11 @@ func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
 	select {
 	case r.answer = <-to.answer:
 		s.sinks.Put(to)
-	case <-ctx.Done(): // the sink may still get its answer, so it is not used again
+	case <-ctx.Done(): // the sink may still get its answer, so it must not be reused
 		r.Undelivered()
 		return r, false
 	}
-	// If both have come, the answer and the end of the caller, none of the answer has been written yet: a grant goes back.
+	// If the caller went away as the answer came, nothing has been written yet, so the grant is withdrawn.
 	if c.Op == wire.Acquire && ctx.Err() != nil {
 		r.Undelivered()
 		return r, false
@@ -87,7 +87,7 @@ func (s *Service) logEvicted(c *Call, a *lock.Answer) {
 	}
 }
 
-// sink takes the one answer of one operation.
+// sink receives the answer to one operation.
 type sink struct{ answer chan lock.Answer }
 
 func newSink() *sink { return &sink{answer: make(chan lock.Answer, 1)} }

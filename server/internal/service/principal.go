@@ -10,11 +10,11 @@ import (
 // Principal is who asks.
 type Principal struct{ client bool }
 
-// May tells whether the principal may ask for the operation.
+// May reports whether the principal may ask for op.
 func (p Principal) May(op wire.Operation) bool { return p.client || op.Open() }
 
-// secrets are those that make a client. Only their hashes are kept, and hashes are compared: neither the length of a secret nor the
-// place of the first difference shows in the time that a check takes.
+// secrets holds the hashes of the accepted secrets. Comparing hashes keeps the time of a check independent of the length of a secret
+// and of where it first differs.
 type secrets [][sha256.Size]byte
 
 func newSecrets(values []string) secrets {
@@ -25,7 +25,7 @@ func newSecrets(values []string) secrets {
 	return s
 }
 
-// Principal returns who knows this secret. "" is never a secret.
+// Principal returns who knows the secret. An empty one is never accepted.
 func (s *Service) Principal(secret string) Principal {
 	given := sha256.Sum256([]byte(secret))
 	found := 0

@@ -14,22 +14,22 @@ type Result struct {
 	ticket  lock.Ticket
 }
 
-// Undelivered says that the result did not reach the caller: it was cancelled before the first byte was written, or the write failed.
-// A grant then goes back.
+// Undelivered withdraws a grant that did not reach the caller, because it went away before the first byte was written or because the
+// write failed. The lock passes to the next waiter.
 func (r *Result) Undelivered() {
 	if r.call.Op == wire.Acquire && r.engine != nil {
 		r.engine.Leave(r.ticket)
 	}
 }
 
-// Problem is why the caller did not get what it wanted; nil if it did.
+// Problem returns the error that the call ended with, or nil.
 func (r *Result) Problem() *wire.Problem { return r.problem }
 
-// Queued tells whether an acquire keeps its place in the queue.
+// Queued reports whether the answer is that an acquire is still queued.
 func (r *Result) Queued() bool { return r.answer.Code == lock.Queued }
 
-// Outcome is how the call went: the code of its problem, or one of a few words. With the operation these are the labels of the
-// metrics, so there are few of them.
+// Outcome returns the code of the problem, or a word for how the call succeeded. The metrics use it as a label, so there are only a
+// few.
 func (r *Result) Outcome() string {
 	if r.problem != nil {
 		return string(r.problem.Code)
@@ -48,7 +48,7 @@ func (r *Result) Outcome() string {
 	return OK
 }
 
-// Words for how a request went that are no code.
+// Outcomes that are not codes.
 const (
 	OK   = "ok"
 	Gone = "gone" // the caller went away before its answer

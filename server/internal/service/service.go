@@ -1,6 +1,6 @@
-// Package service runs operations from request to reply, whatever transport brought them: who may ask, the call to the engine, what a
-// reply says, what becomes of a grant that cannot be delivered, and what is counted and logged. A front end reads bytes, calls the
-// service, and writes bytes.
+// Package service runs an operation from request to reply, whatever the transport: it decides who may ask, calls the engine, makes the
+// reply, withdraws a grant that cannot be delivered, and counts and logs. A front end only reads bytes, calls the service, and writes
+// bytes.
 package service
 
 import (
@@ -38,7 +38,7 @@ type Observer interface {
 	Request(operation, outcome string, took time.Duration)
 }
 
-// Service runs operations on the engine of the present term. Without one it answers that it is not ready.
+// Service runs operations on the engine of the current term. Between terms it answers that the server is loading.
 type Service struct {
 	secrets  secrets
 	observer Observer
@@ -55,17 +55,16 @@ func New(cfg Config) *Service {
 	return s
 }
 
-// Serve begins a term: from now on operations go to this engine.
+// Serve begins a term: operations now go to e.
 func (s *Service) Serve(e Engine) { s.engine.Store(&e) }
 
-// Withdraw ends a term: until the next one begins, operations are answered that the server is loading. What the engine has been given
-// is its own affair.
+// Withdraw ends a term. Operations that the engine already has are the engine's to answer.
 func (s *Service) Withdraw() { s.engine.Store(nil) }
 
-// Drain makes Ready say that the server shuts down. What becomes of operations is the engine's affair.
+// Drain makes Ready report that the server is shutting down. The engine decides what becomes of operations.
 func (s *Service) Drain() { s.draining.Store(true) }
 
-// Ready says why operations are not worth sending; nil if they are.
+// Ready returns why the server cannot serve, or nil if it can.
 func (s *Service) Ready() *wire.Problem {
 	if s.draining.Load() {
 		return &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
@@ -86,7 +85,7 @@ func loading() *wire.Problem {
 	return &wire.Problem{Code: wire.StoreUnavailable, Detail: "the server is loading its locks; ask again", Reason: "loading"}
 }
 
-// Count notes how an operation went.
+// Count records the outcome of an operation.
 func (s *Service) Count(op wire.Operation, outcome string, took time.Duration) {
 	if s.observer == nil {
 		return

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeBody reads the one JSON object that the body of a request for an operation must be. It is strict: whatever JSON lets pass that
-// could be a slip is an error, that is unknown and repeated fields, lone surrogates, and anything behind the object. null counts as
-// absent. The fields keep no part of body.
+// DecodeBody decodes the body of a request for op, which must be one JSON object. It is strict about what JSON allows but is
+// probably a mistake: unknown and repeated fields, lone surrogates and trailing data are errors. A null counts as absent. The fields
+// do not refer to body.
 func (f *Fields) DecodeBody(op Operation, body []byte) *Problem {
 	d := decoder{b: body, allowed: operationRows[op].fields, fields: f}
 	if p := d.object(); p != nil {
@@ -71,7 +71,7 @@ func (d *decoder) end() *Problem {
 	return nil
 }
 
-// name reads a field's name and the colon behind it.
+// name reads the name of a field and the colon after it.
 func (d *decoder) name() (Field, *Problem) {
 	start := d.i
 	s, problem := d.string()
@@ -143,7 +143,7 @@ func (d *decoder) string() (s []byte, problem string) {
 	return nil, "it does not end"
 }
 
-// stringSlow goes on where a character was met that does not simply stand for itself.
+// stringSlow reads the rest of a string once a character turns up that has to be unescaped or checked.
 func (d *decoder) stringSlow(start int) (s []byte, problem string) {
 	d.scratch = append(d.scratch[:0], d.b[start:d.i]...)
 	for d.i < len(d.b) {

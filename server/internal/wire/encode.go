@@ -71,7 +71,7 @@ func appendSeconds(b []byte, d time.Duration) []byte {
 	return b
 }
 
-// appendTimeLeft appends what is left of a lease, or null if the lock is held until released.
+// appendTimeLeft appends the time left of a lease, or null if the lock has none.
 func appendTimeLeft(b []byte, d time.Duration) []byte {
 	if d == lock.NoLease {
 		return append(b, "null"...)
@@ -139,7 +139,7 @@ func ReleaseOutcome(a *lock.Answer) string {
 	return "released"
 }
 
-// AppendReleased appends the answer to a release that did something.
+// AppendReleased appends the answer to a successful release.
 func AppendReleased(b []byte, resource, owner string, a *lock.Answer) []byte {
 	b = append(b, `{"resource":`...)
 	b = AppendString(b, resource)
@@ -152,7 +152,7 @@ func AppendReleased(b []byte, resource, owner string, a *lock.Answer) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendHolder appends a holder as people see it who look at a lock.
+// appendHolder appends a holder as GET /lock shows it.
 func appendHolder(b []byte, h *lock.Holder) []byte {
 	b = append(b, `{"owner":`...)
 	b = AppendString(b, h.Owner)
@@ -169,7 +169,7 @@ func appendHolder(b []byte, h *lock.Holder) []byte {
 	return append(b, '}')
 }
 
-// appendRival appends a holder as a client sees it that did not get the lock: without id and note.
+// appendRival appends a holder as a client that did not get the lock sees it: without id and note.
 func appendRival(b []byte, h *lock.Holder) []byte {
 	b = append(b, `{"owner":`...)
 	b = AppendString(b, h.Owner)
@@ -182,7 +182,7 @@ func appendRival(b []byte, h *lock.Holder) []byte {
 	return append(b, '}')
 }
 
-// appendInTheWay appends the members that say who holds a lock that a client did not get, and how many wait for it.
+// appendInTheWay appends the members that tell a client that did not get the lock who holds it and how many wait.
 func appendInTheWay(b []byte, d *lock.Detail) []byte {
 	b = append(b, `,"holders":`...)
 	b = appendHolders(b, d.Holders, appendRival)
@@ -208,7 +208,7 @@ func appendCounts(b []byte, holders, waiters int) []byte {
 	return strconv.AppendInt(b, int64(waiters), 10)
 }
 
-// appendLock appends the members of a lock as people see it, without the brace behind them.
+// appendLock appends a lock as GET /locks shows it, but for the closing brace.
 func appendLock(b []byte, l *lock.Lock) []byte {
 	b = append(b, `{"resource":`...)
 	b = AppendString(b, l.Resource)

@@ -25,11 +25,11 @@ type fieldRow struct {
 	name     string
 	kind     fieldKind
 	min, max int64    // bytes of a string; least and greatest number; seconds: least in ms, greatest in s
-	capped   bool     // a greater number is taken for max
+	capped   bool     // a greater number counts as max
 	control  bool     // control characters may be in it
 	of       []string // what a choice is among
-	absent   int64    // what stands for it if it is absent, unless that is 0
-	allowed  string   // for the person who got it wrong
+	absent   int64    // the value of a field that is absent
+	allowed  string   // for the error message
 }
 
 func (f Field) String() string { return fieldRows[f].name }
@@ -70,13 +70,13 @@ type Fields struct {
 	number [fieldCount]int64 // choices: which one of them; seconds: in ms
 }
 
-// Has tells whether the field was given, and not as null.
+// Has reports whether the field was given and is not null.
 func (f *Fields) Has(which Field) bool { return f.given.has(which) }
 
-// Text is a string; "" if it is absent.
+// Text returns a string field, or "" if it is absent.
 func (f *Fields) Text(which Field) string { return f.text[which] }
 
-// Number is a whole number, or which one of its choices a choice is; if it is absent, what stands for that in the contract, else 0.
+// Number returns an integer, or the index of a choice. For a field that is absent it returns the contract's default, which is mostly 0.
 func (f *Fields) Number(which Field) int64 {
 	if !f.Has(which) {
 		return fieldRows[which].absent
@@ -84,12 +84,12 @@ func (f *Fields) Number(which Field) int64 {
 	return f.number[which]
 }
 
-// Duration is a time, rounded up to 1 ms; 0 if it is absent.
+// Duration returns a number of seconds, rounded up to 1 ms, or 0 if it is absent.
 func (f *Fields) Duration(which Field) time.Duration {
 	return time.Duration(f.number[which]) * time.Millisecond
 }
 
-// Acquire checks the fields together, and makes a request of them.
+// Acquire checks that the fields fit together, and returns the request they make.
 func (f *Fields) Acquire() (lock.Request, *Problem) {
 	req := lock.Request{
 		Resource: f.Text(FieldResource), Owner: f.Text(FieldOwner), ID: f.Text(FieldID), Note: f.Text(FieldNote),
@@ -106,19 +106,19 @@ func (f *Fields) Acquire() (lock.Request, *Problem) {
 	return req, nil
 }
 
-// Ref makes of the fields the name of a grant.
+// Ref returns the grant that the fields name.
 func (f *Fields) Ref() lock.Ref {
 	return lock.Ref{Resource: f.Text(FieldResource), Owner: f.Text(FieldOwner), ID: f.Text(FieldID), Token: f.Number(FieldToken)}
 }
 
-// Query makes of the fields a question about many locks.
+// Query returns the question about many locks that the fields make.
 func (f *Fields) Query() lock.Query {
 	return lock.Query{
 		Owner: f.Text(FieldOwner), Prefix: f.Text(FieldPrefix), Cursor: f.Text(FieldCursor), Limit: int(f.Number(FieldPageLimit)),
 	}
 }
 
-// require says which of the fields is missing.
+// require returns a problem if one of the fields is missing.
 func (f *Fields) require(required fieldSet) *Problem {
 	for missing := required &^ f.given; missing != 0; {
 		which := Field(bits.TrailingZeros16(uint16(missing)))
@@ -127,7 +127,7 @@ func (f *Fields) require(required fieldSet) *Problem {
 	return nil
 }
 
-// setText takes over the string or choice of a field if the field allows it. s may be reused by the caller.
+// setText sets a string or choice and reports whether the field allows it. The caller may reuse s.
 func (f *Fields) setText(which Field, s []byte) bool {
 	row := &fieldRows[which]
 	if row.kind == kindChoice {
@@ -146,7 +146,7 @@ func (f *Fields) setText(which Field, s []byte) bool {
 	return row.control || !hasControl(f.text[which])
 }
 
-// setNumber takes over the number of a field if the field allows it.
+// setNumber sets a number and reports whether the field allows it.
 func (f *Fields) setNumber(which Field, n number) (ok bool) {
 	row := &fieldRows[which]
 	v := &f.number[which]

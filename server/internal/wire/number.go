@@ -10,10 +10,10 @@ type number struct {
 	more     bool // further digits follow that are not all zero
 }
 
-// maxExponent bounds the exponent, so that sums of a few stay far from overflow. Beyond it a number is as good as 0 or endless.
+// maxExponent bounds the exponent, so that adding a few of them cannot overflow. A number beyond it is practically 0 or infinite.
 const maxExponent = 1 << 20
 
-// scanNumber reads a number by JSON's grammar from the start of b. Its length is 0 if there is none.
+// scanNumber reads a JSON number at the start of b. The length is 0 if there is none.
 func scanNumber(b []byte) (n number, length int) {
 	i := 0
 	if i < len(b) && b[i] == '-' {
@@ -60,7 +60,7 @@ func scanNumber(b []byte) (n number, length int) {
 	return n, i
 }
 
-// push appends a digit; shift is what its place does to the exponent: 0 before the point, -1 behind it.
+// push appends a digit. shift is 0 before the decimal point and -1 after it.
 func (n *number) push(digit byte, shift int) {
 	d := uint64(digit - '0')
 	if n.digits < math.MaxUint64/100 {
@@ -74,8 +74,8 @@ func (n *number) push(digit byte, shift int) {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// scaled returns the number × 10^shift without its sign, cut to a whole one, and whether anything was cut off.
-// ok is false if it is negative, and where it is greater than most, which is then returned instead.
+// scaled returns the number × 10^shift, truncated to an integer, and whether digits were cut off.
+// If it is greater than most, scaled returns most and ok is false. If it is negative, ok is false too.
 func (n number) scaled(shift int, most int64) (whole int64, rest, ok bool) {
 	if n.digits == 0 {
 		return 0, false, true // -0 is 0
@@ -101,7 +101,7 @@ func (n number) scaled(shift int, most int64) (whole int64, rest, ok bool) {
 	return int64(v), rest, true
 }
 
-// ceilMillis takes the number for seconds, and returns milliseconds, rounded up. ok is false if they are negative or more than most.
+// ceilMillis converts a number of seconds to milliseconds, rounded up. ok is false if the result is negative or more than most.
 func (n number) ceilMillis(most int64) (ms int64, ok bool) {
 	ms, rest, ok := n.scaled(3, most)
 	if rest {
@@ -110,7 +110,7 @@ func (n number) ceilMillis(most int64) (ms int64, ok bool) {
 	return ms, ok && ms <= most
 }
 
-// integer returns the number if it is a whole one from 0 to most. 3.0 and 3e0 are 3.
+// integer returns the number if it is an integer from 0 to most. 3.0 and 3e0 are integers.
 func (n number) integer(most int64) (int64, bool) {
 	v, rest, ok := n.scaled(0, most)
 	return v, ok && !rest

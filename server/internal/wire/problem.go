@@ -21,7 +21,7 @@ func (c Code) Status() int { return codes[c].status }
 // RetryAfter tells whether a client should ask again later.
 func (c Code) RetryAfter() bool { return codes[c].retryAfter }
 
-// Problem is an answer that says no, as application/problem+json (RFC 9457).
+// Problem is an error answer, sent as application/problem+json (RFC 9457).
 type Problem struct {
 	Code   Code
 	Detail string
@@ -30,12 +30,12 @@ type Problem struct {
 	Holds  *lock.Detail // with locked and limit_mismatch
 }
 
-// invalid says which field of a request is wrong, how, and what is allowed.
+// invalid returns a problem that names the field, what is wrong with it, and what is allowed.
 func invalid(field, problem, allowed string) *Problem {
 	return &Problem{Code: InvalidRequest, Field: field, Detail: field + " " + problem + "; allowed: " + allowed}
 }
 
-// InvalidBody says what is wrong with a body as a whole.
+// InvalidBody returns a problem with the body as a whole.
 func InvalidBody(problem string) *Problem {
 	return invalid("body", problem, "one JSON object in UTF-8")
 }
@@ -65,7 +65,7 @@ func AppendProblem(b []byte, p *Problem) []byte {
 	return append(b, "}\n"...)
 }
 
-// Refusal says what an answer of the engine means to a client that did not get what it wanted; nil if it did.
+// Refusal returns the problem that an answer of the engine stands for, or nil if the operation succeeded.
 func Refusal(a *lock.Answer) *Problem {
 	switch a.Code {
 	case lock.Granted, lock.Queued, lock.Released, lock.Cancelled, lock.Evicted, lock.Found:

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeQuery reads the query of a request for an operation as strictly as a body: unknown and repeated parameters are errors. An
-// empty one is absent. An operation that has its fields in the body takes none.
+// DecodeQuery decodes the query of a request for op as strictly as a body: unknown and repeated parameters are errors. An empty
+// parameter counts as absent. An operation that has its fields in the body takes no parameters.
 func (f *Fields) DecodeQuery(op Operation, raw string) *Problem {
 	row := &operationRows[op]
 	allowed := row.fields
