@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { type Answer, type Grant, grantIn, isTransient } from './answer.js'
 import { backoff, lastAnswerGrace, timerDelay } from './bounds.js'
-import { type Core, cancel, closedError, unreachable } from './core.js'
-import { errorFrom, LockedError, LockTimeoutError } from './errors.js'
+import { OPERATIONS } from './contract.js'
+import { type Core, cancel, closedError, troubleOf, unreachable, usableOutcome } from './core.js'
+import { errorFrom, LockedError, type LockserverError, LockTimeoutError, type Rivals, rivals } from './errors.js'
 import { Lease } from './lease.js'
+import { type Grant, grantIn, isTransient } from './operations.js'
 import type { AcquireRequest } from './request.js'
 import { allowListeners } from './signal.js'
-import { type Exchange, NoAnswer } from './transport.js'
+import type { Answer, Attempt, Outcome } from './transport.js'
 
 /** Milliseconds below which an answer "still queued" has not waited for anything. */
 const shortestHop = 50
@@ -30,12 +31,15 @@ export class Acquisition {
   readonly #request: AcquireRequest
   readonly #doing: string
   #id = randomUUID()
-  #exchange: Exchange | undefined
+  #attempt: Attempt | undefined
   /** Whether the server may hold something under the id: a place in the queue, or a grant whose answer was lost. */
   #unsettled = false
   #queued = false
   #stopped: { reason: unknown } | undefined
   #wake: (() => void) | undefined
+  /** What stood in the way last. */
+  #obstacle = ''
+  #holders: Record<string, unknown> = {}
 
   constructor(core: Core, request: AcquireRequest) {
     this.#core = core
@@ -46,7 +50,6 @@ export class Acquisition {
   /** Ends the call, which then rejects with `reason` and leaves nothing held. */
   giveUp(reason: unknown): void {
     this.#stopped ??= { reason }
-    this.#exchange?.detach()
     this.#wake?.()
   }
 
@@ -75,36 +78,54 @@ export class Acquisition {
     let answeredAt = performance.now()
     let failures = 0
     let fresh = false
-    let trouble: Error | undefined
+    let trouble: LockserverError | undefined
     for (;;) {
       const begun = performance.now()
       const left = (limit ?? answeredAt + this.#silence()) - begun
       const wait = blocking ? Math.ceil(Math.min(limit === undefined ? bounds.hop : Math.max(left, 0), bounds.hop)) : 0
-      const { answer, failure } = await this.#hop(wait, this.#bound(wait, left), fresh)
-      if (failure?.hopeless) throw unreachable(this.#core, this.#doing, failure)
+      const outcome = await this.#hop(wait, this.#bound(wait, left), fresh)
       const now = performance.now()
-      fresh = failure !== undefined
-      if (answer !== undefined && !isTransient(answer)) {
+      fresh = outcome.kind !== 'answer'
+      if (outcome.kind === 'answer' && !isTransient(outcome)) {
         answeredAt = now
-        const outcome = await this.#take(answer)
-        if (outcome !== undefined) return outcome
+        const taken = await this.#take(outcome)
+        if (taken !== undefined) return taken
         // A 202 ends a hop as it should, unless it came at once: then the next one must not follow at once, too.
-        failures = answer.status === 202 && now - begun >= Math.min(wait, shortestHop) ? 0 : failures + 1
+        failures = outcome.status === 202 && now - begun >= Math.min(wait, shortestHop) ? 0 : failures + 1
       } else {
         failures++
+        this.#unsettled ||= outcome.kind !== 'unsent'
+        if (outcome.kind !== 'answer' && outcome.permanent) throw troubleOf(outcome, this.#doing)
       }
       this.#throwIfStopped()
       const end = limit ?? answeredAt + this.#silence()
       // That the last try ran out of time says less than what went wrong before.
-      const late = failure !== undefined && failure.cause === undefined && end - now < shortestTry
-      if (!late || trouble === undefined) {
-        trouble = failure ?? (answer === undefined || answer.status === 202 ? undefined : errorFrom(answer, this.#doing))
+      const late = outcome.kind !== 'answer' && outcome.late && end - now < shortestTry
+      if (!late || this.#obstacle === '') {
+        trouble = outcome.kind === 'answer' && outcome.code === undefined ? undefined : troubleOf(outcome, this.#doing)
+        this.#note(outcome)
       }
-      if (failures > 0) await this.#rest(Math.min(backoff(failures, answer?.retryAfter), end - performance.now()))
+      if (failures > 0) await this.#rest(Math.min(backoff(failures, outcome.retryAfter), end - performance.now()))
       this.#throwIfStopped()
       if (end - performance.now() >= shortestTry) continue
-      if (limit === undefined) throw unreachable(this.#core, this.#doing, trouble)
-      throw new LockTimeoutError(`${this.#doing}: not granted within ${(timeout ?? 0) / 1000} s`, trouble && { cause: trouble })
+      if (limit === undefined) throw unreachable(this.#doing, trouble)
+      const why = this.#obstacle === '' ? '' : `: ${this.#obstacle}`
+      throw new LockTimeoutError(
+        `resource ${JSON.stringify(this.#request.resource)} was not granted within ${(timeout ?? 0) / 1000} s${why}`,
+        { body: this.#holders, ...(trouble && { cause: trouble }) },
+      )
+    }
+  }
+
+  /** Notes what stands in the way. */
+  #note(outcome: Outcome): void {
+    if (outcome.kind !== 'answer') {
+      this.#obstacle = outcome.reason
+    } else if (Array.isArray(outcome.body.holders) && outcome.body.holders.length > 0) {
+      this.#holders = outcome.body
+      this.#obstacle = heldBy(rivals(outcome.body), this.#core.owner)
+    } else if (isTransient(outcome)) {
+      this.#obstacle = `${this.#core.transport.peer} answered ${outcome.status} ${outcome.code}`
     }
   }
 
@@ -121,25 +142,21 @@ export class Acquisition {
     return Math.min(bound, timeout === undefined ? left : Math.max(left, 0) + lastAnswerGrace)
   }
 
-  async #hop(wait: number, bound: number, fresh: boolean): Promise<{ answer?: Answer; failure?: NoAnswer }> {
+  async #hop(wait: number, bound: number, fresh: boolean): Promise<Outcome> {
     this.#throwIfStopped()
     const { resource, expire, fields } = this.#request
     const body = { resource, owner: this.#core.owner, id: this.#id, expire, wait: wait / 1000, ...fields }
-    const exchange = this.#core.transport.send('/acquire', body, timerDelay(bound), { fresh })
-    this.#exchange = exchange
-    try {
-      const answer = await exchange.answer
-      this.#unsettled ||= isTransient(answer)
-      if (answer.status < 300 && answer.status !== 202 && grantIn(answer) === undefined) {
-        throw new NoAnswer(`an answer with status ${answer.status} but no grant: is there a lock server at this address?`, true)
-      }
-      return { answer }
-    } catch (error) {
-      this.#unsettled ||= exchange.sent
+    const attempt = this.#core.transport.send(OPERATIONS.acquire, body, timerDelay(bound), { fresh })
+    this.#attempt = attempt
+    const stopped = new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
+    const outcome = await Promise.race([attempt.outcome, stopped])
+    if (outcome === undefined) {
+      this.#unsettled ||= attempt.sent
       this.#throwIfStopped()
-      if (!(error instanceof NoAnswer)) throw error
-      return { failure: error }
     }
+    return usableOutcome(this.#core, OPERATIONS.acquire, outcome as Outcome)
   }
 
   /** What an answer means: a grant, a refusal, an error; or undefined, to go on. */
@@ -147,7 +164,7 @@ export class Acquisition {
     if (answer.status === 200) {
       this.#unsettled = true
       this.#throwIfStopped()
-      const grant = grantIn(answer) as Grant
+      const grant = grantIn(answer)
       const lease = new Lease(this.#core.clock)
       lease.confirm(answer.sent, grant.waited, grant.expiresIn)
       if (lease.left() > 0) return { id: this.#id, grant, lease }
@@ -160,7 +177,7 @@ export class Acquisition {
       this.#queued = true
       if (this.#request.blocking) return undefined
       await this.#cancel()
-      return new LockedError(`${this.#doing}: others hold it`, { status: 202 })
+      return new LockedError(`${this.#doing}: others hold it`, { status: 202, body: answer.body })
     }
     if (answer.code === 'id_used') {
       this.#renewId()
@@ -177,8 +194,8 @@ export class Acquisition {
     throw errorFrom(answer, this.#doing)
   }
 
-  #cancel(exchange?: Exchange): Promise<void> {
-    const cancelled = cancel(this.#core, this.#request.resource, this.#id, exchange)
+  #cancel(attempt?: Attempt): Promise<void> {
+    const cancelled = cancel(this.#core, this.#request.resource, this.#id, attempt)
     this.#core.background(cancelled)
     return cancelled
   }
@@ -206,10 +223,10 @@ export class Acquisition {
 
   /** Takes back what the server may hold for this call. Waits a moment for its word, then goes on without it. */
   async #abandon(): Promise<void> {
-    const exchange = this.#exchange
-    if (exchange !== undefined && !exchange.sent) exchange.abort()
+    const attempt = this.#attempt
+    if (attempt !== undefined && !attempt.sent) attempt.abort()
     if (!this.#unsettled) return
-    const cancelled = this.#cancel(exchange)
+    const cancelled = this.#cancel(attempt)
     let timer: NodeJS.Timeout | undefined
     await Promise.race([
       cancelled,
@@ -219,4 +236,18 @@ export class Acquisition {
     ])
     clearTimeout(timer)
   }
+}
+
+/** Says in a few words who holds a resource that this owner asked for. */
+function heldBy({ holders, holdersTotal }: Rivals, owner: string): string {
+  const self = holders.find((holder) => holder.owner === owner)
+  const holder = self ?? holders[0]
+  const time = holder?.heldFor == null ? '' : ` for ${roughly(holder.heldFor)} s`
+  const others = holdersTotal - 1
+  const more = others > 0 ? ` and ${others} other${others > 1 ? 's' : ''}` : ''
+  return `held by ${holder?.owner}${time}${self === undefined ? '' : ', which is this very client'}${more}`
+}
+
+function roughly(seconds: number): number {
+  return seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds)
 }

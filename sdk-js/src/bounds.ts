@@ -1,3 +1,5 @@
+import { FIGURES } from './contract.js'
+
 /** The bounds of everything that goes over the network, in milliseconds. */
 export interface Bounds {
   /** The longest time that one request waits on the server. */
@@ -21,12 +23,12 @@ export interface Bounds {
 }
 
 export const defaultBounds: Bounds = {
-  hop: 10_000,
-  connect: 5_000,
-  answer: 10_000,
-  release: 5_000,
-  unanswered: 30_000,
-  unansweredQueued: 60_000,
+  hop: FIGURES.hop,
+  connect: FIGURES.connect,
+  answer: FIGURES.answer,
+  release: FIGURES.cleanup,
+  unanswered: FIGURES.silence,
+  unansweredQueued: FIGURES.silenceQueued,
   abandon: 250,
 }
 
@@ -44,10 +46,11 @@ export function timerDelay(milliseconds: number): number {
 }
 
 /**
- * The pause before retry number `attempt` (1 is the first, and comes at once): doubling from 100 ms to 2 s, of which a
- * random half is taken away so that many clients do not come back together. `atLeast` is what the server asked for.
+ * The pause before retry number `attempt` (1 is the first, and comes at once), of which a random part is taken away so
+ * that many clients do not come back together. `atLeast` is what the server asked for.
  */
 export function backoff(attempt: number, atLeast = 0): number {
-  const pause = attempt <= 1 ? 0 : Math.min(100 * 2 ** (attempt - 2), 2000) * (0.5 + Math.random() / 2)
-  return Math.max(pause, atLeast)
+  const { backoffFirst, backoffFactor, backoffMost, backoffJitter } = FIGURES
+  const pause = attempt <= 1 ? 0 : Math.min(backoffFirst * backoffFactor ** (attempt - 2), backoffMost)
+  return Math.max(pause * (1 - backoffJitter * Math.random()), atLeast)
 }

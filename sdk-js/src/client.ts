@@ -2,13 +2,14 @@ import { inspect } from 'node:util'
 import { Acquisition } from './acquisition.js'
 import { type Bounds, defaultBounds } from './bounds.js'
 import { type Clock, systemClock } from './clock.js'
+import { OPERATIONS } from './contract.js'
 import { closedError, persist, withinRelease } from './core.js'
 import { errorFrom, InvalidRequestError, LockserverError, NotHeldError, TokenRequiredError } from './errors.js'
+import { HttpTransport } from './http.js'
 import { Lock, type LockHome } from './lock.js'
 import { type AcquireOptions, type AcquireRequest, acquireRequest, type ScopeOptions, scopeRequest } from './request.js'
 import { type LockserverClientOptions, resolveSettings } from './settings.js'
 import { allowListeners } from './signal.js'
-import { Transport } from './transport.js'
 
 /** Names one grant or one acquisition, for {@link LockserverClient.release}. */
 export interface ReleaseOptions {
@@ -52,10 +53,10 @@ export class LockserverClient implements AsyncDisposable {
    * from `.env` in the working directory.
    */
   constructor(options: LockserverClientOptions = {}) {
-    const { addr, address, owner, secret, tls } = resolveSettings(options)
+    const { addr, address, owner, secret, tls, proxy } = resolveSettings(options)
     const { bounds: shorter, clock = systemClock } = (options as { [testing]?: Testing })[testing] ?? {}
     const bounds = { ...defaultBounds, ...shorter }
-    const transport = new Transport({ address, secret, tls, connectTimeout: bounds.connect, clock })
+    const transport = new HttpTransport({ address, secret, tls, proxy, connectTimeout: bounds.connect, clock })
     allowListeners(this.#ended.signal)
     this.#addr = addr
     this.#home = {
@@ -63,7 +64,6 @@ export class LockserverClient implements AsyncDisposable {
       clock,
       bounds,
       owner,
-      url: address.origin + address.prefix,
       closing: this.#ended.signal,
       background: (work) => this.#track(work),
       forget: (lock) => this.#forget(lock),
@@ -92,8 +92,8 @@ export class LockserverClient implements AsyncDisposable {
    * @returns The lock, or `null`.
    * @throws {@link LockTimeoutError} after `timeout`; the signal's reason after an abort, and then nothing is left behind,
    * neither a place in the queue nor a lock granted at the last moment; {@link ConnectionFailedError} after 30 seconds
-   * without any usable answer (60 once it is queued) where no `timeout` is given, and at once for a certificate that is not
-   * trusted; {@link UnauthorizedError} and others at once.
+   * without any usable answer (60 once it is queued) where no `timeout` is given, and at once for what no retry
+   * can mend, such as a certificate that is not trusted; {@link UnauthorizedError} and others at once.
    */
   acquire(resource: string, blocking?: true, expire?: number | null): Promise<Lock>
   /** The same, or with `blocking` false: the lock, or `null` at once where others hold it. */
@@ -177,8 +177,8 @@ export class LockserverClient implements AsyncDisposable {
     const how = withinRelease(performance.now() + this.#home.bounds.release)
     const named = token !== undefined || id !== undefined
     const body = { resource, owner: this.#home.owner, token, id }
-    const answer = await persist(this.#home, '/release', body, doing, { ...how, repeatable: named })
-    if (answer.status !== 200) throw errorFrom(answer, doing)
+    const answer = await persist(this.#home, OPERATIONS.release, body, doing, { ...how, repeatable: named })
+    if (answer.code !== undefined) throw errorFrom(answer, doing)
   }
 
   /**

@@ -1,8 +1,9 @@
-import { type Answer, isTransient } from './answer.js'
 import { type Bounds, backoff, timerDelay } from './bounds.js'
 import type { Clock } from './clock.js'
-import { ConnectionFailedError, errorFrom } from './errors.js'
-import { type Exchange, NoAnswer, type Transport } from './transport.js'
+import { OPERATIONS, type Operation } from './contract.js'
+import { ConnectionFailedError, errorFrom, type LockserverError } from './errors.js'
+import { isTransient, unusable } from './operations.js'
+import type { Answer, Attempt, Outcome, Route, Transport } from './transport.js'
 
 /** What a client's parts share. */
 export interface Core {
@@ -10,8 +11,6 @@ export interface Core {
   readonly clock: Clock
   readonly bounds: Bounds
   readonly owner: string
-  /** The server's address as a URL, for messages. */
-  readonly url: string
   /** Aborts when the client is closed; nothing is begun after that. */
   readonly closing: AbortSignal
   /** Lets `close` wait for work that no caller waits for. It never rejects. */
@@ -41,33 +40,43 @@ export interface Tries {
  * Sends a request until there is an answer that decides it: retries lost connections and 502, 503, 504, each on a new
  * connection. A server whose certificate is not trusted is not asked again.
  */
-export async function persist(core: Core, path: string, body: object, doing: string, how: Persistence): Promise<Answer> {
-  let last: unknown
+export async function persist(core: Core, operation: Operation, body: object, doing: string, how: Persistence): Promise<Answer> {
+  let trouble: LockserverError | undefined
   for (let attempt = 0; ; attempt++) {
     const left = how.left()
-    if (attempt > 0 && left <= 0) throw unreachable(core, doing, last)
-    const exchange = core.transport.send(path, body, how.attempt(Math.max(left, 1)), { fresh: attempt > 0 })
-    let retryAfter = 0
-    let draining = false // the server says that it did nothing
-    try {
-      const answer = await exchange.answer
-      if (!isTransient(answer)) return answer
-      retryAfter = answer.retryAfter
-      draining = answer.code === 'draining'
-      last = errorFrom(answer, doing)
-    } catch (error) {
-      last = error
+    if (attempt > 0 && left <= 0) throw unreachable(doing, trouble)
+    const outcome = await send(core, operation, body, how.attempt(Math.max(left, 1)), { fresh: attempt > 0 })
+    if (outcome.kind === 'answer' && !isTransient(outcome)) return outcome
+    const draining = outcome.kind === 'answer' && outcome.code === 'draining' // the server says that it did nothing
+    if (how.tries !== undefined && outcome.kind !== 'unsent' && !draining) how.tries.unsettled = true
+    trouble = troubleOf(outcome, doing)
+    if (outcome.kind !== 'answer') {
+      const once = how.repeatable === false && outcome.kind === 'unknown'
+      if (once || outcome.permanent) throw trouble
     }
-    if (how.tries !== undefined && exchange.sent && !draining) how.tries.unsettled = true
-    const once = how.repeatable === false && exchange.sent
-    if (last instanceof NoAnswer && (once || last.hopeless)) throw unreachable(core, doing, last)
-    await pause(Math.min(backoff(attempt + 1, retryAfter), how.left()), how.until)
+    await pause(Math.min(backoff(attempt + 1, outcome.retryAfter), how.left()), how.until)
   }
 }
 
-export function unreachable(core: Core, doing: string, cause: unknown): ConnectionFailedError {
-  const why = cause instanceof Error ? `: ${cause.message}` : ''
-  return new ConnectionFailedError(`${doing}: no usable answer from ${core.url}${why}`, { cause })
+/** Sends a request once; an answer is a usable one. */
+export async function send(core: Core, operation: Operation, body: object, bound: number, route?: Route): Promise<Outcome> {
+  return usableOutcome(core, operation, await core.transport.send(operation, body, bound, route).outcome)
+}
+
+export function usableOutcome(core: Core, operation: Operation, outcome: Outcome): Outcome {
+  return outcome.kind === 'answer' ? (unusable(operation, outcome, core.transport.peer) ?? outcome) : outcome
+}
+
+/** The error that an outcome is, unless it is a success. */
+export function troubleOf(outcome: Outcome, doing: string): LockserverError {
+  if (outcome.kind === 'answer') return errorFrom(outcome, doing)
+  const { reason, status, cause } = outcome
+  return new ConnectionFailedError(`${doing}: ${reason}`, cause === undefined ? { status } : { status, cause })
+}
+
+export function unreachable(doing: string, cause: Error | undefined): ConnectionFailedError {
+  const why = cause instanceof Error ? `: ${cause.message.replace(`${doing}: `, '')}` : ''
+  return new ConnectionFailedError(`${doing}: no usable answer in time${why}`, { cause })
 }
 
 export function closedError(doing: string): ConnectionFailedError {
@@ -88,14 +97,14 @@ function pause(milliseconds: number, until: AbortSignal | undefined): Promise<vo
 }
 
 /** Frees what an id stands for, be it a grant or a place in the queue, and whatever may still come under it. Never rejects. */
-export async function cancel(core: Core, resource: string, id: string, exchange?: Exchange): Promise<void> {
+export async function cancel(core: Core, resource: string, id: string, attempt?: Attempt): Promise<void> {
   const end = performance.now() + core.bounds.release
   try {
-    await persist(core, '/release', { resource, owner: core.owner, id }, `cancel ${id}`, withinRelease(end))
+    await persist(core, OPERATIONS.release, { resource, owner: core.owner, id }, `cancel ${id}`, withinRelease(end))
   } catch {
     // Nobody is left to tell. What was queued is dropped by the server when the place is no longer kept.
   } finally {
-    exchange?.abort()
+    attempt?.abort()
   }
 }
 

@@ -1,34 +1,5 @@
-import type { Answer } from './answer.js'
-
-/**
- * Every error code. The first group is what a server sends, with the status that goes with it; the second is made by the
- * client itself and has no status. The name of an error class is its code in camel case with `Error` behind it.
- */
-export const CODES = {
-  invalid_request: 400,
-  token_required: 400,
-  unauthorized: 401,
-  not_found: 404,
-  method_not_allowed: 405,
-  locked: 409,
-  not_held: 409,
-  limit_mismatch: 409,
-  id_used: 409,
-  too_large: 413,
-  too_many_locks: 429,
-  too_many_waiters: 429,
-  internal: 500,
-  draining: 503,
-  store_unavailable: 503,
-
-  lock_timeout: null,
-  lock_lost: null,
-  connection_failed: null,
-  config_invalid: null,
-} as const satisfies Record<string, number | null>
-
-/** One of the codes in {@link CODES}. */
-export type ErrorCode = keyof typeof CODES
+import type { ErrorCode } from './contract.js'
+import type { Answer } from './transport.js'
 
 /** The name of the error class for a code: `lock_lost` is `LockLostError`. */
 export function errorName(code: string): string {
@@ -93,6 +64,8 @@ export interface Holder {
   owner: string
   /** The fencing token of its grant. */
   token: number
+  /** Seconds for which it has held it; null if an older server does not say. */
+  heldFor: number | null
   /** Seconds left of its lease; null for a lock that is held until it is released. */
   expiresIn: number | null
 }
@@ -135,19 +108,27 @@ export class MethodNotAllowedError extends LockserverError {
   }
 }
 
-/** 409: others hold the resource. Thrown by scopes with `blocking: false`; `acquire` gives `null` instead. */
-export class LockedError extends LockserverError {
-  /** Those who hold it, at most ten. */
+/** Who stands in the way of a lock. */
+export interface Rivals {
+  /** Those who hold the resource, at most ten. */
   readonly holders: Holder[]
   /** How many hold it in all. */
   readonly holdersTotal: number
   /** How many wait for it. */
   readonly waiters: number
+}
+
+/** 409: others hold the resource. Thrown by scopes with `blocking: false`; `acquire` gives `null` instead. */
+export class LockedError extends LockserverError implements Rivals {
+  readonly holders: Holder[]
+  readonly holdersTotal: number
+  readonly waiters: number
   constructor(message: string, details: ErrorDetails = {}) {
     super('locked', message, details)
-    this.holders = holders(details.body?.holders)
-    this.holdersTotal = number(details.body?.holders_total) ?? this.holders.length
-    this.waiters = number(details.body?.waiters) ?? 0
+    const { holders, holdersTotal, waiters } = rivals(details.body)
+    this.holders = holders
+    this.holdersTotal = holdersTotal
+    this.waiters = waiters
   }
 }
 
@@ -226,10 +207,20 @@ export class StoreUnavailableError extends LockserverError {
   }
 }
 
-/** The caller's `timeout` ran out before the lock was granted. The place in the queue has been given up. */
-export class LockTimeoutError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
+/**
+ * The caller's `timeout` ran out before the lock was granted. The place in the queue has been given up. The message says
+ * what stood in the way last; who held the lock then is in `holders`, if the server said so.
+ */
+export class LockTimeoutError extends LockserverError implements Rivals {
+  readonly holders: Holder[]
+  readonly holdersTotal: number
+  readonly waiters: number
+  constructor(message: string, details: ErrorDetails = {}) {
     super('lock_timeout', message, details)
+    const { holders, holdersTotal, waiters } = rivals(details.body)
+    this.holders = holders
+    this.holdersTotal = holdersTotal
+    this.waiters = waiters
   }
 }
 
@@ -283,30 +274,16 @@ const classes: Record<ErrorCode, ErrorType> = {
 
 for (const [code, type] of Object.entries(classes)) name(type, errorName(code))
 
-const byStatus: Record<number, ErrorCode> = {
-  400: 'invalid_request',
-  401: 'unauthorized',
-  404: 'not_found',
-  405: 'method_not_allowed',
-  413: 'too_large',
-  429: 'too_many_waiters',
-  500: 'internal',
-}
-
 /**
- * The error for an answer that says no. The code decides; the status only where there is none (a proxy's answer).
+ * The error for a problem.
  * @internal
  */
-export function errorFrom(answer: Answer, doing: string): LockserverError {
-  const { status, code, body } = answer
-  const said = text(body.detail) ?? text(body.title)
-  const known = code ?? byStatus[status]
-  const message = `${doing}: ${said ?? (known === undefined ? `unexpected answer with status ${status}` : `${known} (status ${status})`)}`
+export function errorFrom({ status, code = '', body }: Answer, doing: string): LockserverError {
+  const message = `${doing}: ${text(body.detail) ?? text(body.title) ?? `${code} (status ${status})`}`
   const details = { status, body }
-  if (known === undefined) return new InternalError(message, details)
-  return Object.hasOwn(classes, known)
-    ? new classes[known as ErrorCode](message, details)
-    : new LockserverError(known, message, details)
+  return Object.hasOwn(classes, code)
+    ? new classes[code as ErrorCode](message, details)
+    : new LockserverError(code, message, details)
 }
 
 function text(value: unknown): string | null {
@@ -317,9 +294,18 @@ function number(value: unknown): number | null {
   return typeof value === 'number' ? value : null
 }
 
-function holders(value: unknown): Holder[] {
-  if (!Array.isArray(value)) return []
-  return value
+/**
+ * Who stands in the way, as an answer tells it.
+ * @internal
+ */
+export function rivals(body: Record<string, unknown> = {}): Rivals {
+  const holders = (Array.isArray(body.holders) ? body.holders : [])
     .filter((item) => typeof item === 'object' && item !== null)
-    .map((item) => ({ owner: text(item.owner) ?? '', token: number(item.token) ?? 0, expiresIn: number(item.expires_in) }))
+    .map((item) => ({
+      owner: text(item.owner) ?? '',
+      token: number(item.token) ?? 0,
+      heldFor: number(item.held_for),
+      expiresIn: number(item.expires_in),
+    }))
+  return { holders, holdersTotal: number(body.holders_total) ?? holders.length, waiters: number(body.waiters) ?? 0 }
 }

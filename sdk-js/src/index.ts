@@ -1,8 +1,9 @@
 export type { ReleaseOptions } from './client.js'
 export { LockserverClient } from './client.js'
-export type { ErrorCode, ErrorDetails, Holder } from './errors.js'
+export type { ErrorCode } from './contract.js'
+export { CODES } from './contract.js'
+export type { ErrorDetails, Holder, Rivals } from './errors.js'
 export {
-  CODES,
   ConfigInvalidError,
   ConnectionFailedError,
   DrainingError,

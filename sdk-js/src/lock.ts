@@ -1,11 +1,13 @@
 import type { Acquired } from './acquisition.js'
-import { type Answer, grantIn } from './answer.js'
 import { backoff, timerDelay } from './bounds.js'
-import { type Core, closedError, persist, withinRelease } from './core.js'
+import { OPERATIONS } from './contract.js'
+import { type Core, closedError, persist, send, troubleOf, withinRelease } from './core.js'
 import { errorFrom, LockLostError, type LockserverError, NotHeldError } from './errors.js'
 import type { Lease } from './lease.js'
+import { grantIn } from './operations.js'
 import { type AcquireRequest, type LockMode, usableLease } from './request.js'
 import { allowListeners, watchedSignal } from './signal.js'
+import type { Outcome } from './transport.js'
 
 /** What a lock needs of the client that made it. */
 export interface LockHome extends Core {
@@ -126,7 +128,7 @@ export class Lock implements AsyncDisposable {
     }
     try {
       await this.#confirm(seconds, (body) =>
-        persist(this.#home, '/renew', body, doing, {
+        persist(this.#home, OPERATIONS.renew, body, doing, {
           left,
           attempt: (left) => this.#renewalBound(left),
           until: this.#home.closing,
@@ -233,8 +235,8 @@ export class Lock implements AsyncDisposable {
     const { resource, owner, token } = this
     const doing = `release ${JSON.stringify(resource)}`
     const how = { ...withinRelease(performance.now() + this.#home.bounds.release), tries: this.#releaseTries }
-    const answer = await persist(this.#home, '/release', { resource, owner, token }, doing, how)
-    const refusal = answer.status === 200 ? undefined : errorFrom(answer, doing)
+    const answer = await persist(this.#home, OPERATIONS.release, { resource, owner, token }, doing, how)
+    const refusal = answer.code === undefined ? undefined : errorFrom(answer, doing)
     if (refusal instanceof NotHeldError) {
       // A try before this one, which got no answer, is what ended it, unless the lease or the server's word speaks against that.
       const released = this.#releaseTries.unsettled && this.#loss === undefined && this.#lease.left() > 0 && !refusal.tellsLoss
@@ -249,17 +251,17 @@ export class Lock implements AsyncDisposable {
   }
 
   /** Sends one renewal, and takes in what is answered. */
-  async #confirm(seconds: number | undefined, send: (body: object) => Promise<Answer>): Promise<void> {
+  async #confirm(seconds: number | undefined, request: (body: object) => Promise<Outcome>): Promise<void> {
     const { resource, owner, token } = this
-    const answer = await send({ resource, owner, token, expire: seconds })
+    const answer = await request({ resource, owner, token, expire: seconds })
     this.#assertHeld(`renew ${JSON.stringify(resource)}`)
-    if (answer.code === 'not_held') {
+    if (answer.kind === 'answer' && answer.code === 'not_held') {
       const notHeld = errorFrom(answer, `renew ${JSON.stringify(resource)}`)
       this.#lose(`the server says ${(notHeld as NotHeldError).reason ?? 'not_held'}`, true, notHeld)
       throw this.#loss
     }
-    const grant = answer.status === 200 ? grantIn(answer) : undefined
-    if (grant === undefined) throw errorFrom(answer, `renew ${JSON.stringify(resource)}`)
+    if (answer.kind !== 'answer' || answer.code !== undefined) throw troubleOf(answer, `renew ${JSON.stringify(resource)}`)
+    const grant = grantIn(answer)
     this.#lease.confirm(answer.sent, grant.waited, grant.expiresIn)
     this.#renewAt = this.#nextRenewal()
     this.#schedule()
@@ -305,7 +307,7 @@ export class Lock implements AsyncDisposable {
     try {
       await this.#confirm(undefined, (body) => {
         const bound = this.#renewalBound(Math.max(this.#lease.left(), 1))
-        return this.#home.transport.send('/renew', body, bound, route).answer
+        return send(this.#home, OPERATIONS.renew, body, bound, route)
       })
       this.#renewFailures = 0
     } catch {

@@ -1,4 +1,5 @@
 import { ConfigInvalidError, InvalidRequestError } from './errors.js'
+import { kind } from './settings.js'
 
 /** Exclusive: one holder. Shared: any number of shared holders, and no exclusive one. */
 export type LockMode = 'exclusive' | 'shared'
@@ -76,16 +77,17 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
   const { blocking = true, renew = renewing, signal, mode, note } = options
   const timeout = options.timeout ?? undefined
   const limit = options.limit ?? undefined
-  if (typeof blocking !== 'boolean') throw invalid('blocking', 'blocking must be a boolean')
-  if (typeof renew !== 'boolean') throw invalid('renew', 'renew must be a boolean')
+  if (typeof blocking !== 'boolean') throw invalid('blocking', `blocking must be a boolean, not ${kind(blocking)}`)
+  if (typeof renew !== 'boolean') throw invalid('renew', `renew must be a boolean, not ${kind(renew)}`)
   if (timeout !== undefined) {
     if (typeof timeout !== 'number' || Number.isNaN(timeout) || timeout < 0) {
-      throw invalid('timeout', `timeout must be a number of seconds, 0 or more, not ${String(timeout)}`)
+      throw invalid('timeout', `timeout must be a number of seconds, 0 or more, not ${kind(timeout)}`)
     }
     if (!blocking) throw invalid('timeout', 'timeout means nothing together with blocking: false')
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal', 'signal must be an AbortSignal')
-  if (typeof resource !== 'string') throw refused('resource', `resource must be a string, not ${typeof resource}`)
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw invalid('signal', `signal must be an AbortSignal, not ${kind(signal)}`)
+  if (typeof resource !== 'string') throw refused('resource', `resource must be a string, not ${kind(resource)}`)
   if (limit !== undefined) finite('limit', limit)
   const expire = options.expire ?? (renew ? defaultLease : undefined)
   return {
@@ -108,8 +110,9 @@ export function usableLease(expire: unknown): number {
 
 /** JSON turns NaN and the infinities into null, which would mean "absent". */
 function finite(field: string, value: unknown): number {
-  if (typeof value !== 'number' || !Number.isFinite(value))
-    throw refused(field, `${field} must be a finite number, not ${String(value)}`)
+  if (typeof value !== 'number' || !Number.isFinite(value)) {
+    throw refused(field, `${field} must be a finite number, not ${kind(value)}`)
+  }
   return value
 }
 

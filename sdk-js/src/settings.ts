@@ -35,6 +35,11 @@ export interface LockserverClientOptions {
   dotenv?: boolean | undefined
   /** Certificates, for an address with `https://`. */
   tls?: TlsOptions | undefined
+  /**
+   * A proxy through which every connection is tunnelled, with or without TLS: an `http://` or `https://` URL, which may have
+   * `user:password@` in it. Default: none. The environment (`HTTP_PROXY` and the like) is never followed.
+   */
+  proxy?: string | undefined
 }
 
 export interface ServerAddress {
@@ -50,6 +55,7 @@ export interface Settings {
   readonly owner: string
   readonly secret: string
   readonly tls: TlsOptions | undefined
+  readonly proxy: URL | undefined
 }
 
 const defaultAddr = '127.0.0.1:8080'
@@ -61,7 +67,7 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
   const find = (name: 'addr' | 'owner' | 'secret', variable: string): string | undefined => {
     const given: unknown = options[name]
     if (given !== undefined && given !== null && typeof given !== 'string') {
-      throw invalid(name, `${name} must be a string, not ${typeof given}`)
+      throw invalid(name, `${name} must be a string, not ${kind(given)}`)
     }
     if (given) return given
     if (process.env[variable]) return process.env[variable]
@@ -80,7 +86,7 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
   if (bytes > 256 || /[\x00-\x1f\x7f-\x9f]/.test(owner) || !isWellFormed(owner)) {
     throw invalid('owner', `owner ${JSON.stringify(owner)} must have 1 to 256 bytes and no control characters`)
   }
-  return { addr, address: parseAddr(addr), owner, secret, tls: options.tls }
+  return { addr, address: parseAddr(addr), owner, secret, tls: options.tls, proxy: parseProxy(options.proxy) }
 }
 
 function readDotenv(): Record<string, string | undefined> {
@@ -104,7 +110,7 @@ function defaultOwner(): string {
 function parseAddr(addr: string): ServerAddress {
   const allowed = 'allowed are host:port, [v6]:port, or an http:// or https:// URL with an optional path'
   // A URL may have a password in it, which must not get into a message.
-  const shown = addr.replace(/\/\/[^/]*@/, '//***@')
+  const shown = addr.replace(/\/\/.*@/s, '//***@')
   const bad = (why: string) => invalid('addr', `addr ${JSON.stringify(shown)} ${why}; ${allowed}`)
   if (addr.includes(',')) throw bad('is a list, but one address is needed')
   const parts = /^(?:(https?):\/\/)?(\[[0-9A-Fa-f:.%]+\]|[^/:@?#[\]\s]+)(?::(\d+))?(\/[^?#\s]*)?$/i.exec(addr)
@@ -115,6 +121,30 @@ function parseAddr(addr: string): ServerAddress {
   const origin = `${scheme?.toLowerCase() ?? 'http'}://${host}:${port}`
   if (!URL.canParse(origin)) throw bad('has a host name that cannot be')
   return { origin, prefix: new URL(path, origin).pathname.replace(/\/+$/, '') }
+}
+
+/** The value is not shown in the error, because a password may be in it. */
+function parseProxy(proxy: unknown): URL | undefined {
+  if (proxy === undefined || proxy === null || proxy === '') return undefined
+  const bad = () =>
+    invalid('proxy', 'proxy must be an http:// or https:// URL of a host, with or without user:password@ and port')
+  if (typeof proxy !== 'string') throw invalid('proxy', `proxy must be a string, not ${kind(proxy)}`)
+  if (!/^https?:\/\//i.test(proxy) || !URL.canParse(proxy)) throw bad()
+  const url = new URL(proxy)
+  try {
+    decodeURIComponent(url.username + url.password)
+  } catch {
+    throw bad()
+  }
+  if (url.pathname !== '/' || url.search || url.hash) throw bad()
+  return url
+}
+
+/** What a value of a wrong type is, for messages. */
+export function kind(value: unknown): string {
+  if (typeof value === 'number' || value === null) return String(value)
+  if (typeof value === 'string') return `the string ${JSON.stringify(value)}`
+  return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
 /** Whether a string has no lone surrogates, which UTF-8 cannot carry. */

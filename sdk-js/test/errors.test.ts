@@ -18,9 +18,13 @@ before(async () => {
 after(() => server.close())
 
 test('the table of codes is the contract’s, and every code has its class', () => {
-  const table = JSON.parse(readFileSync(join(root, '../conformance/codes.json'), 'utf8'))
-  const expected = [...table.wire, ...table.local] as { code: string; status?: number; error: string }[]
-  assert.deepEqual(CODES, Object.fromEntries(expected.map(({ code, status }) => [code, status ?? null])))
+  const table = JSON.parse(readFileSync(join(root, '../conformance/contract.json'), 'utf8'))
+  const camel = (code: string) => code.replace(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())
+  const expected = (table.codes as { code: string; status: number | null }[]).map((row) => ({
+    ...row,
+    error: `${camel(row.code)}Error`,
+  }))
+  assert.deepEqual(CODES, Object.fromEntries(expected.map(({ code, status }) => [code, status])))
   for (const { code, error } of expected) {
     const type = (sdk as unknown as Record<string, new (message: string) => sdk.LockserverError>)[error]
     assert.ok(type, `${error} is exported`)
@@ -114,7 +118,7 @@ test('causes are kept down to the system’s own error', async () => {
     const chain: string[] = []
     for (let each: unknown = error; each instanceof Error; each = each.cause)
       chain.push((each as { code?: string }).code ?? each.name)
-    assert.deepEqual(chain, ['lock_timeout', 'NoAnswer', 'ECONNREFUSED'])
+    assert.deepEqual(chain, ['lock_timeout', 'connection_failed', 'ECONNREFUSED'])
     return true
   })
 })

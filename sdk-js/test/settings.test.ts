@@ -89,6 +89,7 @@ test('addresses that are none are config_invalid, and say what is allowed', () =
     'ftp://host',
     'host/path',
     'http://user:hunter2@host',
+    'http://user:hunter2/3@host',
     'http://host?x=1',
     'http://host#x',
     '::1',
@@ -124,11 +125,33 @@ test('addresses that are none are config_invalid, and say what is allowed', () =
   }
 })
 
+test('proxies that are none are config_invalid, and what was given is not shown', () => {
+  for (const proxy of [
+    'host:1',
+    'socks5://h',
+    'http://',
+    'http://u:hunter2@h/path',
+    'http://u:hunter2@h?x',
+    'http://hunter2%@h',
+    'ftp://h',
+  ]) {
+    assert.throws(
+      () => new LockserverClient({ secret: 's', dotenv: false, proxy }),
+      (error: Error & { code: string; setting: string }) => {
+        assert.deepEqual([error.code, error.setting], ['config_invalid', 'proxy'], proxy)
+        assert.ok(!error.message.includes('hunter2'), error.message)
+        return true
+      },
+    )
+  }
+})
+
 test('settings of another type, and owners that cannot be, are config_invalid', () => {
   for (const [setting, value] of [
     ['addr', 8080],
     ['secret', {}],
     ['owner', 1],
+    ['proxy', 8080],
     ['owner', 'x'.repeat(257)],
     ['owner', 'new\nline'],
     ['owner', 'é'.repeat(129)],

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import { after, before, test } from 'node:test'
+import { createServer } from 'node:tls'
 import type { LockserverClientOptions } from 'lockserver-client'
 import { Certificate } from './support/certificate.js'
 import { TestServer } from './support/server.js'
@@ -51,11 +54,33 @@ for (const [what, { code, options }] of Object.entries(distrust)) {
       () => client.release('x'),
       () => client.release('x', { token: 1 }),
     ]) {
-      await assert.rejects(call(), (error: Error & { code: string; cause: Error & { cause: { code: string } } }) => {
+      await assert.rejects(call(), (error: Error & { code: string; cause: { code: string } }) => {
         assert.equal(error.code, 'connection_failed')
-        assert.equal(error.cause.cause.code, code)
+        assert.equal(error.cause.code, code)
         return true
       })
     }
   })
 }
+
+test('https:// to a port without TLS is connection_failed at once, and says so', async () => {
+  const plain = await TestServer.start()
+  await assert.rejects(plain.client({ addr: `https://${plain.addr}` }).acquire('x', { timeout: 5 }), {
+    code: 'connection_failed',
+    message: `acquire "x": ${plain.addr} does not speak TLS: is it an http:// address?`,
+  })
+  await plain.close()
+})
+
+test('a server with which no version of TLS is in common is connection_failed at once', async () => {
+  const { pem: cert, key } = valid
+  const old = createServer({ cert, key, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' })
+  old.listen(0, '127.0.0.1')
+  await once(old, 'listening')
+  const addr = `https://127.0.0.1:${(old.address() as AddressInfo).port}`
+  await assert.rejects(server.client({ addr, tls: { ca: cert } }).acquire('x', { timeout: 5 }), {
+    code: 'connection_failed',
+    message: /no version of TLS in common/,
+  })
+  old.close()
+})

@@ -122,7 +122,7 @@ function construct({ LockserverClient }, request) {
   const names = { hop: 'hop', connect: 'connect', answer: 'answer', release: 'release', unanswered: 'unanswered', unanswered_queued: 'unansweredQueued' }
   const bounds = Object.fromEntries(Object.entries(given(request.test ?? {}, names)).map(([bound, seconds]) => [bound, seconds * 1000]))
   const client = new LockserverClient({
-    ...given(request, { addr: 'addr', owner: 'owner', secret: 'secret' }),
+    ...given(request, { addr: 'addr', owner: 'owner', secret: 'secret', proxy: 'proxy' }),
     ...(request.dotenv === false && { dotenv: false }),
     [Symbol.for('lockserver-client.testing')]: { clock, bounds },
   })

@@ -22,7 +22,8 @@ var templates embed.FS
 // stands between markers is written: each block that the template defines has its own, <!-- contract: NAME --> and <!-- end: NAME -->.
 var outputs = map[string]string{
 	"server/internal/wire/contract.go": "server.go.tmpl",
-	"conformance/SPEC.md": "spec.md.tmpl",
+	"conformance/SPEC.md":              "spec.md.tmpl",
+	"sdk-js/src/contract.ts":           "sdk.ts.tmpl",
 }
 
 var functions = template.FuncMap{

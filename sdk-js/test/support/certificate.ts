@@ -19,6 +19,10 @@ export class Certificate {
     return readFileSync(join(this.#directory, 'cert.pem'), 'utf8')
   }
 
+  get key(): string {
+    return readFileSync(join(this.#directory, 'key.pem'), 'utf8')
+  }
+
   /** The arguments by which the server takes it. */
   get args(): string[] {
     return ['--tls-cert', join(this.#directory, 'cert.pem'), '--tls-key', join(this.#directory, 'key.pem')]

@@ -9,7 +9,7 @@ export interface Passing {
   /** Sends the request on, and gives the server's answer without passing it back. */
   forward(): Promise<{ status: number; body: string }>
   /** Answers in the server's place. */
-  answer(status: number, body?: string, headers?: Record<string, string>): void
+  answer(status: number, body?: string | Buffer, headers?: Record<string, string>): void
   /** Closes the connection without an answer. */
   drop(): void
   /** Which connection it came on, counted from 1. */

@@ -1,0 +1,344 @@
+import { isUtf8 } from 'node:buffer'
+import { request as connectPlain } from 'node:http'
+import { request as connectSecure } from 'node:https'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
+import { type Clock, type Instant, read } from './clock.js'
+import { type Operation, WITHOUT_CODE } from './contract.js'
+import { codeless, stranger } from './operations.js'
+import type { ServerAddress, TlsOptions } from './settings.js'
+import type { Attempt, Failure, Outcome, Route, Transport } from './transport.js'
+import { version } from './version.js'
+
+export interface HttpOptions {
+  address: ServerAddress
+  secret: string
+  tls: TlsOptions | undefined
+  /** A proxy through which every connection is tunnelled. */
+  proxy: URL | undefined
+  connectTimeout: number
+  clock: Clock
+}
+
+/** Below the idle time of the usual servers and proxies, so that a connection is not closed under a request. */
+const idleTimeout = 30_000
+
+/**
+ * The transport over HTTP/1.1. As many connections as there are requests in flight, so a parked wait never holds up a
+ * release; idle ones are kept for reuse and do not keep the process alive.
+ */
+export class HttpTransport implements Transport {
+  readonly peer: string
+  readonly #origin: string
+  readonly #prefix: string
+  readonly #headers: string[]
+  readonly #clock: Clock
+  readonly #options: Client.Options
+  readonly #backgroundOptions: Client.Options
+  readonly #live = new Set<Dispatcher>()
+  #pool: Pool | undefined
+  #backgroundPool: Pool | undefined
+  #closed = false
+
+  constructor({ address, secret, tls, proxy, connectTimeout, clock }: HttpOptions) {
+    this.peer = address.origin.replace(/^https?:\/\//, '')
+    this.#origin = address.origin
+    this.#prefix = address.prefix
+    this.#headers = [
+      ...['content-type', 'application/json'],
+      ...['user-agent', `lockserver-client-js/${version}`],
+      ...['x-lockserver-secret', secret],
+    ]
+    this.#clock = clock
+    const options = (background: boolean): Client.Options => ({
+      connect: connector({ timeout: connectTimeout, ...tls }, proxy, background),
+      keepAliveTimeout: idleTimeout,
+      // Every request brings a bound of its own, exact to the millisecond.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    })
+    this.#options = options(false)
+    this.#backgroundOptions = options(true)
+  }
+
+  send(operation: Operation, request: object, bound: number, { fresh = false, background = false }: Route = {}): Attempt {
+    const exchange = new Exchange(this.peer, operation, this.#clock, bound, !background)
+    // A closed transport still carries the release of a lock that outlives its client, but keeps no connection.
+    const single = fresh || this.#closed
+    const dispatcher = single ? this.#single(background) : this.#pooled(background)
+    const { method, path } = operation
+    dispatcher.dispatch(
+      { path: this.#prefix + path, method: method as 'POST', headers: this.#headers, body: JSON.stringify(request) },
+      exchange,
+    )
+    if (single) {
+      const done = () => this.#live.delete(dispatcher)
+      dispatcher.close().then(done, done)
+    }
+    return exchange
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#live].map((dispatcher) => dispatcher.destroy()))
+    this.#live.clear()
+  }
+
+  #pooled(background: boolean): Dispatcher {
+    if (!background) this.#pool ??= this.#keep(new Pool(this.#origin, this.#options))
+    else this.#backgroundPool ??= this.#keep(new Pool(this.#origin, this.#backgroundOptions))
+    return (background ? this.#backgroundPool : this.#pool) as Pool
+  }
+
+  #single(background: boolean): Dispatcher {
+    return this.#keep(new Client(this.#origin, background ? this.#backgroundOptions : this.#options))
+  }
+
+  #keep<D extends Dispatcher>(dispatcher: D): D {
+    this.#live.add(dispatcher)
+    return dispatcher
+  }
+}
+
+/** What undici's connectors are, its types apart: they return the socket that they connect. */
+type Connector = (target: buildConnector.Options, callback: buildConnector.Callback) => Socket
+
+/** The errors of connections that ended because the server's certificate did not hold. */
+const distrusted = new WeakSet<Error>()
+
+/** No tunnel stands. */
+class ProxyError extends Error {
+  readonly permanent: boolean
+  constructor(message: string, permanent: boolean, cause?: Error) {
+    super(message, cause && { cause })
+    this.permanent = permanent
+  }
+}
+
+/**
+ * Connects, by way of a proxy or not, and notes the errors that come of the server's certificate. In the background the
+ * sockets never keep the process alive, whatever the HTTP client thinks of them.
+ */
+function connector(options: buildConnector.BuildOptions, proxy: URL | undefined, background: boolean): buildConnector.connector {
+  const connect = buildConnector(options) as Connector
+  const detach = (socket: Socket) => {
+    if (!background) return
+    socket.unref()
+    socket.ref = () => socket
+  }
+  const noting: Connector = (target, callback) => {
+    const socket = connect(target, (...outcome) => {
+      const [error] = outcome
+      if (error !== null && (socket as Partial<TLSSocket>).authorizationError) distrusted.add(error)
+      callback(...outcome)
+    })
+    detach(socket)
+    return socket
+  }
+  if (proxy === undefined) return noting
+  return (target, callback) => {
+    tunnel(proxy, target, options.timeout as number, detach).then(
+      (socket) => {
+        if (target.protocol === 'https:') noting({ ...target, httpSocket: socket }, callback)
+        else callback(null, socket)
+      },
+      (error: Error) => callback(error, null),
+    )
+  }
+}
+
+/** A connection to the target through a proxy's CONNECT. */
+function tunnel(proxy: URL, target: buildConnector.Options, timeout: number, detach: (socket: Socket) => void): Promise<Socket> {
+  const name = `the proxy ${proxy.host}`
+  const host = target.hostname.includes(':') ? `[${target.hostname}]` : target.hostname
+  const path = `${host}:${target.port || (target.protocol === 'https:' ? 443 : 80)}`
+  const { username, password } = proxy
+  const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')
+  const headers = { host: path, ...((username || password) && { 'proxy-authorization': `Basic ${credentials}` }) }
+  return new Promise((resolve, reject) => {
+    const connect = proxy.protocol === 'https:' ? connectSecure : connectPlain
+    const { hostname, port } = proxy
+    const request = connect({
+      ...{ method: 'CONNECT', host: hostname.replace(/^\[|\]$/g, ''), port, path, headers, timeout, agent: false },
+    })
+    let socket: Socket | undefined
+    request.on('socket', (opened) => {
+      socket = opened
+      detach(opened)
+    })
+    request.on('connect', ({ statusCode = 0 }, socket: Socket) => {
+      socket.setTimeout(0)
+      if (statusCode === 200) {
+        resolve(socket.setNoDelay(true).setKeepAlive(true, 60_000))
+        return
+      }
+      socket.destroy()
+      const asks = statusCode === 407 ? ': it wants another user or password' : ''
+      reject(new ProxyError(`${name} answered ${statusCode}${asks}`, WITHOUT_CODE[statusCode]?.verdict !== 'retry'))
+    })
+    request.on('timeout', () => request.destroy(new Error(`no tunnel within ${timeout / 1000} s`)))
+    request.on('error', (error) => {
+      if ((socket as Partial<TLSSocket> | undefined)?.authorizationError) distrusted.add(error)
+      reject(new ProxyError(reasonFor(error, name), isPermanent(error), error))
+    })
+    request.end()
+  })
+}
+
+/** One request and its answer. */
+class Exchange implements Attempt, Dispatcher.DispatchHandler {
+  readonly outcome: Promise<Outcome>
+  readonly #peer: string
+  readonly #operation: Operation
+  readonly #clock: Clock
+  readonly #timer: NodeJS.Timeout
+  #resolve!: (outcome: Outcome) => void
+  #controller: Dispatcher.DispatchController | undefined
+  #sent: Instant | undefined
+  #ended = false
+  #aborted = false
+  #status = 0
+  #retryAfter = 0
+  #chunks: Buffer[] = []
+  #size = 0
+
+  constructor(peer: string, operation: Operation, clock: Clock, bound: number, keepsAlive: boolean) {
+    this.#peer = peer
+    this.#operation = operation
+    this.#clock = clock
+    this.outcome = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+    this.#timer = setTimeout(
+      () => this.#stop({ reason: `no answer from ${peer} within ${Number((bound / 1000).toPrecision(3))} s`, late: true }),
+      bound,
+    )
+    if (!keepsAlive) this.#timer.unref()
+  }
+
+  get sent(): boolean {
+    return this.#sent !== undefined
+  }
+
+  abort(): void {
+    this.#stop({ reason: 'given up' })
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#aborted) {
+      controller.abort(new Error('given up before it was sent'))
+      return
+    }
+    this.#sent = read(this.#clock)
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>): void {
+    this.#status = status
+    this.#retryAfter = parseRetryAfter(headers['retry-after'])
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#size += chunk.length
+    if (this.#size > this.#operation.answerMax) {
+      this.#end(this.#judge(`with more than ${this.#operation.answerMax} bytes`))
+      this.abort()
+    } else this.#chunks.push(chunk)
+  }
+
+  onResponseEnd(): void {
+    this.#controller = undefined
+    if (!this.#ended) this.#end(this.#judge())
+  }
+
+  onResponseError(_: unknown, error: Error): void {
+    this.#controller = undefined
+    this.#fail({ reason: reasonFor(error, this.#peer), permanent: isPermanent(error), cause: error })
+  }
+
+  /** What the answer means; `tooLarge` is there where its body does not count. */
+  #judge(tooLarge?: string): Outcome {
+    const status = this.#status
+    const retryAfter = this.#retryAfter
+    const sent = this.#sent as Instant
+    const body = tooLarge === undefined ? decode(this.#chunks) : undefined
+    if (this.#operation.answers.includes(status)) {
+      if (body === undefined) return stranger(this.#peer, status, tooLarge ?? 'with no JSON object')
+      return { kind: 'answer', status, body, retryAfter, sent }
+    }
+    const code = body?.code
+    if (body === undefined || status < 400 || typeof code !== 'string' || code === '')
+      return codeless(this.#peer, status, retryAfter, sent)
+    return { kind: 'answer', status, code, body, retryAfter, sent }
+  }
+
+  #stop(why: Partial<Failure> & { reason: string }): void {
+    if (this.#aborted) return
+    this.#aborted = true
+    this.#fail(why)
+    this.#controller?.abort(new Error(why.reason))
+  }
+
+  #fail(why: Partial<Failure> & { reason: string }): void {
+    this.#end({ permanent: false, ...why, kind: this.sent ? 'unknown' : 'unsent' })
+  }
+
+  #end(outcome: Outcome): void {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#timer)
+    this.#resolve(outcome)
+  }
+}
+
+/** The JSON object that a body is. */
+function decode(chunks: Buffer[]): Record<string, unknown> | undefined {
+  const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+  if (!isUtf8(bytes)) return undefined
+  try {
+    const value: unknown = JSON.parse(bytes.toString())
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** `Retry-After` in milliseconds, from seconds or a date; 0 where there is none. */
+function parseRetryAfter(value: string | string[] | undefined): number {
+  const first = Array.isArray(value) ? value[0] : value
+  if (first === undefined) return 0
+  const wait = /^\d+$/.test(first.trim()) ? Number(first) * 1000 : Date.parse(first) - Date.now()
+  return Number.isFinite(wait) && wait > 0 ? wait : 0
+}
+
+/** What the codes of connections that fail mean, and whether each other one would fail as well. */
+const failures: { code: RegExp; permanent: boolean; means: (peer: string) => string }[] = [
+  {
+    code: /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/,
+    permanent: true,
+    means: (peer) => `${peer} does not speak TLS: is it an http:// address?`,
+  },
+  {
+    code: /^ERR_SSL_(UNSUPPORTED_PROTOCOL|.*ALERT_PROTOCOL_VERSION)$/,
+    permanent: true,
+    means: (peer) => `${peer} and this client have no version of TLS in common`,
+  },
+  { code: /^(EINVAL|EAFNOSUPPORT)$/, permanent: true, means: (peer) => `${peer} cannot be connected to` },
+  { code: /^ECONNREFUSED$/, permanent: false, means: (peer) => `connection refused by ${peer}` },
+  { code: /^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/, permanent: false, means: (peer) => `connection closed by ${peer}` },
+  { code: /^(ENOTFOUND|EAI_AGAIN)$/, permanent: false, means: (peer) => `the host of ${peer} was not found` },
+  { code: /^UND_ERR_CONNECT_TIMEOUT$/, permanent: false, means: (peer) => `${peer} could not be connected to in time` },
+]
+
+const known = ({ code = '' }: NodeJS.ErrnoException) => failures.find((failure) => failure.code.test(code))
+
+function isPermanent(error: Error): boolean {
+  return error instanceof ProxyError ? error.permanent : distrusted.has(error) || (known(error)?.permanent ?? false)
+}
+
+function reasonFor(error: NodeJS.ErrnoException, peer: string): string {
+  if (error instanceof ProxyError) return error.message
+  if (distrusted.has(error)) return `the certificate of ${peer} is not trusted: ${error.message}`
+  return known(error)?.means(peer) ?? `${error.message || error.code || 'the connection failed'} (${peer})`
+}
