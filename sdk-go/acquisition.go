@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
 )
 
 // Acquire waits until the lock is granted, in order of arrival, for as long as ctx allows. Lost connections and restarts of the server
@@ -45,7 +43,7 @@ func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions)
 		return nil, err
 	}
 	if o.renew && !o.hasExpire {
-		o.expire = c.tuning.ScopeLease
+		o.expire = figureScopeLease
 	}
 	if err := c.begin(resource); err != nil {
 		return nil, err
@@ -60,7 +58,7 @@ func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions)
 	if o.shared {
 		a.request.Mode = "shared"
 	}
-	a.call = c.newCall(&opAcquire, resource, c.tuning.Silence, func() (any, time.Duration) { return a.next(ctx) })
+	a.call = c.newCall(&opAcquire, resource, c.bounds.Silence, func() (any, time.Duration) { return a.next(ctx) })
 	lock, err := a.run(ctx)
 	if err != nil {
 		a.abandon(ctx)
@@ -76,7 +74,7 @@ type acquisition struct {
 	request acquireRequest
 	call    *call // of all hops
 
-	sent     tuning.Instant // the last attempt
+	sent     instant // the last attempt
 	granted  grantAnswer
 	last     bool         // the hop that ends shortly before the deadline has been made
 	blockers *LockedError // who stood in the way, as far as was heard
@@ -90,9 +88,9 @@ const (
 
 // next makes the next request, which the server may hold for one hop.
 func (a *acquisition) next(ctx context.Context) (any, time.Duration) {
-	t := &a.client.tuning
+	b := &a.client.bounds
 	if !a.options.nonBlocking {
-		wait := t.Hop
+		wait := b.Hop
 		if deadline, limited := ctx.Deadline(); limited {
 			if left := time.Until(deadline); left <= wait {
 				wait = left
@@ -105,8 +103,8 @@ func (a *acquisition) next(ctx context.Context) (any, time.Duration) {
 		}
 		a.request.Wait = wait.Seconds()
 	}
-	a.sent, a.granted = t.Clock.Now(), grantAnswer{}
-	return &a.request, duration(a.request.Wait) + t.AnswerTimeout
+	a.sent, a.granted = a.client.clock.now(), grantAnswer{}
+	return &a.request, duration(a.request.Wait) + b.Answer
 }
 
 func (a *acquisition) run(ctx context.Context) (*Lock, error) {
@@ -133,10 +131,10 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 				return nil, &LockedError{err: &Error{Code: ErrLocked, Resource: a.request.Resource}}
 			}
 			a.answered(a.granted.locked())
-			a.call.limit = a.client.tuning.SilenceQueued
+			a.call.limit = a.client.bounds.SilenceQueued
 			a.call.backoff.reset()
-			if early := duration(a.request.Wait) - time.Since(began); early > a.client.tuning.BackoffStart {
-				delay = min(early, a.client.tuning.BackoffStart) // this server holds no request for long
+			if early := duration(a.request.Wait) - time.Since(began); early > a.client.bounds.BackoffFirst {
+				delay = min(early, a.client.bounds.BackoffFirst) // this server holds no request for long
 			}
 		case errors.Is(err, ErrIDUsed):
 			delay = a.call.backoff.after(began, 0)
@@ -211,7 +209,7 @@ func (a *acquisition) explain(err error) error {
 // restart makes it a new acquisition, because the id has ended.
 func (a *acquisition) restart() {
 	a.request.ID = rand.Text()
-	a.call.tried, a.call.limit = 0, a.client.tuning.Silence
+	a.call.tried, a.call.limit = 0, a.client.bounds.Silence
 }
 
 // abandon has the server forget the id, if it may know it: a waiter leaves, a grant goes on to the next, and a request that is still on

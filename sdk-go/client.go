@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
+	internal "github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 // Client talks to one server. It is safe for concurrent use, and one is enough for a program: it keeps its connections and uses them
@@ -18,7 +18,8 @@ type Client struct {
 	owner     string
 	transport transport
 	logger    *slog.Logger
-	tuning    tuning.Tuning
+	clock     clock
+	bounds    internal.Bounds
 
 	// life ends with Close, and with it everything that waits.
 	life context.Context
@@ -26,9 +27,9 @@ type Client struct {
 
 	mu      sync.Mutex
 	closed  bool
-	pending int        // calls and clean-ups that Close waits for
-	drained *sync.Cond // pending is 0
-	held    map[string]*Lock
+	pending int                           // calls and clean-ups that Close waits for
+	drained *sync.Cond                    // pending is 0
+	held    map[string]map[*Lock]struct{} // by resource
 }
 
 // New makes a client. Each setting is taken from its option, else from the environment (LOCKSERVER_ADDR, LOCKSERVER_OWNER,
@@ -39,20 +40,28 @@ func New(opts ...Option) (*Client, error) {
 	for _, opt := range opts {
 		opt(&s)
 	}
-	if err := s.resolve(); err != nil {
+	if err := resolve(&s); err != nil {
 		return nil, err
 	}
+	base, err := parseAddr(s.Addr)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := parseProxy(s.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(&s, base.String(), newHTTPTransport(&s, base, proxy)), nil
+}
+
+// newClient makes a client over any transport.
+func newClient(s *settings, addr string, t transport) *Client {
 	c := &Client{
-		addr:      s.base.String(),
-		owner:     s.owner,
-		transport: newHTTPTransport(&s),
-		logger:    s.logger,
-		tuning:    s.tuning,
-		held:      make(map[string]*Lock),
+		addr: addr, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds, held: make(map[string]map[*Lock]struct{}),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.drained = sync.NewCond(&c.mu)
-	return c, nil
+	return c
 }
 
 // Addr returns the URL of the server.
@@ -77,8 +86,8 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	var renewed []*Lock
-	for _, first := range c.held {
-		for l := first; l != nil; l = l.next {
+	for _, locks := range c.held {
+		for l := range locks {
 			if l.renewed {
 				renewed = append(renewed, l)
 			}
@@ -107,17 +116,20 @@ func (c *Client) Close() error {
 func (c *Client) Release(ctx context.Context, resource string) error {
 	c.mu.Lock()
 	mine := c.held[resource]
-	several := mine != nil && mine.next != nil
+	several, lock := len(mine) > 1, (*Lock)(nil)
+	for l := range mine {
+		lock = l
+	}
 	c.mu.Unlock()
 	if several {
 		return &Error{Code: ErrTokenRequired, Resource: resource, Message: "this client holds it several times: release the lock that is meant"}
 	}
-	if mine == nil {
+	if lock == nil {
 		return c.releaseByOwner(ctx, resource)
 	}
-	wasHeld, err := mine.Release(ctx)
+	wasHeld, err := lock.Release(ctx)
 	if err == nil && !wasHeld {
-		err = &Error{Code: ErrNotHeld, Resource: resource, Reason: mine.lossReason(), Message: "it was lost before"}
+		err = &Error{Code: ErrNotHeld, Resource: resource, Reason: lock.lossReason(), Message: "it was lost before"}
 	}
 	return err
 }
@@ -130,7 +142,7 @@ func (c *Client) releaseByOwner(ctx context.Context, resource string) error {
 		return err
 	}
 	defer c.done()
-	request, limit := releaseRequest{Resource: resource, Owner: c.owner}, c.tuning.CleanupTimeout
+	request, limit := releaseRequest{Resource: resource, Owner: c.owner}, c.bounds.Cleanup
 	release := c.newCall(&opRelease, resource, limit, func() (any, time.Duration) { return &request, limit })
 	release.cleanup, release.hard, release.once = true, true, true
 	var err error
@@ -171,7 +183,7 @@ func (c *Client) ForceRelease(ctx context.Context, resource string, token int64)
 		return nil, err
 	}
 	defer c.done()
-	request, limit := lockRequest{Resource: resource, Token: token}, c.tuning.AnswerTimeout
+	request, limit := lockRequest{Resource: resource, Token: token}, c.bounds.Answer
 	release := c.newCall(&opForceRelease, resource, limit, func() (any, time.Duration) { return &request, limit })
 	release.hard, release.once = true, true
 	var answer wireEvicted
@@ -187,7 +199,7 @@ func (c *Client) look(ctx context.Context, resource string, op *operation, reque
 		return err
 	}
 	defer c.done()
-	return c.newCall(op, resource, c.tuning.Silence, func() (any, time.Duration) { return request, c.tuning.AnswerTimeout }).run(ctx, out)
+	return c.newCall(op, resource, c.bounds.Silence, func() (any, time.Duration) { return request, c.bounds.Answer }).run(ctx, out)
 }
 
 // begin registers a call that Close has to wait for, and refuses it where the client is closed.
@@ -223,7 +235,7 @@ func closedError(resource string) *Error {
 // sendRelease sends a release that names its grant, and so does no harm when it arrives twice, until the server answers or the clean-up
 // time-out ends. It returns how many attempts may have had their effect.
 func (c *Client) sendRelease(ctx context.Context, request *releaseRequest) (attempts int, err error) {
-	limit := c.tuning.CleanupTimeout
+	limit := c.bounds.Cleanup
 	release := c.newCall(&opRelease, request.Resource, limit, func() (any, time.Duration) {
 		return request, limit / 3 // so that one connection that has gone silent leaves time for another
 	})
@@ -259,7 +271,7 @@ func (c *Client) await(ctx context.Context, ended <-chan struct{}) bool {
 		return true
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(c.tuning.CleanupGrace)
+	grace := time.NewTimer(c.bounds.Grace)
 	defer grace.Stop()
 	select {
 	case <-ended:
@@ -276,10 +288,10 @@ func (c *Client) keep(l *Lock) bool {
 	if c.closed {
 		return false
 	}
-	if first := c.held[l.resource]; first != nil {
-		l.next, first.prev = first, l
+	if c.held[l.resource] == nil {
+		c.held[l.resource] = make(map[*Lock]struct{}, 1)
 	}
-	c.held[l.resource] = l
+	c.held[l.resource][l] = struct{}{}
 	return true
 }
 
@@ -287,19 +299,8 @@ func (c *Client) keep(l *Lock) bool {
 func (c *Client) forget(l *Lock) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.held[l.resource] != l && l.prev == nil {
-		return
-	}
-	if l.next != nil {
-		l.next.prev = l.prev
-	}
-	switch {
-	case l.prev != nil:
-		l.prev.next = l.next
-	case l.next != nil:
-		c.held[l.resource] = l.next
-	default:
+	delete(c.held[l.resource], l)
+	if len(c.held[l.resource]) == 0 {
 		delete(c.held, l.resource)
 	}
-	l.prev, l.next = nil, nil
 }

@@ -35,7 +35,7 @@ func TestCloseEndsWaitingCalls(t *testing.T) {
 
 // Closing the client ends scopes: their locks count as lost, as nobody renews them any more.
 func TestCloseEndsWhatItRenews(t *testing.T) {
-	server := newScripted(t).
+	server := newMemory().
 		on("/acquire", grant(7, "30"), grant(8, "30"), grant(9, "null")).
 		on("/release", freed())
 	client := server.client(t, quick)
@@ -99,14 +99,14 @@ func TestGrantThatArrivesWhileTheClientCloses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			asked, closing, givenBack, returned := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 			server := newScripted(t).
-				on("/acquire", func(w http.ResponseWriter, r *http.Request, b map[string]any) {
+				on("/acquire", func(ctx context.Context, body map[string]any) reply {
 					close(asked)
 					<-closing
-					grant(7, "60")(w, r, b)
+					return grant(7, "60")(ctx, body)
 				}, hang()).
-				on("/release", func(w http.ResponseWriter, r *http.Request, b map[string]any) {
+				on("/release", func(ctx context.Context, body map[string]any) reply {
 					close(givenBack)
-					freed()(w, r, b)
+					return freed()(ctx, body)
 				}, freed())
 			network := &whileClosing{RoundTripper: http.DefaultTransport, do: func() {
 				close(closing)

@@ -12,7 +12,7 @@ import (
 
 // A lease that the safety margin of 1 % and 2 ms leaves nothing of could never be relied on: it is refused before anything is sent.
 func TestLeaseTooShortToBeSafeIsRefused(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "1000")).on("/renew", grant(7, "1000")).on("/release", freed())
+	server := newMemory().on("/acquire", grant(7, "1000")).on("/renew", grant(7, "1000")).on("/release", freed())
 	client := server.client(t, quick)
 	lock, err := client.Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
 	require.NoError(t, err)

@@ -85,7 +85,7 @@ func TestUnusableAnswers(t *testing.T) {
 // Every operation has its own idea of what is usable.
 func TestUnusableAnswersToOtherOperations(t *testing.T) {
 	empty := answer(200, "{}")
-	server := newScripted(t).on("/acquire", grant(7, "30")).on("/renew", empty).on("/release", empty).on("/locks", empty).on("/lock", empty)
+	server := newMemory().on("/acquire", grant(7, "30")).on("/renew", empty).on("/release", empty).on("/locks", empty).on("/lock", empty)
 	client := server.client(t, quick)
 	ctx := within(t, soon)
 	lock, err := client.Acquire(ctx, "r", lockserver.Expire(30*time.Second))
@@ -114,12 +114,12 @@ func TestUnusableAnswersToOtherOperations(t *testing.T) {
 
 // A code that is not known counts as it is; whether it is tried again, its status says.
 func TestUnknownCodes(t *testing.T) {
-	server := newScripted(t).on("/acquire", problem(503, "of_the_future", ""), problem(502, "of_the_future", ""), problem(409, "of_the_future", ""))
+	server := newMemory().on("/acquire", problem(503, "of_the_future", ""), problem(502, "of_the_future", ""), problem(409, "of_the_future", ""))
 	_, err := server.client(t, quick).Acquire(within(t, soon), "r")
 	requireCode(t, err, lockserver.Code("of_the_future"))
 	require.Len(t, server.seen("/acquire"), 3)
 
-	server = newScripted(t).on("/acquire", answer(409, `{"code":"locked","detail":5,"holders":[{"owner":"them"}],"waiters":"many"}`))
+	server = newMemory().on("/acquire", answer(409, `{"code":"locked","detail":5,"holders":[{"owner":"them"}],"waiters":"many"}`))
 	_, err = server.client(t, quick).TryAcquire(within(t, soon), "r")
 	requireCode(t, err, lockserver.ErrLocked) // what is wrong with the rest takes nothing from the code
 	var locked *lockserver.LockedError
@@ -245,11 +245,12 @@ func TestBadAddressesAndUnknownNames(t *testing.T) {
 
 // queuedBehind answers 202 once the wait that was asked for is over.
 func queuedBehind(holders string) step {
-	return func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	return func(ctx context.Context, body map[string]any) reply {
 		select {
 		case <-time.After(time.Duration(body["wait"].(float64) * float64(time.Second))):
-			answer(202, `{"id":"x","position":3,"place_kept":10`+holders+`}`)(w, r, body)
-		case <-r.Context().Done():
+			return answer(202, `{"id":"x","position":3,"place_kept":10`+holders+`}`)(ctx, body)
+		case <-ctx.Done():
+			return reply{}
 		}
 	}
 }
@@ -300,7 +301,7 @@ func TestTimeoutSaysWhatStoodInTheWay(t *testing.T) {
 // What became of the holders is kept where only trouble followed.
 func TestTimeoutAfterTroubleStillNamesTheHolders(t *testing.T) {
 	held := answer(202, `{"position":1,"holders":[{"owner":"them","token":5,"held_for":1}],"holders_total":1,"waiters":2}`)
-	server := newScripted(t).on("/acquire", held, problem(503, "store_unavailable", "")).on("/release", freed())
+	server := newMemory().on("/acquire", held, problem(503, "store_unavailable", "")).on("/release", freed())
 	_, err := server.client(t, quick).Acquire(within(t, 300*time.Millisecond), "r")
 	require.ErrorContains(t, err, "answered 503 store_unavailable")
 	var timeout *lockserver.LockTimeoutError

@@ -33,17 +33,17 @@ type httpTransport struct {
 	closed  atomic.Bool
 }
 
-func newHTTPTransport(s *settings) *httpTransport {
-	t := &httpTransport{base: s.base, header: http.Header{
-		http.CanonicalHeaderKey(secretHeader): {s.secret},
+func newHTTPTransport(s *settings, base, proxy *url.URL) *httpTransport {
+	t := &httpTransport{base: base, header: http.Header{
+		http.CanonicalHeaderKey(secretHeader): {s.Secret},
 		"Content-Type":                        {"application/json"},
 		"User-Agent":                          {"lockserver-go"},
 	}}
-	if s.httpClient != nil {
-		t.pool = s.httpClient.Transport
+	if s.HTTPClient != nil {
+		t.pool = s.HTTPClient.Transport
 	}
 	if t.foreign = t.pool != nil; !t.foreign {
-		t.pool = defaultPool(s)
+		t.pool = defaultPool(s, proxy)
 	}
 	t.single = flushing{t.pool}
 	if pool, ok := t.pool.(*http.Transport); ok {
@@ -55,22 +55,22 @@ func newHTTPTransport(s *settings) *httpTransport {
 }
 
 // defaultPool follows no proxy of the environment: a lock must not travel through one by accident.
-func defaultPool(s *settings) *http.Transport {
+func defaultPool(s *settings, proxy *url.URL) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	trust := &tls.Config{RootCAs: s.rootCAs, MinVersion: tls.VersionTLS12}
-	dialer := &net.Dialer{Timeout: s.tuning.ConnectTimeout}
+	trust := &tls.Config{RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12}
+	dialer := &net.Dialer{Timeout: s.Bounds.Connect}
 	pool := &http.Transport{
 		DialContext:         dialer.DialContext,
 		TLSClientConfig:     trust,
-		TLSHandshakeTimeout: s.tuning.ConnectTimeout,
+		TLSHandshakeTimeout: s.Bounds.Connect,
 		MaxIdleConnsPerHost: 1024,
 		IdleConnTimeout:     30 * time.Second,
 		Protocols:           protocols,
 		DisableCompression:  true, // answers are small
 	}
-	if s.proxy != nil {
-		pool.DialContext = (&tunnel{dialer: dialer, proxy: s.proxy, trust: trust}).dial
+	if proxy != nil {
+		pool.DialContext = (&tunnel{dialer: dialer, proxy: proxy, trust: trust}).dial
 	}
 	return pool
 }
@@ -190,7 +190,7 @@ func (t *httpTransport) failure(ctx, bounded context.Context, bound time.Duratio
 	case errors.As(err, &proxy):
 		failure.short, failure.unsent, failure.Status = proxy.Error(), true, proxy.status
 		if proxy.status != 0 {
-			failure.verdict = withoutCode[proxy.status].client
+			failure.verdict = statusMeans(proxy.status).client
 		} else if isPermanent(err) {
 			failure.verdict = raise
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
 )
 
 // roundTripper stands between the client and the network.
@@ -43,12 +42,12 @@ func TestOwnHTTPClient(t *testing.T) {
 
 // A time-out on the way to the server must not pass for the caller's deadline.
 func TestTimeoutsOfTheNetworkAreNotTheCallers(t *testing.T) {
-	tuning := quick
-	tuning.Silence, tuning.CleanupTimeout = 50*time.Millisecond, 50*time.Millisecond
+	bounds := quick
+	bounds.Silence, bounds.Cleanup = 50*time.Millisecond, 50*time.Millisecond
 	late := roundTripper(func(*http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "read", Err: context.DeadlineExceeded}
 	})
-	_, err := newClient(t, lockservertest.WithTuning(tuning), lockserver.WithHTTPClient(&http.Client{Transport: late})).
+	_, err := newClient(t, withBounds(bounds), lockserver.WithHTTPClient(&http.Client{Transport: late})).
 		Acquire(context.Background(), "r")
 	requireCode(t, err, lockserver.ErrConnectionFailed)
 	require.NotErrorIs(t, err, context.DeadlineExceeded)

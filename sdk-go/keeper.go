@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
 )
 
 // Renew makes the lease last for d from now on, or for its original length where d is 0; it never shortens it. For d the same is allowed
@@ -40,23 +38,23 @@ func (l *Lock) renewInBackground() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state == held && l.renewing.Err() == nil {
-		l.renewal.Reset(time.Until(began.Add(l.lease / 3)))
+		l.renewal.Reset(time.Until(began.Add(l.lease / figureRenewPart)))
 	}
 }
 
 // renew returns when the attempt that succeeded began.
 func (l *Lock) renew(ctx context.Context, d time.Duration, background bool) (began time.Time, err error) {
 	request := renewRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token, Expire: d.Seconds()}
-	var sent tuning.Instant
+	var sent instant
 	var granted grantAnswer
-	c := l.client.newCall(&opRenew, l.resource, l.client.tuning.Silence, func() (any, time.Duration) {
-		began, sent, granted = time.Now(), l.client.tuning.Clock.Now(), grantAnswer{}
+	c := l.client.newCall(&opRenew, l.resource, l.client.bounds.Silence, func() (any, time.Duration) {
+		began, sent, granted = time.Now(), l.client.clock.now(), grantAnswer{}
 		return &request, l.renewalBound(sent)
 	})
 	c.over, c.ended = l.usable, l.done
 	if background {
 		c.stubborn, c.limit = true, 1<<63-1 // until the lease ends
-		c.backoff.cap = min(c.backoff.cap, l.lease/10)
+		c.backoff.most = min(c.backoff.most, l.lease/10)
 	}
 	err = c.run(ctx, &granted)
 	var failure *Error
@@ -75,27 +73,27 @@ func (l *Lock) renew(ctx context.Context, d time.Duration, background bool) (beg
 }
 
 // renewalBound leaves time for a second and a third attempt within the lease, and ends with it.
-func (l *Lock) renewalBound(now tuning.Instant) time.Duration {
+func (l *Lock) renewalBound(now instant) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bound := l.client.tuning.AnswerTimeout
+	bound := min(l.client.bounds.Answer, figureRenewAttempt)
 	if l.leased {
-		bound = min(bound, l.deadline.Until(now))
+		bound = min(bound, l.deadline.until(now))
 	}
 	if l.lease > 0 {
-		bound = min(bound, l.lease/3)
+		bound = min(bound, l.lease/figureRenewPart)
 	}
 	return max(bound, time.Millisecond)
 }
 
 // confirm moves the safe deadline, never backwards.
-func (l *Lock) confirm(sent tuning.Instant, granted *grantAnswer) {
+func (l *Lock) confirm(sent instant, granted *grantAnswer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != held || !l.leased || granted.ExpiresIn == nil {
 		return
 	}
-	l.deadline = l.deadline.Later(safeUntil(sent, granted))
+	l.deadline = l.deadline.later(safeUntil(sent, granted))
 	l.watchDeadline()
 }
 

@@ -3,7 +3,6 @@ package lockserver_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/testclock"
 )
 
 func requireClosed(t *testing.T, done <-chan struct{}) {
@@ -34,20 +33,20 @@ func requireOpen(t *testing.T, done <-chan struct{}) {
 
 // The safe deadline is sending + waited + expires_in - (1 % + 2 ms), and holds on both clocks.
 func TestSafeDeadline(t *testing.T) {
-	for name, shift := range map[string]func(*lockservertest.Clock, time.Duration){
-		"monotonic": (*lockservertest.Clock).ShiftMonotonic,
-		"wall":      (*lockservertest.Clock).ShiftWall,
+	for name, shift := range map[string]func(*testclock.Clock, time.Duration){
+		"monotonic": (*testclock.Clock).ShiftMonotonic,
+		"wall":      (*testclock.Clock).ShiftWall,
 	} {
 		t.Run(name, func(t *testing.T) {
-			clock := lockservertest.NewClock()
-			tuning := quick
-			tuning.Clock, tuning.WatchTick = clock, time.Hour // only asking finds out
-			server := newScripted(t).
+			clock := testclock.New()
+			bounds := quick
+			bounds.Tick = time.Hour // only asking finds out
+			server := newMemory().
 				on("/acquire", answer(200, `{"token":7,"expires_in":1000.0,"waited":100.0}`)).
 				on("/renew", grant(7, "1000"), grant(7, "500"), grant(7, "2000")).
 				on("/release", freed())
 			before := time.Now()
-			lock, err := server.client(t, tuning).Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
+			lock, err := server.client(t, bounds, withClock(clock)).Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
 			require.NoError(t, err)
 			const slack = 5 * time.Second // the test itself takes some time
 			requireDeadline := func(want time.Duration) {
@@ -95,7 +94,7 @@ func TestSafeDeadline(t *testing.T) {
 
 // A renewal that says less than an earlier one does not shorten.
 func TestRenewalNeverShortens(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "1000")).on("/renew", grant(7, "1"))
+	server := newMemory().on("/acquire", grant(7, "1000")).on("/renew", grant(7, "1"))
 	lock, err := server.client(t, quick).Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
 	require.NoError(t, err)
 	before := lock.Expiry()
@@ -105,11 +104,11 @@ func TestRenewalNeverShortens(t *testing.T) {
 
 // Without anybody asking, Done closes by itself: at the deadline, and soon after a clock has moved past it.
 func TestDoneClosesByItself(t *testing.T) {
-	clock := lockservertest.NewClock()
-	tuning := quick
-	tuning.Clock, tuning.WatchTick = clock, 10*time.Millisecond
-	server := newScripted(t).on("/acquire", grant(7, "0.3")).on("/release", freed())
-	client := server.client(t, tuning)
+	clock := testclock.New()
+	bounds := quick
+	bounds.Tick = 10 * time.Millisecond
+	server := newMemory().on("/acquire", grant(7, "0.3")).on("/release", freed())
+	client := server.client(t, bounds, withClock(clock))
 
 	start := time.Now()
 	lock, err := client.Acquire(within(t, soon), "r", lockserver.Expire(300*time.Millisecond))
@@ -130,7 +129,7 @@ func TestDoneClosesByItself(t *testing.T) {
 // Renewal comes at a third of the lease, and survives failures until the safe deadline.
 func TestRenewalSurvivesFailures(t *testing.T) {
 	t.Parallel()
-	server := newScripted(t).
+	server := newMemory().
 		on("/acquire", grant(7, "1.2")).
 		on("/renew", cut(), answer(502, ""), problem(401, "unauthorized", ""), grant(7, "1.2")).
 		on("/release", freed())
@@ -138,8 +137,8 @@ func TestRenewalSurvivesFailures(t *testing.T) {
 	require.NoError(t, err)
 	eventually(t, "several renewals", func() bool { return len(server.seen("/renew")) >= 6 })
 	require.NoError(t, lock.Err())
-	require.False(t, server.seen("/renew")[0].Close)
-	require.True(t, server.seen("/renew")[1].Close, "a renewal is retried on a connection of its own")
+	require.False(t, server.seen("/renew")[0].Fresh)
+	require.True(t, server.seen("/renew")[1].Fresh, "a renewal is retried on a connection of its own")
 	released, err := lock.Release(within(t, soon))
 	require.NoError(t, err)
 	require.True(t, released)
@@ -155,7 +154,7 @@ func TestRenewalSurvivesFailures(t *testing.T) {
 // A server that hangs on one renewal does not take the lease with it: an attempt has a third of it.
 func TestRenewalAttemptIsBounded(t *testing.T) {
 	t.Parallel()
-	server := newScripted(t).on("/acquire", grant(7, "2.1")).on("/renew", hang(), grant(7, "2.1")).on("/release", freed())
+	server := newMemory().on("/acquire", grant(7, "2.1")).on("/renew", hang(), grant(7, "2.1")).on("/release", freed())
 	lock, err := server.client(t, quick).Acquire(within(t, soon), "r", lockserver.Expire(2100*time.Millisecond), lockserver.Renewed())
 	require.NoError(t, err)
 	eventually(t, "a renewal after the hanging one", func() bool { return len(server.seen("/renew")) >= 3 })
@@ -163,7 +162,7 @@ func TestRenewalAttemptIsBounded(t *testing.T) {
 }
 
 func TestRenewalThatNeverSucceedsLosesTheLock(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "0.3")).on("/renew", answer(503, "")).on("/release", freed())
+	server := newMemory().on("/acquire", grant(7, "0.3")).on("/renew", answer(503, "")).on("/release", freed())
 	start := time.Now()
 	lock, err := server.client(t, quick).Acquire(within(t, soon), "r", lockserver.Expire(300*time.Millisecond), lockserver.Renewed())
 	require.NoError(t, err)
@@ -177,7 +176,7 @@ func TestServersWordIsALoss(t *testing.T) {
 		func(l *lockserver.Lock) error { return l.Renew(context.Background(), time.Minute) },
 		func(l *lockserver.Lock) error { <-l.Done(); return l.Err() }, // in the background
 	} {
-		server := newScripted(t).on("/acquire", grant(7, "30")).on("/renew", problem(409, "not_held", `,"reason":"evicted"`))
+		server := newMemory().on("/acquire", grant(7, "30")).on("/renew", problem(409, "not_held", `,"reason":"evicted"`))
 		lock, err := server.client(t, quick).Acquire(within(t, soon), "r", lockserver.Expire(100*time.Millisecond), lockserver.Renewed())
 		require.NoError(t, err)
 		err = renew(lock)
@@ -193,7 +192,7 @@ func TestServersWordIsALoss(t *testing.T) {
 }
 
 func TestRenewAnswersForItsContextAndItsClient(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "null")).on("/renew", hang())
+	server := newMemory().on("/acquire", grant(7, "null")).on("/renew", hang())
 	client := server.client(t, quick)
 	lock, err := client.Acquire(within(t, soon), "r")
 	require.NoError(t, err)
@@ -215,11 +214,11 @@ func TestRenewAnswersForItsContextAndItsClient(t *testing.T) {
 // A renewal that a release overtook is told not_held, which takes nothing from what the release was told.
 func TestReleaseOvertakesARenewal(t *testing.T) {
 	renewing, released := make(chan struct{}), make(chan struct{})
-	server := newScripted(t).on("/acquire", grant(7, "30")).on("/release", freed()).
-		on("/renew", func(w http.ResponseWriter, r *http.Request, body map[string]any) {
+	server := newMemory().on("/acquire", grant(7, "30")).on("/release", freed()).
+		on("/renew", func(ctx context.Context, body map[string]any) reply {
 			close(renewing)
 			<-released
-			problem(409, "not_held", `,"reason":"unknown"`)(w, r, body)
+			return problem(409, "not_held", `,"reason":"unknown"`)(ctx, body)
 		})
 	lock, err := server.client(t, quick).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
 	require.NoError(t, err)
@@ -263,13 +262,13 @@ func TestWhatAScopeReturns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tuning := quick
+			bounds := quick
 			if strings.Contains(name, "unreachable") {
-				tuning.CleanupTimeout = time.Second // a third of it is enough to reach the server on a busy machine
+				bounds.Cleanup = time.Second // a third of it is enough to reach the server on a busy machine
 			}
-			server := newScripted(t).on("/acquire", c.acquire).on("/renew", down).on("/release", c.release)
+			server := newMemory().on("/acquire", c.acquire).on("/renew", down).on("/release", c.release)
 			var scope context.Context
-			err := server.client(t, tuning).WithLock(within(t, soon), "r", func(ctx context.Context) error {
+			err := server.client(t, bounds).WithLock(within(t, soon), "r", func(ctx context.Context) error {
 				scope = ctx
 				require.EqualValues(t, 7, lockserver.FromContext(ctx).Token())
 				return c.body(ctx)
@@ -287,7 +286,7 @@ func TestWhatAScopeReturns(t *testing.T) {
 }
 
 func TestScopeContextIsCancelledByLoss(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "30")).on("/renew", problem(409, "not_held", `,"reason":"other_holder"`))
+	server := newMemory().on("/acquire", grant(7, "30")).on("/renew", problem(409, "not_held", `,"reason":"other_holder"`))
 	err := server.client(t, quick).WithLock(within(t, soon), "r", func(ctx context.Context) error {
 		<-ctx.Done()
 		require.ErrorIs(t, context.Cause(ctx), lockserver.ErrLockLost)
@@ -299,7 +298,7 @@ func TestScopeContextIsCancelledByLoss(t *testing.T) {
 }
 
 func TestScopeReleasesOnPanicAndGoexit(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "30")).on("/release", freed())
+	server := newMemory().on("/acquire", grant(7, "30")).on("/release", freed())
 	client := server.client(t, quick)
 	require.PanicsWithValue(t, "oh", func() {
 		_ = client.WithLock(within(t, soon), "r", func(context.Context) error { panic("oh") })
@@ -309,7 +308,7 @@ func TestScopeReleasesOnPanicAndGoexit(t *testing.T) {
 }
 
 func TestAScopeThatGivesItsLockBackItself(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "30")).on("/release", freed())
+	server := newMemory().on("/acquire", grant(7, "30")).on("/release", freed())
 	require.NoError(t, server.client(t, quick).WithLock(within(t, soon), "r", func(ctx context.Context) error {
 		released, err := lockserver.FromContext(ctx).Release(ctx)
 		require.NoError(t, err)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
 )
 
 // Lock is one granted lock. It is safe for concurrent use.
@@ -19,15 +17,13 @@ type Lock struct {
 	renewed  bool
 	done     chan struct{}
 
-	prev, next *Lock // in the client's list of the resource; guarded by the client
-
 	mu       sync.Mutex
 	state    state
 	err      error // once lost
 	leased   bool
-	deadline tuning.Instant // if leased: the safe deadline
-	watch    *time.Timer    // looks at the deadline
-	renewal  *time.Timer    // starts the next renewal
+	deadline instant     // if leased: the safe deadline
+	watch    *time.Timer // looks at the deadline
+	renewal  *time.Timer // starts the next renewal
 	renewing context.Context
 	stop     context.CancelFunc // ends renewal
 	onLoss   func(error)
@@ -69,7 +65,7 @@ func (c *Client) hold(a *acquisition) *Lock {
 	if l.leased {
 		if l.renewed {
 			l.renewing, l.stop = context.WithCancel(c.life)
-			l.renewal = time.AfterFunc(l.lease/3, l.renewInBackground)
+			l.renewal = time.AfterFunc(l.lease/figureRenewPart, l.renewInBackground)
 		}
 		l.watchDeadline()
 	}
@@ -99,8 +95,8 @@ func (l *Lock) Expiry() time.Time {
 	if !l.leased {
 		return time.Time{}
 	}
-	now := l.client.tuning.Clock.Now()
-	return time.Unix(0, int64(now.Wall+l.deadline.Until(now)))
+	now := l.client.clock.now()
+	return time.Unix(0, int64(now.wall+l.deadline.until(now)))
 }
 
 // Done returns a channel that is closed when the lock is lost (Err then says why) or released (Err then is nil).
@@ -120,12 +116,12 @@ func (l *Lock) Err() error {
 }
 
 // overdue tells whether the safe deadline has passed on either clock.
-func (l *Lock) overdue() bool { return l.leased && l.deadline.Until(l.client.tuning.Clock.Now()) <= 0 }
+func (l *Lock) overdue() bool { return l.leased && l.deadline.until(l.client.clock.now()) <= 0 }
 
 // watchDeadline makes checkDeadline run at the deadline. It looks more often than that, because a clock that is set, or a machine that
 // was suspended, moves the deadline without any timer noticing.
 func (l *Lock) watchDeadline() {
-	next := min(l.deadline.Until(l.client.tuning.Clock.Now()), l.client.tuning.WatchTick)
+	next := min(l.deadline.until(l.client.clock.now()), l.client.bounds.Tick)
 	if l.watch == nil {
 		l.watch = time.AfterFunc(next, l.checkDeadline)
 	} else {

@@ -15,7 +15,7 @@ import (
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 	"github.com/lockserver/lockserver/sdk-go/internal/servertest"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 // These tests talk to the real server.
@@ -85,7 +85,7 @@ func TestBlockingInOrderOfArrival(t *testing.T) {
 func TestWaitingInHops(t *testing.T) {
 	name := servertest.UniqueName()
 	holder := newClient(t)
-	waiter := newClient(t, lockservertest.WithTuning(lockservertest.Tuning{Hop: 20 * time.Millisecond}))
+	waiter := newClient(t, withBounds(settings.Bounds{Hop: 20 * time.Millisecond}))
 	ctx := within(t, soon)
 	lock, err := holder.Acquire(ctx, name)
 	require.NoError(t, err)

@@ -11,7 +11,8 @@ import (
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 	"github.com/lockserver/lockserver/sdk-go/internal/servertest"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
+	"github.com/lockserver/lockserver/sdk-go/internal/testclock"
 )
 
 // The tests and the examples share one real server; LOCKSERVER_ADDR and LOCKSERVER_SECRET lead to it.
@@ -62,10 +63,12 @@ func newClient(t testing.TB, opts ...lockserver.Option) *lockserver.Client {
 	return client
 }
 
-// newTuned is newClient with other clocks and time limits.
-func newTuned(t testing.TB, tuning lockservertest.Tuning, opts ...lockserver.Option) *lockserver.Client {
-	t.Helper()
-	return newClient(t, append(opts, lockservertest.WithTuning(tuning))...)
+func withBounds(b settings.Bounds) lockserver.Option {
+	return func(s *settings.Settings) { s.Bounds = b }
+}
+
+func withClock(c *testclock.Clock) lockserver.Option {
+	return func(s *settings.Settings) { s.Clock = c.Now }
 }
 
 // within is a context for what must not take long.

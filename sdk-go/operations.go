@@ -20,6 +20,19 @@ type operation struct {
 	queues             bool // 202 is an answer too
 }
 
+// meaning is what a status without a code says.
+type meaning struct {
+	code   Code
+	client verdict
+}
+
+func statusMeans(status int) meaning {
+	if m, ok := withoutCode[status]; ok {
+		return m
+	}
+	return otherStatus
+}
+
 // What goes over the wire: durations are seconds, null and absent are the same.
 
 type acquireRequest struct {
@@ -214,18 +227,15 @@ func (op *operation) fault(a *answer, peer string) error {
 		Code: problem.Code, Message: problem.Detail, Field: problem.Field, Reason: problem.Reason,
 		Status: a.status, RetryAfter: a.retryAfter, short: fmt.Sprintf("%s answered %d", peer, a.status),
 	}
-	byStatus := withoutCode[a.status]
 	if failure.Code == "" {
-		failure.Code, failure.verdict = byStatus.code, byStatus.client
-		if failure.Code == "" {
-			failure.Code = ErrConnectionFailed
-		}
+		m := statusMeans(a.status)
+		failure.Code, failure.verdict = m.code, m.client
 		failure.Field, failure.Reason, failure.Message = "", "", failure.short+" without a lockserver's code"+stranger
 		return failure
 	}
 	var known bool
 	if failure.verdict, known = verdicts[failure.Code]; !known {
-		failure.verdict = byStatus.client
+		failure.verdict = statusMeans(a.status).client
 	}
 	failure.refused = a.status < http.StatusInternalServerError
 	failure.short += " " + string(failure.Code)

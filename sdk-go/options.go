@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 	"unicode/utf8"
-
-	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
 )
 
 // Option changes how [New] makes a client.
@@ -16,37 +14,34 @@ type Option func(*settings)
 
 // WithAddr sets where the server is: host, host:port, [v6]:port, or an http:// or https:// URL, with a path prefix if need be. The
 // default port is 8080. Without this option LOCKSERVER_ADDR counts, and without that 127.0.0.1:8080.
-func WithAddr(addr string) Option { return func(s *settings) { s.addr = addr } }
+func WithAddr(addr string) Option { return func(s *settings) { s.Addr = addr } }
 
 // WithOwner sets the label under which this client's locks are shown. Without this option LOCKSERVER_OWNER counts, and without that
 // host name, process id and random bits. The owner is no credential: goroutines that share a client, and clients that share an owner,
 // exclude each other.
-func WithOwner(owner string) Option { return func(s *settings) { s.owner = owner } }
+func WithOwner(owner string) Option { return func(s *settings) { s.Owner = owner } }
 
 // WithSecret sets the server's secret. Without this option LOCKSERVER_SECRET counts; there is no default.
-func WithSecret(secret string) Option { return func(s *settings) { s.secret = secret } }
+func WithSecret(secret string) Option { return func(s *settings) { s.Secret = secret } }
 
 // WithoutDotEnv keeps New from reading .env in the working directory.
-func WithoutDotEnv() Option { return func(s *settings) { s.noDotEnv = true } }
+func WithoutDotEnv() Option { return func(s *settings) { s.NoDotEnv = true } }
 
 // WithRootCAs sets the certificate authorities that vouch for an https:// server, instead of the system's.
-func WithRootCAs(pool *x509.CertPool) Option { return func(s *settings) { s.rootCAs = pool } }
+func WithRootCAs(pool *x509.CertPool) Option { return func(s *settings) { s.RootCAs = pool } }
 
 // WithProxy makes every connection, also those without TLS, a tunnel (CONNECT) through an HTTP proxy: an http:// or https:// URL, with
 // user:password@ if it wants one. Without this option there is none: variables such as HTTP_PROXY are not followed, so that no lock
 // travels through a proxy by accident.
-func WithProxy(url string) Option { return func(s *settings) { s.proxyURL = url } }
+func WithProxy(url string) Option { return func(s *settings) { s.Proxy = url } }
 
 // WithHTTPClient makes requests go through the client's Transport, say for tracing or client certificates. The rest of it is not
 // used: requests are bounded by this package, and redirects are not followed. The Transport must not limit the connections per host,
 // as every call that waits occupies one. Proxies are the Transport's own matter: http.DefaultTransport follows HTTP_PROXY.
-func WithHTTPClient(client *http.Client) Option { return func(s *settings) { s.httpClient = client } }
+func WithHTTPClient(client *http.Client) Option { return func(s *settings) { s.HTTPClient = client } }
 
 // WithLogger sets who hears of retries, failed renewals and lost locks. By default nobody does.
-func WithLogger(logger *slog.Logger) Option { return func(s *settings) { s.logger = logger } }
-
-// Tuned is for package lockservertest: it changes clocks and time limits in tests.
-func Tuned(t tuning.Tuning) Option { return func(s *settings) { s.tuning = t } }
+func WithLogger(logger *slog.Logger) Option { return func(s *settings) { s.Logger = logger } }
 
 // AcquireOption changes how one lock is acquired.
 type AcquireOption func(*acquireOptions)

@@ -141,9 +141,9 @@ func TestProxyThatIsSilent(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	tuning := quick
-	tuning.ConnectTimeout, tuning.Silence, tuning.CleanupTimeout = 50*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
-	_, err = newTuned(t, tuning, lockserver.WithProxy("http://"+listener.Addr().String())).Acquire(context.Background(), "r")
+	bounds := quick
+	bounds.Connect, bounds.Silence, bounds.Cleanup = 50*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
+	_, err = newClient(t, withBounds(bounds), lockserver.WithProxy("http://"+listener.Addr().String())).Acquire(context.Background(), "r")
 	requireCode(t, err, lockserver.ErrConnectionFailed)
 	require.ErrorContains(t, err, "no tunnel through the proxy")
 	require.NotErrorIs(t, err, context.DeadlineExceeded)

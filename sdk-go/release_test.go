@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/testclock"
 )
 
 // By owner alone, a release that may have arrived is not sent again: by then somebody else may hold the lock under that owner.
 func TestReleaseByOwnerIsSentOnce(t *testing.T) {
 	for _, s := range []step{cut(), answer(502, ""), problem(503, "draining", "")} {
-		server := newScripted(t).on("/release", s, freed())
+		server := newMemory().on("/release", s, freed())
 		require.Error(t, server.client(t, quick).Release(within(t, soon), "r"))
 		calls := server.seen("/release")
 		require.Len(t, calls, 1)
@@ -31,9 +31,7 @@ func TestReleaseByOwnerIsSentOnce(t *testing.T) {
 func TestReleaseAfterALostAnswer(t *testing.T) {
 	refused := func(reason string) step { return problem(409, "not_held", `,"reason":"`+reason+`"`) }
 	notHeld := refused("unknown")
-	clock := lockservertest.NewClock()
-	tuning := quick
-	tuning.Clock = clock
+	clock := testclock.New()
 	for name, c := range map[string]struct {
 		expiresIn string
 		steps     []step
@@ -51,8 +49,8 @@ func TestReleaseAfterALostAnswer(t *testing.T) {
 		"released after several errors": {"30", []step{cut(), answer(502, ""), cut(), freed()}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newScripted(t).on("/acquire", grant(7, c.expiresIn)).on("/release", c.steps...)
-			lock, err := server.client(t, tuning).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
+			server := newMemory().on("/acquire", grant(7, c.expiresIn)).on("/release", c.steps...)
+			lock, err := server.client(t, quick, withClock(clock)).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
 			require.NoError(t, err)
 			for range 2 {
 				released, err := lock.Release(context.Background())
@@ -73,16 +71,16 @@ func TestReleaseAfterALostAnswer(t *testing.T) {
 }
 
 // past answers after the deadline of a lease of 30 s.
-func past(clock *lockservertest.Clock, s step) step {
-	return func(w http.ResponseWriter, r *http.Request, b map[string]any) {
+func past(clock *testclock.Clock, s step) step {
+	return func(ctx context.Context, body map[string]any) reply {
 		clock.ShiftMonotonic(time.Minute)
-		s(w, r, b)
+		return s(ctx, body)
 	}
 }
 
 // A release that failed can be tried again.
 func TestReleaseCanBeRepeatedAfterAFailure(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "30")).on("/release", problem(401, "unauthorized", ""), freed())
+	server := newMemory().on("/acquire", grant(7, "30")).on("/release", problem(401, "unauthorized", ""), freed())
 	lock, err := server.client(t, quick).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
 	require.NoError(t, err)
 	_, err = lock.Release(context.Background())
@@ -94,7 +92,7 @@ func TestReleaseCanBeRepeatedAfterAFailure(t *testing.T) {
 
 // Release is a clean-up: a context that has ended does not stop it.
 func TestReleaseGoesOnWithoutItsContext(t *testing.T) {
-	server := newScripted(t).on("/acquire", grant(7, "null")).on("/release", freed())
+	server := newMemory().on("/acquire", grant(7, "null")).on("/release", freed())
 	client := server.client(t, quick)
 	lock, err := client.Acquire(within(t, soon), "r")
 	require.NoError(t, err)
@@ -107,17 +105,17 @@ func TestReleaseGoesOnWithoutItsContext(t *testing.T) {
 
 // But it does not keep its caller for long, and goes on behind its back.
 func TestReleaseReturnsSoonAfterItsContext(t *testing.T) {
-	tuning := quick
-	tuning.CleanupGrace = 20 * time.Millisecond
+	bounds := quick
+	bounds.Grace = 20 * time.Millisecond
 	answerNow := make(chan struct{})
-	server := newScripted(t).on("/acquire", grant(7, "null")).on("/release", func(w http.ResponseWriter, r *http.Request, b map[string]any) {
+	server := newMemory().on("/acquire", grant(7, "null")).on("/release", func(ctx context.Context, body map[string]any) reply {
 		select {
 		case <-answerNow:
-		case <-r.Context().Done():
+		case <-ctx.Done():
 		}
-		freed()(w, r, b)
+		return freed()(ctx, body)
 	})
-	lock, err := server.client(t, tuning).Acquire(within(t, soon), "r")
+	lock, err := server.client(t, bounds).Acquire(within(t, soon), "r")
 	require.NoError(t, err)
 	_, err = lock.Release(within(t, 10*time.Millisecond))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -131,10 +129,10 @@ func TestReleaseReturnsSoonAfterItsContext(t *testing.T) {
 // What an attempt of an earlier call did counts too.
 func TestReleaseAfterALostAnswerOfAnEarlierCall(t *testing.T) {
 	t.Parallel()
-	tuning := quick
-	tuning.CleanupTimeout = 2 * time.Second // a third of it is enough for an answer on a busy machine
-	server := newScripted(t).on("/acquire", grant(7, "30")).on("/release", cut())
-	lock, err := server.client(t, tuning).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
+	bounds := quick
+	bounds.Cleanup = 2 * time.Second // a third of it is enough for an answer on a busy machine
+	server := newMemory().on("/acquire", grant(7, "30")).on("/release", cut())
+	lock, err := server.client(t, bounds).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
 	require.NoError(t, err)
 	_, err = lock.Release(within(t, soon))
 	requireCode(t, err, lockserver.ErrConnectionFailed)
@@ -170,10 +168,10 @@ func TestReleaseAfterAnUntrustedCertificate(t *testing.T) {
 }
 
 func TestReleaseIsBounded(t *testing.T) {
-	tuning := quick
-	tuning.CleanupTimeout = 100 * time.Millisecond
-	server := newScripted(t).on("/acquire", grant(7, "null")).on("/release", hang())
-	lock, err := server.client(t, tuning).Acquire(within(t, soon), "r")
+	bounds := quick
+	bounds.Cleanup = 100 * time.Millisecond
+	server := newMemory().on("/acquire", grant(7, "null")).on("/release", hang())
+	lock, err := server.client(t, bounds).Acquire(within(t, soon), "r")
 	require.NoError(t, err)
 	_, err = lock.Release(context.Background())
 	requireCode(t, err, lockserver.ErrConnectionFailed)

@@ -48,7 +48,7 @@ func (c *Client) newCall(op *operation, resource string, limit time.Duration, ne
 	now := time.Now()
 	return &call{
 		client: c, op: op, resource: resource, next: next, limit: limit, began: now, heard: now,
-		backoff: backoff{start: c.tuning.BackoffStart, cap: c.tuning.BackoffCap},
+		backoff: backoff{first: c.bounds.BackoffFirst, most: c.bounds.BackoffMost},
 	}
 }
 
@@ -193,24 +193,29 @@ func about(resource string, err error) error {
 	return err
 }
 
-// backoff spaces out the retries of one call: the first comes at once, the others after a jittered pause that doubles up to a cap.
+// backoff spaces out the retries of one call: the first comes at once, the others after a pause that grows.
 type backoff struct {
-	start, cap time.Duration
-	failures   int
+	first, most time.Duration
+	failures    int
 }
 
 // after returns how long to pause after an attempt that began at the given time and failed, and at least as long as the server asks.
 func (b *backoff) after(began time.Time, atLeast time.Duration) time.Duration {
-	if time.Since(began) >= b.cap {
+	if time.Since(began) >= b.most {
 		b.failures = 0 // an attempt as long as the longest pause needs none
 	}
 	b.failures++
-	var pause time.Duration
-	if n := b.failures - 2; n >= 0 {
-		pause = min(b.start<<min(n, 16), b.cap)
-		pause = pause/2 + rand.N(pause/2+1)
+	if b.failures == 1 {
+		return atLeast
 	}
-	return max(pause, atLeast)
+	pause := b.first
+	for range b.failures - 2 {
+		if pause *= figureBackoffFactor; pause >= b.most {
+			break
+		}
+	}
+	random := time.Duration(figureBackoffJitter * float64(min(pause, b.most)))
+	return max(min(pause, b.most)-random+rand.N(random+1), atLeast)
 }
 
 // failed tells whether the last attempt did.

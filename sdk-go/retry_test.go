@@ -9,12 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 // A connection that breaks and a proxy in trouble are survived, under one id and without anything to clean up after the grant.
 func TestTransientFailuresAreRetriedUnderOneID(t *testing.T) {
-	server := newScripted(t).on("/acquire",
+	server := newMemory().on("/acquire",
 		cut(), answer(502, "<html>"), answer(503, ""), answer(504, "{}"), problem(503, "draining", ""), problem(503, "store_unavailable", ""),
 		answer(202, `{"id":"x","position":2,"place_kept":10}`), cut(), grant(7, "null"))
 	client := server.client(t, quick)
@@ -25,7 +25,7 @@ func TestTransientFailuresAreRetriedUnderOneID(t *testing.T) {
 	require.Len(t, calls, 9)
 	for i, call := range calls {
 		require.Equal(t, calls[0].Body["id"], call.Body["id"])
-		require.Equal(t, i > 0 && i != 7, call.Close, "attempt %d: a retry after a failure has a connection of its own", i)
+		require.Equal(t, i > 0 && i != 7, call.Fresh, "attempt %d: a retry after a failure has a connection of its own", i)
 	}
 	require.Empty(t, server.seen("/release"))
 }
@@ -52,7 +52,7 @@ func TestDefinitiveFailuresAreRaisedAtOnce(t *testing.T) {
 		{answer(200, "<html>a captive portal"), lockserver.ErrConnectionFailed},
 		{answer(200, "{}"), lockserver.ErrConnectionFailed},
 	} {
-		server := newScripted(t).on("/acquire", c.step).on("/release", freed())
+		server := newMemory().on("/acquire", c.step).on("/release", freed())
 		_, err := server.client(t, quick).Acquire(context.Background(), "r")
 		failure := requireCode(t, err, c.code)
 		require.Equal(t, "r", failure.Resource)
@@ -67,19 +67,16 @@ func TestDefinitiveFailuresAreRaisedAtOnce(t *testing.T) {
 // The secret goes to the server that was named, not to where it redirects.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := newScripted(t).on("/acquire", grant(1, "null"))
-	server := newScripted(t).on("/acquire", func(w http.ResponseWriter, r *http.Request, _ map[string]any) {
-		http.Redirect(w, r, other.URL+"/acquire", http.StatusTemporaryRedirect)
-	})
+	server := newScripted(t).on("/acquire",
+		always(reply{status: http.StatusTemporaryRedirect, header: map[string]string{"Location": other.URL + "/acquire"}}))
 	_, err := server.client(t, quick).Acquire(context.Background(), "r")
 	requireCode(t, err, lockserver.ErrConnectionFailed)
 	require.Empty(t, other.seen("/acquire"))
 }
 
 func TestRetryAfterIsAMinimum(t *testing.T) {
-	server := newScripted(t).on("/acquire", func(w http.ResponseWriter, _ *http.Request, _ map[string]any) {
-		w.Header().Set("Retry-After", "1")
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}, grant(1, "null"))
+	server := newScripted(t).on("/acquire",
+		always(reply{status: http.StatusServiceUnavailable, header: map[string]string{"Retry-After": "1"}}), grant(1, "null"))
 	start := time.Now()
 	_, err := server.client(t, quick).Acquire(within(t, soon), "r")
 	require.NoError(t, err)
@@ -88,7 +85,7 @@ func TestRetryAfterIsAMinimum(t *testing.T) {
 
 // An id that ended before its grant arrived is replaced, and so is a grant that ran out on its way, which is given back.
 func TestEndedIDsAreReplaced(t *testing.T) {
-	server := newScripted(t).
+	server := newMemory().
 		on("/acquire", problem(409, "id_used", ""), grant(7, "0.001"), grant(8, "30")).
 		on("/release", freed())
 	lock, err := server.client(t, quick).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
@@ -105,9 +102,9 @@ func TestEndedIDsAreReplaced(t *testing.T) {
 
 // Where the caller has a limit, the bound on silence does not shorten the pauses: a server in trouble is not hammered from then on.
 func TestRenewPausesUntilTheCallersDeadline(t *testing.T) {
-	tuning := lockservertest.Tuning{BackoffStart: time.Hour, BackoffCap: time.Hour, Silence: time.Millisecond}
-	server := newScripted(t).on("/acquire", grant(7, "1000")).on("/renew", answer(502, ""))
-	lock, err := server.client(t, tuning).Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
+	bounds := settings.Bounds{BackoffFirst: time.Hour, BackoffMost: time.Hour, Silence: time.Millisecond}
+	server := newMemory().on("/acquire", grant(7, "1000")).on("/renew", answer(502, ""))
+	lock, err := server.client(t, bounds).Acquire(within(t, soon), "r", lockserver.Expire(1000*time.Second))
 	require.NoError(t, err)
 	requireCode(t, lock.Renew(within(t, 500*time.Millisecond), 0), lockserver.ErrLockTimeout)
 	require.LessOrEqual(t, len(server.seen("/renew")), 2, "the first retry comes at once, the next after a pause")

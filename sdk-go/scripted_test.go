@@ -1,10 +1,12 @@
 package lockserver_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -12,16 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 // quick makes clients that do not wait long before they try again.
-var quick = lockservertest.Tuning{BackoffStart: time.Millisecond, BackoffCap: 5 * time.Millisecond}
+var quick = settings.Bounds{BackoffFirst: time.Millisecond, BackoffMost: 5 * time.Millisecond}
 
-// scripted answers in place of a server or a proxy, for what a real one cannot be brought to do at a chosen moment.
-type scripted struct {
-	*httptest.Server
-
+// script answers in place of a server or a proxy, for what a real one cannot be brought to do at a chosen moment.
+type script struct {
 	mu    sync.Mutex
 	calls []scriptedCall
 	steps map[string][]step
@@ -30,56 +30,49 @@ type scripted struct {
 type scriptedCall struct {
 	Path   string
 	Body   map[string]any
-	Secret string
-	Close  bool // the client wanted this connection for one request
+	Secret string // over HTTP
+	Fresh  bool   // the client wanted a connection for this request alone
 }
 
-// step is one answer; the last of a path is given again and again.
-type step func(w http.ResponseWriter, r *http.Request, body map[string]any)
+// step gives one answer; the last of a path is given again and again.
+type step func(ctx context.Context, body map[string]any) reply
 
-func newScripted(t *testing.T) *scripted {
-	s := &scripted{steps: map[string][]step{}}
-	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
-	t.Cleanup(s.Close)
-	return s
+// reply is an answer. Without a status it is lost on its way.
+type reply struct {
+	status int
+	body   string
+	header map[string]string
 }
 
-// on sets the answers of a path.
-func (s *scripted) on(path string, steps ...step) *scripted {
+func (s *script) set(path string, steps []step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.steps == nil {
+		s.steps = map[string][]step{}
+	}
 	s.steps[path] = steps
-	return s
 }
 
-func (s *scripted) serve(w http.ResponseWriter, r *http.Request) {
-	var body map[string]any
-	if r.Method == http.MethodPost {
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-	}
+func (s *script) answer(ctx context.Context, call scriptedCall) reply {
 	s.mu.Lock()
-	s.calls = append(s.calls, scriptedCall{Path: r.URL.Path, Body: body, Secret: r.Header.Get("X-LOCKSERVER-SECRET"), Close: r.Close})
-	steps := s.steps[r.URL.Path]
+	s.calls = append(s.calls, call)
+	steps := s.steps[call.Path]
 	var next step
 	if len(steps) > 0 {
 		next = steps[0]
 	}
 	if len(steps) > 1 {
-		s.steps[r.URL.Path] = steps[1:]
+		s.steps[call.Path] = steps[1:]
 	}
 	s.mu.Unlock()
 	if next == nil {
-		http.NotFound(w, r)
-		return
+		return reply{status: http.StatusNotFound}
 	}
-	next(w, r, body)
+	return next(ctx, call.Body)
 }
 
 // seen returns the calls to a path so far.
-func (s *scripted) seen(path string) []scriptedCall {
+func (s *script) seen(path string) []scriptedCall {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var calls []scriptedCall
@@ -91,20 +84,84 @@ func (s *scripted) seen(path string) []scriptedCall {
 	return calls
 }
 
-func (s *scripted) client(t *testing.T, tuning lockservertest.Tuning, opts ...lockserver.Option) *lockserver.Client {
-	t.Helper()
-	return newClient(t, append([]lockserver.Option{
-		lockserver.WithAddr(s.URL), lockserver.WithOwner("tester"), lockservertest.WithTuning(tuning),
-	}, opts...)...)
+// memory is a script without a network.
+type memory struct{ script }
+
+func newMemory() *memory { return &memory{} }
+
+// on sets the answers of a path.
+func (m *memory) on(path string, steps ...step) *memory {
+	m.set(path, steps)
+	return m
 }
 
-func answer(status int, body string) step {
-	return func(w http.ResponseWriter, _ *http.Request, _ map[string]any) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		fmt.Fprint(w, body)
-	}
+func (m *memory) client(t *testing.T, bounds settings.Bounds, opts ...lockserver.Option) *lockserver.Client {
+	t.Helper()
+	network := &lockserver.Memory{Serve: func(ctx context.Context, path string, request map[string]any, again bool) (int, string, time.Duration) {
+		r := m.answer(ctx, scriptedCall{Path: path, Body: request, Fresh: again})
+		after, _ := strconv.Atoi(r.header["Retry-After"]) // 0 where there is none
+		return r.status, r.body, time.Duration(after) * time.Second
+	}}
+	client, err := lockserver.NewOver(network, append([]lockserver.Option{lockserver.WithOwner("tester"), withBounds(bounds)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
 }
+
+// scripted is a script over HTTP.
+type scripted struct {
+	script
+	*httptest.Server
+}
+
+func newScripted(t *testing.T) *scripted {
+	s := &scripted{}
+	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// on sets the answers of a path.
+func (s *scripted) on(path string, steps ...step) *scripted {
+	s.set(path, steps)
+	return s
+}
+
+func (s *scripted) serve(w http.ResponseWriter, r *http.Request) {
+	call := scriptedCall{Path: r.URL.Path, Secret: r.Header.Get("X-LOCKSERVER-SECRET"), Fresh: r.Close}
+	if r.Method == http.MethodPost {
+		if err := json.NewDecoder(r.Body).Decode(&call.Body); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	answer := s.answer(r.Context(), call)
+	if answer.status <= 0 { // the connection breaks off in the middle of an answer
+		connection, buffer, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprint(buffer, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"tok")
+		_ = buffer.Flush()
+		_ = connection.Close()
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	for name, value := range answer.header {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(answer.status)
+	fmt.Fprint(w, answer.body)
+}
+
+func (s *scripted) client(t *testing.T, bounds settings.Bounds, opts ...lockserver.Option) *lockserver.Client {
+	t.Helper()
+	return newClient(t, append([]lockserver.Option{lockserver.WithAddr(s.URL), lockserver.WithOwner("tester"), withBounds(bounds)}, opts...)...)
+}
+
+func always(r reply) step { return func(context.Context, map[string]any) reply { return r } }
+
+func answer(status int, body string) step { return always(reply{status: status, body: body}) }
 
 func grant(token int, expiresIn string) step {
 	return answer(http.StatusOK, fmt.Sprintf(`{"token":%d,"expires_in":%s,"waited":0,"mode":"exclusive","something_new":{"a":[1]}}`, token, expiresIn))
@@ -116,22 +173,15 @@ func problem(status int, code, more string) step {
 
 func freed() step { return answer(http.StatusOK, `{"outcome":"released"}`) }
 
-// cut breaks the connection off in the middle of an answer.
-func cut() step {
-	return func(w http.ResponseWriter, _ *http.Request, _ map[string]any) {
-		connection, buffer, err := w.(http.Hijacker).Hijack()
-		if err != nil {
-			panic(err)
-		}
-		fmt.Fprint(buffer, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"tok")
-		_ = buffer.Flush()
-		_ = connection.Close()
-	}
-}
+// cut loses the answer.
+func cut() step { return always(reply{}) }
 
 // hang keeps the request until the client goes away.
 func hang() step {
-	return func(_ http.ResponseWriter, r *http.Request, _ map[string]any) { <-r.Context().Done() }
+	return func(ctx context.Context, _ map[string]any) reply {
+		<-ctx.Done()
+		return reply{}
+	}
 }
 
 func requireCode(t *testing.T, err error, code lockserver.Code) *lockserver.Error {

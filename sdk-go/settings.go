@@ -3,23 +3,22 @@ package lockserver
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/joho/godotenv"
 
-	"github.com/lockserver/lockserver/sdk-go/internal/tuning"
+	internal "github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 const (
@@ -32,21 +31,11 @@ const (
 )
 
 // settings is what New was told, before the environment is asked.
-type settings struct {
-	addr, owner, secret string
-	noDotEnv            bool
-	rootCAs             *x509.CertPool
-	proxyURL            string
-	httpClient          *http.Client
-	logger              *slog.Logger
-	tuning              tuning.Tuning
-
-	base, proxy *url.URL // once resolved
-}
+type settings = internal.Settings
 
 // resolve fills in what New was not told: environment first, then .env. Empty counts as absent.
-func (s *settings) resolve() error {
-	wanted := map[string]*string{envAddr: &s.addr, envOwner: &s.owner, envSecret: &s.secret}
+func resolve(s *settings) error {
+	wanted := map[string]*string{envAddr: &s.Addr, envOwner: &s.Owner, envSecret: &s.Secret}
 	for name, value := range wanted {
 		if *value == "" {
 			*value = os.Getenv(name)
@@ -55,7 +44,7 @@ func (s *settings) resolve() error {
 			delete(wanted, name)
 		}
 	}
-	if len(wanted) > 0 && !s.noDotEnv {
+	if len(wanted) > 0 && !s.NoDotEnv {
 		file, err := readDotEnv()
 		if err != nil {
 			return err
@@ -64,42 +53,54 @@ func (s *settings) resolve() error {
 			*value = file[name]
 		}
 	}
-	if s.addr == "" {
-		s.addr = defaultAddr
+	if s.Addr == "" {
+		s.Addr = defaultAddr
 	}
-	if s.owner == "" {
-		s.owner = defaultOwner()
+	if s.Owner == "" {
+		s.Owner = defaultOwner()
 	}
-	s.tuning = s.tuning.WithDefaults()
-	if s.logger == nil {
-		s.logger = slog.New(slog.DiscardHandler)
+	if s.Clock == nil {
+		s.Clock = newSystemClock()
 	}
-	return s.check()
+	fillIn(&s.Bounds)
+	if s.Logger == nil {
+		s.Logger = slog.New(slog.DiscardHandler)
+	}
+	return check(s)
 }
 
-func (s *settings) check() (err error) {
-	if s.secret == "" {
+// fillIn sets what tests left alone.
+func fillIn(b *internal.Bounds) {
+	for field, figure := range map[*time.Duration]time.Duration{
+		&b.Connect: figureConnect, &b.Hop: figureHop, &b.Answer: figureAnswer, &b.Cleanup: figureCleanup,
+		&b.Silence: figureSilence, &b.SilenceQueued: figureSilenceQueued, &b.BackoffFirst: figureBackoffFirst, &b.BackoffMost: figureBackoffMost,
+		&b.Grace: time.Second, &b.Tick: time.Second,
+	} {
+		if *field <= 0 {
+			*field = figure
+		}
+	}
+}
+
+func check(s *settings) error {
+	if s.Secret == "" {
 		return misconfigured(envSecret, "no secret: set "+envSecret+" in the environment or in .env, or pass WithSecret")
 	}
-	for i := range len(s.secret) {
-		if c := s.secret[i]; c < 0x20 || c > 0x7e {
+	for i := range len(s.Secret) {
+		if c := s.Secret[i]; c < 0x20 || c > 0x7e {
 			return misconfigured(envSecret, fmt.Sprintf("the secret's byte %d is not printable ASCII", i+1))
 		}
 	}
-	if len(s.owner) > 256 || !utf8.ValidString(s.owner) || strings.ContainsFunc(s.owner, unicode.IsControl) {
-		return misconfigured(envOwner, fmt.Sprintf("the owner %q must be UTF-8 of 1 to 256 bytes without control characters", s.owner))
+	if len(s.Owner) > 256 || !utf8.ValidString(s.Owner) || strings.ContainsFunc(s.Owner, unicode.IsControl) {
+		return misconfigured(envOwner, fmt.Sprintf("the owner %q must be UTF-8 of 1 to 256 bytes without control characters", s.Owner))
 	}
-	if s.httpClient != nil && s.rootCAs != nil {
+	if s.HTTPClient != nil && s.RootCAs != nil {
 		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport where one is given")
 	}
-	if s.httpClient != nil && s.proxyURL != "" {
+	if s.HTTPClient != nil && s.Proxy != "" {
 		return misconfigured("WithProxy", "a proxy belongs into the HTTP client's own Transport where one is given")
 	}
-	if s.proxy, err = parseProxy(s.proxyURL); err != nil {
-		return err
-	}
-	s.base, err = parseAddr(s.addr)
-	return err
+	return nil
 }
 
 // readDotEnv returns what .env in the working directory holds. Nothing in it is expanded: a `$` stands for itself. The parser's error is

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 // inEmptyDir moves the test to a directory of its own, with a .env if there is one to write, and without settings in the environment.
@@ -86,7 +86,7 @@ func TestSecretPrecedence(t *testing.T) {
 			server := newScripted(t).on("/acquire", grant(1, "null"))
 			inEmptyDir(t, "LOCKSERVER_SECRET='file $ecret #1'\n")
 			t.Setenv("LOCKSERVER_SECRET", c.environment)
-			client := server.client(t, lockservertest.Tuning{}, c.options...)
+			client := server.client(t, settings.Bounds{}, c.options...)
 			_, err := client.Acquire(within(t, soon), "r")
 			require.NoError(t, err)
 			require.Equal(t, c.want, server.seen("/acquire")[0].Secret)
@@ -207,7 +207,7 @@ func TestSecretNeverShows(t *testing.T) {
 		on("/release", problem(401, "unauthorized", `,"detail":"the secret is wrong"`))
 	var log strings.Builder
 	logger := slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	client := server.client(t, lockservertest.Tuning{}, lockserver.WithSecret(secret), lockserver.WithLogger(logger))
+	client := server.client(t, settings.Bounds{}, lockserver.WithSecret(secret), lockserver.WithLogger(logger))
 	lock, err := client.Acquire(within(t, soon), "r", lockserver.Renewed())
 	require.NoError(t, err)
 	select {

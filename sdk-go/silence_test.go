@@ -11,14 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
 )
 
 // A server that is silent is given up after the bound, if the caller has none; what it may have granted is cancelled.
 func TestSilenceIsAConnectionFailure(t *testing.T) {
 	t.Parallel()
-	tuning := quick
-	tuning.Silence, tuning.SilenceQueued, tuning.Hop, tuning.AnswerTimeout = time.Second, 2*time.Second, 10*time.Millisecond, 50*time.Millisecond
+	bounds := quick
+	bounds.Silence, bounds.SilenceQueued, bounds.Hop, bounds.Answer = time.Second, 2*time.Second, 10*time.Millisecond, 50*time.Millisecond
 	for name, steps := range map[string][]step{
 		"silent":   {hang()},
 		"refusing": {answer(502, "")},
@@ -26,15 +25,15 @@ func TestSilenceIsAConnectionFailure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := newScripted(t).on("/acquire", steps...).on("/release", freed())
+			server := newMemory().on("/acquire", steps...).on("/release", freed())
 			start := time.Now()
-			_, err := server.client(t, tuning).Acquire(context.Background(), "r")
+			_, err := server.client(t, bounds).Acquire(context.Background(), "r")
 			took := time.Since(start)
 			requireCode(t, err, lockserver.ErrConnectionFailed)
 			require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller had no deadline")
-			want := tuning.Silence
+			want := bounds.Silence
 			if name == "queued" {
-				want = tuning.SilenceQueued
+				want = bounds.SilenceQueued
 			}
 			if name == "silent" {
 				require.ErrorContains(t, err, "no answer from")
@@ -50,10 +49,10 @@ func TestSilenceIsAConnectionFailure(t *testing.T) {
 // Where the caller has a limit, it counts, and no other.
 func TestTheCallersDeadlineReplacesTheBoundOnSilence(t *testing.T) {
 	t.Parallel()
-	tuning := quick
-	tuning.Silence = 10 * time.Millisecond
-	server := newScripted(t).on("/acquire", answer(502, "")).on("/release", freed())
-	_, err := server.client(t, tuning).Acquire(within(t, time.Second), "r")
+	bounds := quick
+	bounds.Silence = 10 * time.Millisecond
+	server := newMemory().on("/acquire", answer(502, "")).on("/release", freed())
+	_, err := server.client(t, bounds).Acquire(within(t, time.Second), "r")
 	requireCode(t, err, lockserver.ErrLockTimeout)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NotErrorIs(t, err, lockserver.ErrConnectionFailed)
@@ -62,9 +61,9 @@ func TestTheCallersDeadlineReplacesTheBoundOnSilence(t *testing.T) {
 
 func TestNoServerAtAll(t *testing.T) {
 	addr := refusingAddr(t)
-	tuning := quick
-	tuning.Silence, tuning.CleanupTimeout = 300*time.Millisecond, 100*time.Millisecond
-	client := newClient(t, lockserver.WithAddr(addr), lockservertest.WithTuning(tuning))
+	bounds := quick
+	bounds.Silence, bounds.Cleanup = 300*time.Millisecond, 100*time.Millisecond
+	client := newClient(t, lockserver.WithAddr(addr), withBounds(bounds))
 
 	_, err := client.Acquire(context.Background(), "r")
 	requireCode(t, err, lockserver.ErrConnectionFailed)

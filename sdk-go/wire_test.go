@@ -23,7 +23,7 @@ func TestWhatJSONWouldChangeIsRefused(t *testing.T) {
 }
 
 func TestServersErrorsAreTyped(t *testing.T) {
-	server := newScripted(t).on("/acquire", problem(409, "locked",
+	server := newMemory().on("/acquire", problem(409, "locked",
 		`,"holders":[{"owner":"them","token":5,"expires_in":1.5},{"owner":"you","token":6,"expires_in":null}],"holders_total":12,"waiters":3`))
 	_, err := server.client(t, quick).TryAcquire(within(t, soon), "r")
 	requireCode(t, err, lockserver.ErrLocked)

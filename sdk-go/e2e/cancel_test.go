@@ -83,12 +83,12 @@ func TestCancelledAtEachStage(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			tuning := quick
-			tuning.CleanupTimeout, tuning.CleanupGrace = 300*time.Millisecond, 100*time.Millisecond
+			bounds := quick
+			bounds.Cleanup, bounds.Grace = 300*time.Millisecond, 100*time.Millisecond
 			if stage.release == nil {
-				tuning.CleanupTimeout, tuning.CleanupGrace = 0, 0 // the defaults
+				bounds.Cleanup, bounds.Grace = 0, 0 // the defaults
 			}
-			client := newClient(t, server.URL, tuning)
+			client := newClient(t, server.URL, bounds)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			result := make(chan error)

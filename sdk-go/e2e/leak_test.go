@@ -85,9 +85,9 @@ func TestNoGoroutineIsLeftWithoutAServer(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(server.Kill)
 	defer noGoroutineIsLeft(t)()
-	tuning := quick
-	tuning.CleanupTimeout = 300 * time.Millisecond
-	client := newClient(t, server.Addr(), tuning)
+	bounds := quick
+	bounds.Cleanup = 300 * time.Millisecond
+	client := newClient(t, server.Addr(), bounds)
 	lock, err := client.Acquire(within(t, soon), "r", lockserver.Expire(300*time.Millisecond), lockserver.Renewed())
 	require.NoError(t, err)
 	require.NoError(t, server.Freeze())
@@ -104,9 +104,9 @@ func TestNoGoroutineIsLeftWithoutAServer(t *testing.T) {
 func TestNoGoroutineIsLeftBehindADial(t *testing.T) {
 	addr := unacceptingListener(t)
 	defer noGoroutineIsLeft(t)()
-	tuning := quick
-	tuning.CleanupTimeout, tuning.CleanupGrace = 200*time.Millisecond, 10*time.Millisecond
-	client := newClient(t, addr, tuning)
+	bounds := quick
+	bounds.Cleanup, bounds.Grace = 200*time.Millisecond, 10*time.Millisecond
+	client := newClient(t, addr, bounds)
 	_, err := client.Acquire(within(t, 100*time.Millisecond), "r")
 	require.ErrorIs(t, err, lockserver.ErrLockTimeout)
 	start := time.Now()
@@ -118,10 +118,10 @@ func TestNoGoroutineIsLeftBehindADial(t *testing.T) {
 func TestConnectIsBounded(t *testing.T) {
 	t.Parallel()
 	addr := unacceptingListener(t)
-	tuning := quick
-	tuning.ConnectTimeout, tuning.Silence, tuning.CleanupTimeout = 100*time.Millisecond, 3*time.Second, 50*time.Millisecond
-	tuning.BackoffStart, tuning.BackoffCap = time.Hour, time.Hour // two attempts and no third
-	_, err := newClient(t, addr, tuning).Acquire(context.Background(), "r")
+	bounds := quick
+	bounds.Connect, bounds.Silence, bounds.Cleanup = 100*time.Millisecond, 3*time.Second, 50*time.Millisecond
+	bounds.BackoffFirst, bounds.BackoffMost = time.Hour, time.Hour // two attempts and no third
+	_, err := newClient(t, addr, bounds).Acquire(context.Background(), "r")
 	require.ErrorIs(t, err, lockserver.ErrConnectionFailed)
 	require.ErrorContains(t, err, "i/o timeout", "it ended by the bound on connecting")
 	require.NotErrorIs(t, err, context.DeadlineExceeded)

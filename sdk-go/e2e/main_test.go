@@ -12,13 +12,13 @@ import (
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 	"github.com/lockserver/lockserver/sdk-go/internal/servertest"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 // soon is enough for anything that should take milliseconds, on a machine that is busy with other things.
 const soon = 20 * time.Second
 
-var quick = lockservertest.Tuning{BackoffStart: 5 * time.Millisecond, BackoffCap: 50 * time.Millisecond}
+var quick = settings.Bounds{BackoffFirst: 5 * time.Millisecond, BackoffMost: 50 * time.Millisecond}
 
 // fixture is what the tests share.
 type fixture struct {
@@ -60,10 +60,10 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-func newClient(t testing.TB, addr string, tuning lockservertest.Tuning, opts ...lockserver.Option) *lockserver.Client {
+func newClient(t testing.TB, addr string, bounds settings.Bounds, opts ...lockserver.Option) *lockserver.Client {
 	t.Helper()
 	client, err := lockserver.New(append([]lockserver.Option{
-		lockserver.WithAddr(addr), lockserver.WithSecret(servertest.Secret), lockserver.WithoutDotEnv(), lockservertest.WithTuning(tuning),
+		lockserver.WithAddr(addr), lockserver.WithSecret(servertest.Secret), lockserver.WithoutDotEnv(), func(s *settings.Settings) { s.Bounds = bounds },
 	}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })

@@ -20,7 +20,7 @@ import (
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 	"github.com/lockserver/lockserver/sdk-go/internal/servertest"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
 // A slow network never makes a lease look longer than the server keeps it.
@@ -118,10 +118,10 @@ func TestResets(t *testing.T) {
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	net := newNetwork(t, shared.server.Addr())
-	tuning := quick
-	tuning.AnswerTimeout, tuning.Silence, tuning.CleanupGrace = 300*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
-	tuning.Hop, tuning.CleanupTimeout = 200*time.Millisecond, time.Second
-	client, direct := newClient(t, net.addr(), tuning), newClient(t, shared.server.Addr(), quick)
+	bounds := quick
+	bounds.Answer, bounds.Silence, bounds.Grace = 300*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
+	bounds.Hop, bounds.Cleanup = 200*time.Millisecond, time.Second
+	client, direct := newClient(t, net.addr(), bounds), newClient(t, shared.server.Addr(), quick)
 	name, other := servertest.UniqueName(), servertest.UniqueName()
 	ctx := within(t, soon)
 	lock, err := client.Acquire(ctx, other, lockserver.Expire(time.Second), lockserver.Renewed())
@@ -173,7 +173,7 @@ func TestProxyThatCutsAtFiveSeconds(t *testing.T) {
 		proxy.ServeHTTP(w, r.WithContext(ctx))
 	}))
 	t.Cleanup(front.Close)
-	client, direct := newClient(t, front.URL, lockservertest.Tuning{}), newClient(t, shared.server.Addr(), quick)
+	client, direct := newClient(t, front.URL, settings.Bounds{}), newClient(t, shared.server.Addr(), quick)
 	name, ctx := servertest.UniqueName(), within(t, 2*soon)
 	holder, err := direct.Acquire(ctx, name)
 	require.NoError(t, err)

@@ -211,9 +211,9 @@ func TestFrozenServer(t *testing.T) {
 	server, err := servertest.Start(shared.binary, t.TempDir(), "--store", "memory")
 	require.NoError(t, err)
 	t.Cleanup(server.Kill)
-	tuning := quick
-	tuning.CleanupGrace = 50 * time.Millisecond
-	client, name, ctx := newClient(t, server.Addr(), tuning), servertest.UniqueName(), within(t, soon)
+	bounds := quick
+	bounds.Grace = 50 * time.Millisecond
+	client, name, ctx := newClient(t, server.Addr(), bounds), servertest.UniqueName(), within(t, soon)
 	lock, err := client.Acquire(ctx, name, lockserver.Expire(15*time.Second), lockserver.Renewed())
 	require.NoError(t, err)
 	require.NoError(t, server.Freeze())
@@ -245,9 +245,9 @@ func TestExclusionThroughTrouble(t *testing.T) {
 	}
 	server := start()
 	net := newNetwork(t, server.Addr())
-	tuning := quick
-	tuning.CleanupTimeout = soon // a release waits for the next server, however long its start takes
-	client, name, ctx := newClient(t, net.addr(), tuning), servertest.UniqueName(), within(t, 3*soon)
+	bounds := quick
+	bounds.Cleanup = soon // a release waits for the next server, however long its start takes
+	client, name, ctx := newClient(t, net.addr(), bounds), servertest.UniqueName(), within(t, 3*soon)
 
 	const goroutines = 16
 	stop := make(chan struct{})

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
-	"github.com/lockserver/lockserver/sdk-go/lockservertest"
+	"github.com/lockserver/lockserver/sdk-go/internal/settings"
+	"github.com/lockserver/lockserver/sdk-go/internal/testclock"
 )
 
 var lacks = object{
@@ -24,7 +25,7 @@ var lacks = object{
 // client is a client with its clock.
 type client struct {
 	*lockserver.Client
-	clock      *lockservertest.Clock
+	clock      *testclock.Clock
 	mono, wall time.Duration
 }
 
@@ -150,15 +151,15 @@ func (d *driver) do(ctx context.Context, r request) (object, error) {
 }
 
 func (d *driver) construct(r request) (object, error) {
-	clock := lockservertest.NewClock()
-	tuning := lockservertest.Tuning{Clock: clock}
+	clock := testclock.New()
+	var bounds settings.Bounds
 	for name, field := range map[string]*time.Duration{
-		"hop": &tuning.Hop, "connect": &tuning.ConnectTimeout, "answer": &tuning.AnswerTimeout, "release": &tuning.CleanupTimeout,
-		"unanswered": &tuning.Silence, "unanswered_queued": &tuning.SilenceQueued,
+		"hop": &bounds.Hop, "connect": &bounds.Connect, "answer": &bounds.Answer, "release": &bounds.Cleanup,
+		"unanswered": &bounds.Silence, "unanswered_queued": &bounds.SilenceQueued,
 	} {
 		*field = seconds(r.Test[name])
 	}
-	opts := []lockserver.Option{lockservertest.WithTuning(tuning)}
+	opts := []lockserver.Option{func(s *settings.Settings) { s.Clock, s.Bounds = clock.Now, bounds }}
 	if r.Addr != nil {
 		opts = append(opts, lockserver.WithAddr(*r.Addr))
 	}

@@ -1,4 +1,5 @@
-module github.com/lockserver/lockserver/conformance/drivers/go
+// The path lies under that of the SDK, whose internal packages have the clocks and bounds that tests change.
+module github.com/lockserver/lockserver/sdk-go/driver
 
 go 1.26
 

@@ -24,6 +24,7 @@ var outputs = map[string]string{
 	"server/internal/wire/contract.go": "server.go.tmpl",
 	"conformance/SPEC.md":              "spec.md.tmpl",
 	"sdk-js/src/contract.ts":           "sdk.ts.tmpl",
+	"sdk-go/contract.go":               "sdk.go.tmpl",
 }
 
 var functions = template.FuncMap{

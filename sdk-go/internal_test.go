@@ -63,7 +63,7 @@ func TestRenewalIsNotBegunWhileTheClientCloses(t *testing.T) {
 	lease := 60.0
 	lock := client.hold(&acquisition{
 		client: client, options: &acquireOptions{expire: time.Minute, renew: true}, request: acquireRequest{Resource: "r"},
-		sent: client.tuning.Clock.Now(), granted: grantAnswer{Token: 7, ExpiresIn: &lease},
+		sent: client.clock.now(), granted: grantAnswer{Token: 7, ExpiresIn: &lease},
 	})
 	require.NotNil(t, lock)
 
