@@ -44,9 +44,9 @@ func (e *Engine) advance() bool {
 		return false
 	}
 	e.armed = ringing
-	mark, now := e.mark(), e.now()
+	now := e.now()
 	more := e.table.Advance(now, slice)
-	e.flush(now, mark)
+	e.flush(now)
 	if !more {
 		e.armed = 0
 		e.arm(now)

@@ -59,10 +59,10 @@ func TestChurn(t *testing.T) {
 		stats := s.Stats()
 		require.Zero(t, stats.Locks)
 		require.Zero(t, stats.Waiters)
-		require.NotZero(t, stats.HandBacks)
-		require.NotZero(t, stats.Left)
-		require.NotZero(t, stats.Cancelled)
-		require.NotZero(t, stats.TimedOut)
+		require.NotZero(t, stats.Events[lock.EventHandedBack])
+		require.NotZero(t, stats.Left[lock.WhyGone])
+		require.NotZero(t, stats.Left[lock.WhyCancelled])
+		require.NotZero(t, stats.Left[lock.WhyTimedOut])
 	})
 }
 

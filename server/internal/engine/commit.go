@@ -3,14 +3,27 @@ package engine
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/bits"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// batch is what one commit makes durable, and the answers that wait for it.
+// What the table brings about goes through two batches:
+//
+//	pending   the table appends to it. The committer takes it as a whole once the batch before it is published.
+//	inflight  the store makes its changes durable. Then it is published: its answers and events leave.
+//
+// flush sees to the answers that the section before it has added to pending:
+//
+//	rests on a change that is …   the answer …
+//	durable                       leaves at once
+//	in flight                     moves to inflight
+//	pending                       stays
+//
+// Events leave in their order: with the batch that they are in, or at once if there is nothing to commit.
+
+// batch is what one commit makes durable, and what may leave then.
 type batch struct {
 	lock.Effects
 	last uint64 // Seq of its newest change
@@ -20,8 +33,13 @@ func (b *batch) reset() {
 	// What the batch pointed to must not be kept alive by it.
 	clear(b.Changes)
 	clear(b.Answers)
-	clear(b.Expired)
-	b.Changes, b.Answers, b.Expired = shrink(b.Changes), shrink(b.Answers), shrink(b.Expired)
+	b.Changes, b.Answers = shrink(b.Changes), shrink(b.Answers)
+	b.resetEvents()
+}
+
+func (b *batch) resetEvents() {
+	clear(b.Events)
+	b.Events = shrink(b.Events)
 }
 
 // shrink empties the slice, and lets a large one go.
@@ -47,17 +65,32 @@ func (e *Engine) CommitStats() CommitStats {
 	return e.commits
 }
 
-// mark is where the next answer will stand in the pending batch.
-func (e *Engine) mark() int { return len(e.pending.Answers) }
-
-// flush ends every section that touched the table. It lets the answers from mark on go, or leaves them where what they rest on
-// becomes durable, and sees to it that new changes are committed and that the alarm goes off in time.
-func (e *Engine) flush(now int64, mark int) {
-	if e.instant && len(e.pending.Changes) > 0 && !e.commitHere() {
-		return
+// flush ends every section that touched the table. It commits what is pending, at once or by waking the committer, lets go what may
+// leave, and sets the alarm.
+func (e *Engine) flush(now int64) {
+	for again := true; again; again = e.instant && len(e.pending.Changes) > 0 {
+		if e.instant && len(e.pending.Changes) > 0 && !e.commit(now) {
+			return
+		}
+		e.settle(now)
 	}
-	kept := mark
-	for i := mark; i < len(e.pending.Answers); i++ { // settling an answer can bring new ones, behind it
+	switch {
+	case e.inflight != nil:
+	case len(e.pending.Changes) == 0:
+		e.tell(e.pending)
+	default:
+		select {
+		case e.work <- struct{}{}:
+		default:
+		}
+	}
+	e.arm(now)
+}
+
+// settle lets the answers leave that were added to pending and rest on nothing that is to come.
+func (e *Engine) settle(now int64) {
+	kept := e.settled
+	for i := kept; i < len(e.pending.Answers); i++ { // settling an answer can bring new ones, behind it
 		due := &e.pending.Answers[i]
 		switch {
 		case due.After <= e.durable:
@@ -70,14 +103,7 @@ func (e *Engine) flush(now int64, mark int) {
 		}
 	}
 	clear(e.pending.Answers[kept:])
-	e.pending.Answers = e.pending.Answers[:kept]
-	if len(e.pending.Changes) > 0 && e.inflight == nil {
-		select {
-		case e.work <- struct{}{}:
-		default:
-		}
-	}
-	e.arm(now)
+	e.pending.Answers, e.settled = e.pending.Answers[:kept], kept
 }
 
 // send hands an answer to its sink.
@@ -87,37 +113,48 @@ func (e *Engine) send(now int64, due *lock.Due) {
 	}
 }
 
-// commitHere commits the pending changes to a store that does it at once. It says false where the store failed.
-func (e *Engine) commitHere() bool {
-	changes := e.pending.Changes
-	if err := e.store.Commit(context.Background(), changes); err != nil {
+// commit makes what is pending durable, and publishes it. Others are let in while the store works, unless it is instant. It says
+// false if the store failed.
+func (e *Engine) commit(now int64) bool {
+	b := e.pending
+	b.last = b.Changes[len(b.Changes)-1].Seq
+	e.inflight, e.pending, e.spare, e.settled = b, e.spare, nil, 0
+	e.table.SetEffects(&e.pending.Effects)
+	e.taken.Broadcast()
+
+	var err error
+	var took time.Duration
+	if e.instant {
+		err = e.store.Commit(context.Background(), b.Changes)
+	} else {
+		e.mu.Unlock()
+		began := time.Now()
+		err = e.store.Commit(context.Background(), b.Changes)
+		took = time.Since(began)
+		e.mu.Lock()
+		now = e.now()
+	}
+	if err != nil {
 		e.failLocked(err)
 		return false
 	}
-	e.committed(changes, 0)
-	e.logExpired(e.pending)
-	clear(changes)
-	clear(e.pending.Expired)
-	e.pending.Changes, e.pending.Expired = shrink(changes), shrink(e.pending.Expired)
+	e.commits.Commits++
+	e.commits.Changes += uint64(len(b.Changes))
+	e.commits.Took.Observe(took)
+	e.commits.Sizes[min(bits.Len(uint(len(b.Changes)-1)), len(e.commits.Sizes)-1)]++
+	e.publish(now, b)
 	return true
 }
 
-func (e *Engine) logExpired(b *batch) {
-	if len(b.Expired) == 0 || !e.log.Enabled(context.Background(), slog.LevelDebug) {
-		return
+// publish lets go what waited for a batch that is durable now.
+func (e *Engine) publish(now int64, b *batch) {
+	e.durable, e.inflight = b.last, nil
+	e.tell(b)
+	for i := range b.Answers {
+		e.send(now, &b.Answers[i])
 	}
-	for _, x := range b.Expired {
-		e.log.Debug("lease expired", "resource", x.Resource, "owner", x.Owner, "token", x.Token)
-	}
-}
-
-// committed notes that changes have become durable.
-func (e *Engine) committed(changes []lock.Change, took time.Duration) {
-	e.durable = changes[len(changes)-1].Seq
-	e.commits.Commits++
-	e.commits.Changes += uint64(len(changes))
-	e.commits.Took.Observe(took)
-	e.commits.Sizes[min(bits.Len(uint(len(changes)-1)), len(e.commits.Sizes)-1)]++
+	b.reset()
+	e.spare = b
 }
 
 // commitLoop commits batch after batch until the engine is closed or the store fails.
@@ -142,37 +179,15 @@ func (e *Engine) commitLoop() {
 	}
 }
 
-// commitAll commits until nothing is left to commit. It says false where the store failed.
+// commitAll commits until nothing is left to commit. It says false if the store failed.
 func (e *Engine) commitAll() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for len(e.pending.Changes) > 0 {
-		b := e.pending
-		b.last = b.Changes[len(b.Changes)-1].Seq
-		e.inflight, e.pending = b, e.spare
-		e.table.SetEffects(&e.pending.Effects)
-		e.taken.Broadcast()
-		e.mu.Unlock()
-
-		began := time.Now()
-		err := e.store.Commit(context.Background(), b.Changes)
-		took := time.Since(began)
-		e.logExpired(b)
-
-		e.mu.Lock()
-		if err != nil {
-			e.failLocked(err)
+		if !e.commit(e.now()) {
 			return false
 		}
-		e.committed(b.Changes, took)
-		e.inflight = nil
-		mark, now := e.mark(), e.now()
-		for i := range b.Answers {
-			e.send(now, &b.Answers[i])
-		}
-		b.reset()
-		e.spare = b
-		e.flush(now, mark)
+		e.flush(e.now())
 	}
 	return true
 }
@@ -207,9 +222,12 @@ func (e *Engine) failLocked(err error) {
 			b.Answers[i].Send(&lock.Answer{Code: lock.Unavailable})
 		}
 	}
-	e.inflight, e.pending = nil, &batch{}
+	e.inflight, e.pending, e.settled = nil, &batch{}, 0
 	e.table.SetEffects(&e.pending.Effects)
 	e.taken.Broadcast()
+	for s := range e.subscriptions {
+		s.end()
+	}
 	if !errors.Is(err, ErrClosed) {
 		close(e.failed)
 	}

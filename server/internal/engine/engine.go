@@ -38,7 +38,8 @@ type Engine struct {
 	table    *lock.Table
 	pending  *batch     // what the next commit will take; the table appends to it
 	inflight *batch     // what is being committed; nil if nothing is
-	spare    *batch     // to be used again
+	spare    *batch     // to be used again; nil if inflight is not
+	settled  int        // answers of pending that settle has looked at
 	taken    *sync.Cond // the committer has taken what was pending
 	durable  uint64     // all changes up to this Seq are durable
 	err      error      // why the engine failed; nil while it works
@@ -46,18 +47,23 @@ type Engine struct {
 	armed    int64 // when the alarm goes off; 0: it does not
 	commits  CommitStats
 
+	subscriptions map[*Subscription]struct{}
+
 	work   chan struct{} // wakes the committer
 	failed chan struct{} // closed with err
 	closed chan struct{} // closed by Close
 	done   chan struct{} // closed when the committer has ended
 	once   sync.Once
+
+	eventsLogged chan struct{} // closed when all events are in the log
 }
 
 // Open loads the store and starts the engine. Leases get their full length again, counted from now.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
-		store: cfg.Store, log: cfg.Logger, pending: &batch{}, spare: &batch{},
+		store: cfg.Store, log: cfg.Logger, pending: &batch{}, spare: &batch{}, subscriptions: map[*Subscription]struct{}{},
 		work: make(chan struct{}, 1), failed: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{}),
+		eventsLogged: make(chan struct{}),
 	}
 	e.taken = sync.NewCond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
@@ -82,6 +88,11 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.arm(e.now())
 	e.mu.Unlock()
 	go e.commitLoop()
+	var worth []lock.EventKind
+	if e.log.Enabled(ctx, slog.LevelDebug) {
+		worth = append(worth, lock.EventExpired)
+	}
+	go e.logEvents(e.Subscribe(logged, worth...))
 	e.log.Info("locks loaded", "locks", records, "took", time.Since(began).Round(time.Millisecond))
 	return e, nil
 }
@@ -106,19 +117,21 @@ func (e *Engine) Err() error {
 func (e *Engine) Drain() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	mark, now := e.mark(), e.now()
+	now := e.now()
 	e.table.Drain(now)
-	e.flush(now, mark)
+	e.flush(now)
 }
 
 // Close commits what has taken effect and ends the engine. The store stays open. Operations after it are answered with
 // lock.Unavailable. It returns the context's error where the store takes longer.
 func (e *Engine) Close(ctx context.Context) error {
 	e.once.Do(func() { close(e.closed) })
-	select {
-	case <-e.done:
-	case <-ctx.Done():
-		return fmt.Errorf("close the engine: %w", ctx.Err())
+	for _, part := range []chan struct{}{e.done, e.eventsLogged} {
+		select {
+		case <-part:
+		case <-ctx.Done():
+			return fmt.Errorf("close the engine: %w", ctx.Err())
+		}
 	}
 	e.alarm.Stop()
 	if err := e.Err(); err != nil && !errors.Is(err, ErrClosed) {

@@ -56,7 +56,7 @@ func TestManyLeasesEndAtOnce(t *testing.T) {
 		other.is(lock.Granted)
 		time.Sleep(time.Second)
 		waiter.is(lock.Granted)
-		require.EqualValues(t, leases, s.Stats().Expiries)
+		require.EqualValues(t, leases, s.Stats().Events[lock.EventExpired])
 		require.Less(t, s.store.largestCommit(), 2000)
 	})
 }

@@ -33,7 +33,7 @@ func TestGrantThatRunsOutBeforeItsAnswer(t *testing.T) {
 		time.Sleep(time.Second - time.Millisecond + time.Nanosecond)
 		s.store.free()
 		require.Equal(t, time.Second, c.is(lock.Granted).ExpiresIn)
-		require.EqualValues(t, 2, s.Stats().Grants)
+		require.EqualValues(t, 2, s.Stats().Events[lock.EventGranted])
 	})
 	run(t, func(t *testing.T, s *system) { // its wait is over: 202 with an id
 		s.store.hold()

@@ -18,9 +18,9 @@ func (e *Engine) Acquire(req *lock.Request, to lock.Reply) lock.Ticket {
 	if e.refuse(to) {
 		return lock.Ticket{}
 	}
-	mark, now := e.mark(), e.now()
+	now := e.now()
 	ticket := e.table.Acquire(now, req, to)
-	e.flush(now, mark)
+	e.flush(now)
 	return ticket
 }
 
@@ -33,9 +33,9 @@ func (e *Engine) Leave(ticket lock.Ticket) {
 	if e.err != nil {
 		return
 	}
-	mark, now := e.mark(), e.now()
+	now := e.now()
 	e.table.Leave(now, ticket)
-	e.flush(now, mark)
+	e.flush(now)
 }
 
 // Release ends a grant, or cancels a waiter named by its id.
@@ -99,9 +99,9 @@ func (e *Engine) do(to lock.Reply, op func(now int64)) {
 	if e.refuse(to) {
 		return
 	}
-	mark, now := e.mark(), e.now()
+	now := e.now()
 	op(now)
-	e.flush(now, mark)
+	e.flush(now)
 }
 
 // refuse answers an operation on an engine that has failed.

@@ -23,7 +23,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 				if !c.lostPlace(now) {
 					return t.resume(now, c, req, p)
 				}
-				t.forget(now, c)
+				t.forget(now, c, WhyPlaceLost)
 				r = t.resources[req.Resource]
 			}
 		}
@@ -65,7 +65,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 	}
 	t.arrive(c)
 	t.enqueue(c)
-	t.park(c, p)
+	t.park(now, c, p)
 	return Ticket{c, c.gen}
 }
 
@@ -98,7 +98,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 		return Ticket{c, c.gen}
 	}
 	if !c.present() && r.otherKind(c.permits) {
-		t.forget(now, c)
+		t.forget(now, c, WhyPlaceLost)
 		t.refuse(now, p, r, LimitMismatch)
 		return Ticket{}
 	}
@@ -106,7 +106,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 	if r.holders.n == 0 && r.present() == 0 {
 		r.permits = c.permits
 	}
-	t.park(c, p)
+	t.park(now, c, p)
 	t.promote(now, r)
 	if c.state == waiting && p.until == now {
 		t.unpark(now, c, p)
@@ -155,9 +155,10 @@ func (t *Table) dequeue(c *claim) {
 }
 
 // park makes p the request that waits at the claim.
-func (t *Table) park(c *claim, p parked) {
+func (t *Table) park(now int64, c *claim, p parked) {
 	if c.parked == nil {
 		c.res.queue.present++
+		t.tell(now, c, EventQueued, 0)
 	}
 	c.parked = &p
 	c.deadline = p.until
@@ -186,8 +187,10 @@ func (t *Table) promote(now int64, r *resource) {
 func (t *Table) grant(now int64, c *claim, p parked) {
 	r := c.res
 	t.token++
-	t.stats.granted(now - c.since)
-	c.token, c.state, c.offered, c.since, c.deadline = t.token, held, true, now, 0
+	c.token = t.token
+	t.tell(now, c, EventGranted, 0)
+	t.stats.Wait.Observe(time.Duration(now - c.since))
+	c.state, c.offered, c.since, c.deadline = held, true, now, 0
 	if c.lease > 0 {
 		c.deadline = now + c.lease
 	}
@@ -214,21 +217,20 @@ func (t *Table) unpark(now int64, c *claim, p parked) {
 	r := c.res
 	if c.id() != "" {
 		a := t.queued(now, c, r)
-		t.absent(now, c)
+		t.absent(now, c, WhyTimedOut)
 		t.answer(p.Reply, r, a)
 		t.promote(now, r)
 		return
 	}
-	t.dequeue(c)
-	c.state = ended
-	t.arm(c)
+	t.leave(now, c, WhyTimedOut)
 	t.refuse(now, p, r, Locked)
 	t.promote(now, r)
 	t.drop(r)
 }
 
 // absent keeps the place of a waiter, which has an id, without a request.
-func (t *Table) absent(now int64, c *claim) {
+func (t *Table) absent(now int64, c *claim, why Why) {
+	t.tell(now, c, EventLeft, why)
 	if c.present() {
 		c.res.queue.present--
 	}
@@ -239,12 +241,18 @@ func (t *Table) absent(now int64, c *claim) {
 }
 
 // forget takes a waiter out of the queue as if it had never been there.
-func (t *Table) forget(now int64, c *claim) {
+func (t *Table) forget(now int64, c *claim, why Why) {
+	t.leave(now, c, why)
+	t.promote(now, c.res)
+	t.drop(c.res)
+}
+
+// leave ends a waiter.
+func (t *Table) leave(now int64, c *claim, why Why) {
+	t.tell(now, c, EventLeft, why)
 	t.dequeue(c)
 	c.state = ended
 	t.arm(c)
-	t.promote(now, c.res)
-	t.drop(c.res)
 }
 
 // queued is the answer of a request whose place is kept. r is the resource as it is now; nil if nothing is left of it.

@@ -59,9 +59,10 @@ func (d *delayed) collect(what string) {
 	if n := len(d.effects.Changes); n > 0 {
 		require.True(d.t, d.effects.Changes[n-1].Last)
 	}
+	d.requireEvents()
 	d.changes = append(d.changes, d.effects.Changes...)
 	answers := d.effects.Answers
-	d.effects.Changes, d.effects.Answers = nil, nil
+	d.effects = lock.Effects{}
 	d.queue = append(d.queue, answers...)
 	for _, due := range answers {
 		if a := d.asked[due.N]; a != nil && due.Answer.Code == lock.Queued {
@@ -69,6 +70,43 @@ func (d *delayed) collect(what string) {
 		} else if a != nil && due.Answer.Code == lock.LimitMismatch {
 			delete(d.kept, a.name())
 		}
+	}
+}
+
+var everything = []lock.EventKind{
+	lock.EventQueued, lock.EventLeft, lock.EventGranted, lock.EventReleased, lock.EventExpired, lock.EventEvicted, lock.EventHandedBack,
+}
+
+// requireEvents checks that whoever follows the events knows who holds what, and who waits.
+func (d *delayed) requireEvents() {
+	for _, e := range d.effects.Events {
+		who := name{e.Resource, e.Owner, e.ID}
+		present, waits := d.places[who]
+		switch e.Kind {
+		case lock.EventQueued:
+			require.False(d.t, present, "%v is queued twice", who)
+			d.places[who] = true
+		case lock.EventLeft:
+			require.True(d.t, waits, "%v left from nowhere", who)
+			require.True(d.t, present || e.Why != lock.WhyGone && e.Why != lock.WhyTimedOut, "%v left twice", who)
+			delete(d.places, who)
+			if e.ID != "" && (e.Why == lock.WhyGone || e.Why == lock.WhyTimedOut) {
+				d.places[who] = false
+			}
+		case lock.EventGranted:
+			require.Equal(d.t, waits, present, "%v is granted and was not present", who)
+			require.NotContains(d.t, d.holders, e.Token)
+			delete(d.places, who)
+			d.holders[e.Token] = who
+		default:
+			require.Equal(d.t, who, d.holders[e.Token], "%v of another's grant", e.Kind)
+			delete(d.holders, e.Token)
+		}
+	}
+	require.Len(d.t, d.places, d.table.Stats().Waiters)
+	require.Len(d.t, d.holders, len(d.store))
+	for token, r := range d.store {
+		require.Equal(d.t, name{r.Resource, r.Owner, r.ID}, d.holders[token])
 	}
 }
 

@@ -71,6 +71,8 @@ type delayed struct {
 	ends     map[int64]int64 // token → the latest that its lease can end; 0: never
 	gone     map[int64]bool  // tokens whose release was answered
 	granted  []name          // by the call of the table just made
+	places   map[name]bool   // waiters as the events tell of them, and whether they are present
+	holders  map[int64]name  // grants as the events tell of them
 }
 
 // asked is a request for a grant.
@@ -103,6 +105,11 @@ func (d *delayed) start() {
 		require.NoError(d.t, d.table.Restore(d.now, &rec))
 	}
 	d.table.Loaded(d.onDisk)
+	d.table.Watch(everything...)
+	d.places, d.holders = map[name]bool{}, map[int64]name{}
+	for token, r := range d.disk {
+		d.holders[token] = name{r.Resource, r.Owner, r.ID}
+	}
 	d.store, d.last = maps.Clone(d.disk), d.onDisk
 	for token, r := range d.store {
 		if r.Lease > 0 {

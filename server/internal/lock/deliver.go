@@ -95,18 +95,18 @@ func (d *Due) gone() Answer {
 // lapse takes a grant back that ran out before its answer. The request waits on at its place, if its wait goes on.
 func (t *Table) lapse(now int64, d *Due) bool {
 	c := d.claim
-	t.expired(c)
+	t.tell(now, c, EventExpired, 0)
 	t.unhold(c)
 	c.token, c.state, c.offered, c.since = 0, waiting, false, d.arrived
 	t.enqueue(c)
 	p := parked{Reply: d.Reply, arrived: d.arrived, until: d.until}
+	t.park(now, c, p)
 	switch {
 	case t.draining:
 		d.Answer = Answer{Code: Draining}
-		t.forget(now, c)
+		t.forget(now, c, WhyDraining)
 		return true
 	case p.until > now:
-		t.park(c, p)
 		t.promote(now, c.res)
 	default:
 		t.unpark(now, c, p)
@@ -129,15 +129,12 @@ func (t *Table) Leave(now int64, ticket Ticket) {
 		c.label.handBack = now + int64(PlaceKept)
 		t.arm(c)
 	case c.state == held:
-		t.stats.HandBacks++
-		t.end(now, c, wasCancelled)
+		t.end(now, c, EventHandedBack)
 	case c.id() != "":
-		t.stats.Left++
-		t.absent(now, c)
+		t.absent(now, c, WhyGone)
 		t.promote(now, c.res)
 	default:
-		t.stats.Left++
-		t.forget(now, c)
+		t.forget(now, c, WhyGone)
 	}
 	t.done()
 }
@@ -152,9 +149,7 @@ func (t *Table) Drain(now int64) {
 			if p := c.parked; p != nil {
 				t.answer(p.Reply, r, Answer{Code: Draining})
 			}
-			t.dequeue(c)
-			c.state = ended
-			t.arm(c)
+			t.leave(now, c, WhyDraining)
 		}
 		t.drop(r)
 		r = next

@@ -58,6 +58,5 @@ func (t *Table) evict(now int64, r *resource, v *Eviction, budget int) (more boo
 
 func (t *Table) evictOne(now int64, c *claim, v *Eviction) {
 	v.detail.Holders = append(v.detail.Holders, c.holder(now))
-	t.stats.Evictions++
-	t.free(now, c, wasEvicted)
+	t.free(now, c, EventEvicted)
 }

@@ -6,28 +6,6 @@ import (
 	"time"
 )
 
-// outcome is how an acquisition ended.
-type outcome uint8
-
-const (
-	wasReleased outcome = iota + 1
-	wasExpired
-	wasEvicted
-	wasCancelled // given up before it was held, as far as its client knows
-	wasBarred    // released before it was seen
-)
-
-func (o outcome) reason() Reason {
-	switch o {
-	case wasExpired:
-		return Expired
-	case wasEvicted:
-		return EvictedBy
-	default:
-		return Unknown
-	}
-}
-
 // rememberFor is how long an ended id is remembered at least, unless there are too many.
 const rememberFor = int64(time.Minute)
 
@@ -42,8 +20,8 @@ type memory struct {
 	full       int   // entries of a generation: both hold twice as many, for max acquisitions
 }
 
-// Of an entry's value the lowest bits are the outcome, the others the token.
-const outcomeBits = 3
+// Of an entry's value the lowest bits say how it ended, the others the token.
+const kindBits = 4
 
 func newMemory(max int) memory {
 	return memory{seed: maphash.MakeSeed(), young: &generation{}, old: &generation{}, full: max}
@@ -68,18 +46,18 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-func (m *memory) put(now int64, key uint64, o outcome, token int64) {
+func (m *memory) put(now int64, key uint64, how EventKind, token int64) {
 	if m.young.n >= m.full || now-m.started >= rememberFor {
 		m.old, m.young, m.started = m.young, &generation{}, now
 	}
-	m.young.put(key, uint64(token)<<outcomeBits|uint64(o))
+	m.young.put(key, uint64(token)<<kindBits|uint64(how))
 }
 
-// get returns outcome 0 for a key that is not remembered.
-func (m *memory) get(key uint64) (outcome, int64) {
+// get returns 0 for a key that is not remembered.
+func (m *memory) get(key uint64) (how EventKind, token int64) {
 	v := m.young.get(key)
 	if v == 0 {
 		v = m.old.get(key)
 	}
-	return outcome(v & (1<<outcomeBits - 1)), int64(v >> outcomeBits)
+	return EventKind(v & (1<<kindBits - 1)), int64(v >> kindBits)
 }

@@ -16,7 +16,7 @@ func (t *Table) Release(now int64, ref *Ref, to Reply) {
 		t.answer(to, r, Answer{Code: Cancelled, ID: ref.ID})
 	default:
 		a := Answer{Code: Released, Token: c.token, ID: c.id()}
-		t.end(now, c, wasReleased)
+		t.end(now, c, EventReleased)
 		t.answer(to, r, a)
 	}
 	t.done()
@@ -26,14 +26,14 @@ func (t *Table) Release(now int64, ref *Ref, to Reply) {
 // remembered as cancelled, so that its acquire, should it come late, gets nothing.
 func (t *Table) releaseAgain(now int64, r *resource, ref *Ref) Answer {
 	switch o, token := t.recall(ref); {
-	case o == wasReleased:
+	case o == EventReleased:
 		return Answer{Code: Released, Token: token, ID: ref.ID}
-	case o == wasCancelled:
+	case o == EventLeft || o == EventHandedBack:
 		return Answer{Code: Cancelled, Token: token, ID: ref.ID}
-	case o == wasBarred:
+	case o == barred:
 		return Answer{Code: NotHeld}
 	case o == 0 && ref.ID != "" && ref.Token == 0:
-		t.memory.put(now, t.memory.idKey(ref.Resource, ref.Owner, ref.ID), wasBarred, 0)
+		t.memory.put(now, t.memory.idKey(ref.Resource, ref.Owner, ref.ID), barred, 0)
 		return Answer{Code: NotHeld}
 	default:
 		return t.notHeld(r, ref)
@@ -119,8 +119,10 @@ func (t *Table) find(now int64, r *resource, ref *Ref) (_ *claim, refusal Answer
 func (t *Table) notHeld(r *resource, ref *Ref) Answer {
 	o, _ := t.recall(ref)
 	switch {
-	case o.reason() != Unknown:
-		return Answer{Code: NotHeld, Reason: o.reason()}
+	case o == EventExpired:
+		return Answer{Code: NotHeld, Reason: Expired}
+	case o == EventEvicted:
+		return Answer{Code: NotHeld, Reason: EvictedBy}
 	case r != nil && r.holders.n > 0:
 		return Answer{Code: NotHeld, Reason: OtherHolder}
 	default:
@@ -129,7 +131,7 @@ func (t *Table) notHeld(r *resource, ref *Ref) Answer {
 }
 
 // recall looks up how what ref names has ended, and its token; 0 where that is not remembered.
-func (t *Table) recall(ref *Ref) (outcome, int64) {
+func (t *Table) recall(ref *Ref) (EventKind, int64) {
 	switch {
 	case ref.Token != 0:
 		return t.memory.get(t.memory.tokenKey(ref.Resource, ref.Owner, ref.Token))
@@ -141,19 +143,20 @@ func (t *Table) recall(ref *Ref) (outcome, int64) {
 }
 
 // end frees the resource of a holder and hands it on.
-func (t *Table) end(now int64, c *claim, o outcome) {
-	t.free(now, c, o)
+func (t *Table) end(now int64, c *claim, how EventKind) {
+	t.free(now, c, how)
 	t.promote(now, c.res)
 	t.drop(c.res)
 }
 
 // free takes the holder out, for good.
-func (t *Table) free(now int64, c *claim, o outcome) {
+func (t *Table) free(now int64, c *claim, how EventKind) {
 	t.unhold(c)
-	t.stats.freed(now-c.since, o)
-	t.memory.put(now, t.memory.tokenKey(c.res.name, c.owner, c.token), o, c.token)
+	t.tell(now, c, how, 0)
+	t.stats.Hold.Observe(time.Duration(now - c.since))
+	t.memory.put(now, t.memory.tokenKey(c.res.name, c.owner, c.token), how, c.token)
 	if id := c.id(); id != "" {
-		t.memory.put(now, t.memory.idKey(c.res.name, c.owner, id), o, c.token)
+		t.memory.put(now, t.memory.idKey(c.res.name, c.owner, id), how, c.token)
 	}
 	c.state = ended
 	t.arm(c)
@@ -171,10 +174,9 @@ func (t *Table) unhold(c *claim) {
 
 // cancel ends a waiter for good. A request that is parked at it learns that its id is used.
 func (t *Table) cancel(now int64, c *claim) {
-	t.stats.Cancelled++
 	if p := c.parked; p != nil {
 		t.answer(p.Reply, c.res, Answer{Code: IDUsed})
 	}
-	t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id()), wasCancelled, 0)
-	t.forget(now, c)
+	t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id()), EventLeft, 0)
+	t.forget(now, c, WhyCancelled)
 }

@@ -7,15 +7,9 @@ type Stats struct {
 	Locks   int // grants held now
 	Waiters int // places in queues now
 
-	Grants    uint64
-	Renewals  uint64
-	Releases  uint64 // grants given back by their holders
-	Expiries  uint64 // leases that ran out
-	Evictions uint64 // force releases
-	HandBacks uint64 // grants that could not be delivered
-	Cancelled uint64 // waiters cancelled by their id
-	Left      uint64 // requests that went away while they were parked
-	TimedOut  uint64 // requests whose wait ran out
+	Renewals uint64
+	Events   [eventKinds]uint64 // by kind
+	Left     [whys]uint64       // waiters that left, by why
 
 	Wait Histogram // from the first request to the grant
 	Hold Histogram // from the grant to its end
@@ -41,18 +35,6 @@ func (h *Histogram) Observe(d time.Duration) {
 	}
 	h.Counts[i]++
 	h.Sum += d
-}
-
-func (s *Stats) granted(waited int64) {
-	s.Grants++
-	s.Wait.Observe(time.Duration(waited))
-}
-
-func (s *Stats) freed(held int64, o outcome) {
-	if o == wasReleased {
-		s.Releases++
-	}
-	s.Hold.Observe(time.Duration(held))
 }
 
 // Stats returns a copy of the counts.

@@ -38,21 +38,15 @@ type Table struct {
 	arrivals  int64  // counts requests that got a claim
 	draining  bool
 	stats     Stats
+	watched   [eventKinds]bool
 }
 
-// Effects is what operations and time brought about: changes to make durable, in order, the answers that rest on them, and what is
-// worth a line in the log.
+// Effects is what operations and time brought about: changes to make durable, in order, the answers that rest on them, and events,
+// which may be told once all changes before them are durable.
 type Effects struct {
 	Changes []Change
 	Answers []Due
-	Expired []Expiry
-}
-
-// Expiry is a grant whose lease ran out. There is a change for it, too.
-type Expiry struct {
-	Resource string
-	Owner    string
-	Token    int64
+	Events  []Event // of the kinds that are watched
 }
 
 // Due is an answer that may leave once the change with the Seq After is durable. Settle makes it final.
@@ -164,22 +158,14 @@ func (t *Table) at(now int64, name string) *resource {
 func (t *Table) elapse(now int64, c *claim) {
 	switch {
 	case c.state == held && c.ranOut(now):
-		t.expired(c)
-		t.end(now, c, wasExpired)
+		t.end(now, c, EventExpired)
 	case c.state == held:
-		t.stats.HandBacks++
-		t.end(now, c, wasCancelled)
+		t.end(now, c, EventHandedBack)
 	case c.parked != nil:
-		t.stats.TimedOut++
 		t.unpark(now, c, *c.parked)
 	default:
-		t.forget(now, c)
+		t.forget(now, c, WhyPlaceLost)
 	}
-}
-
-func (t *Table) expired(c *claim) {
-	t.stats.Expiries++
-	t.out.Expired = append(t.out.Expired, Expiry{c.res.name, c.owner, c.token})
 }
 
 // arm sets the claim's timer to its due time.

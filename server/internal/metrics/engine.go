@@ -68,15 +68,14 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 		up = 0
 	}
 	gauge(storeUp, up)
-	count(grants, s.Grants)
+	count(grants, s.Events[lock.EventGranted])
 	count(renewals, s.Renewals)
-	count(ends, s.Releases, "released")
-	count(ends, s.Expiries, "expired")
-	count(ends, s.Evictions, "evicted")
-	count(ends, s.HandBacks, "handed_back")
-	count(waitsEnded, s.Cancelled, "cancelled")
-	count(waitsEnded, s.Left, "left")
-	count(waitsEnded, s.TimedOut, "timed_out")
+	for _, kind := range []lock.EventKind{lock.EventReleased, lock.EventExpired, lock.EventEvicted, lock.EventHandedBack} {
+		count(ends, s.Events[kind], kind.String())
+	}
+	count(waitsEnded, s.Left[lock.WhyCancelled], "cancelled")
+	count(waitsEnded, s.Left[lock.WhyGone], "left")
+	count(waitsEnded, s.Left[lock.WhyTimedOut], "timed_out")
 	to <- histogram(wait, &s.Wait)
 	to <- histogram(hold, &s.Hold)
 	to <- histogram(commit, &commits.Took)

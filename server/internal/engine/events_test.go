@@ -1,0 +1,115 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/engine"
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+var everything = []lock.EventKind{
+	lock.EventQueued, lock.EventLeft, lock.EventGranted, lock.EventReleased, lock.EventExpired, lock.EventEvicted, lock.EventHandedBack,
+}
+
+// happened returns what the subscription has by now.
+func happened(t *testing.T, s *engine.Subscription) (events []lock.Event) {
+	t.Helper()
+	synctest.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	events, dropped, _ := s.Next(ctx)
+	require.Zero(t, dropped)
+	return events
+}
+
+func TestEventsAreToldWhenTheyAreDurable(t *testing.T) {
+	run(t, func(t *testing.T, s *system) {
+		events := s.Subscribe(10, everything...)
+		s.store.hold()
+		s.acquire(lock.Request{Resource: "r", Owner: "a", Expire: time.Minute})
+		waiter := s.acquire(lock.Request{Resource: "r", Owner: "b", ID: "1", Wait: 5 * time.Second})
+		synctest.Wait()
+		require.Empty(t, happened(t, events), "not even the waiter, who came later")
+		s.store.free()
+		got := happened(t, events)
+		require.Len(t, got, 2)
+		token := got[0].Token
+		require.Equal(t, []lock.Event{
+			{Kind: lock.EventGranted, Resource: "r", Owner: "a", Token: token},
+			{Kind: lock.EventQueued, Resource: "r", Owner: "b", ID: "1"},
+		}, got)
+
+		time.Sleep(time.Second)
+		s.Leave(waiter.ticket)
+		require.Equal(t, []lock.Event{{
+			Kind: lock.EventLeft, Why: lock.WhyGone, Resource: "r", Owner: "b", ID: "1", Lasted: time.Second,
+		}}, happened(t, events), "no change, so nothing to wait for")
+		time.Sleep(time.Minute)
+		require.Equal(t, []lock.Event{
+			{Kind: lock.EventLeft, Why: lock.WhyPlaceLost, Resource: "r", Owner: "b", ID: "1", Lasted: time.Second + lock.PlaceKept},
+			{Kind: lock.EventExpired, Resource: "r", Owner: "a", Token: token, Lasted: time.Minute},
+		}, happened(t, events))
+	})
+}
+
+// A reader that does not read holds nobody up, and learns how much it missed.
+func TestEventsThatFindNoRoomAreDropped(t *testing.T) {
+	run(t, func(t *testing.T, s *system) {
+		granted, ends := s.Subscribe(3, lock.EventGranted), s.Subscribe(100, lock.EventReleased, lock.EventEvicted)
+		for range 5 {
+			s.take("r", "a")
+			s.release(lock.Ref{Resource: "r", Owner: "a"}).is(lock.Released)
+		}
+		events, dropped, ok := granted.Next(t.Context())
+		require.True(t, ok)
+		require.Len(t, events, 3)
+		require.Equal(t, 2, dropped)
+		require.Len(t, happened(t, ends), 5, "another's queue is another's affair")
+
+		s.take("r", "a")
+		require.Len(t, happened(t, granted), 1)
+	})
+}
+
+func TestSubscriptionsEnd(t *testing.T) {
+	run(t, func(t *testing.T, s *system) {
+		closed, failed := s.Subscribe(10, everything...), s.Subscribe(10, everything...)
+		ends := func(sub *engine.Subscription) chan []lock.Event {
+			c := make(chan []lock.Event)
+			go func() {
+				defer close(c)
+				for {
+					events, _, ok := sub.Next(context.Background())
+					if !ok {
+						return
+					}
+					c <- append([]lock.Event(nil), events...)
+				}
+			}()
+			return c
+		}
+		fromClosed, fromFailed := ends(closed), ends(failed)
+		s.take("r", "a")
+		require.Len(t, <-fromClosed, 1)
+		closed.Close()
+		_, more := <-fromClosed
+		require.False(t, more)
+		closed.Close()
+
+		waiter := s.acquire(lock.Request{Resource: "r", Owner: "b", Wait: time.Minute})
+		s.store.lose(errors.New("gone"))
+		waiter.is(lock.Unavailable)
+		require.Len(t, <-fromFailed, 1)
+		require.Equal(t, lock.EventQueued, (<-fromFailed)[0].Kind)
+		_, more = <-fromFailed
+		require.False(t, more, "what a failing engine does to its waiters is no event")
+		_, more = <-ends(s.Subscribe(10, everything...))
+		require.False(t, more, "a failed engine has no events")
+	})
+}
