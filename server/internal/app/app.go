@@ -60,7 +60,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		accepted = append(accepted, opts.PreviousSecret.Reveal())
 	}
 	counts := metrics.New(version)
-	ops := service.New(service.Config{Secrets: accepted, Observer: counts, Logger: log})
+	ops := service.New(service.Config{Secrets: accepted, Observer: counts})
 	api := httpapi.New(ops, httpapi.Config{
 		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Logger: log,
 	})

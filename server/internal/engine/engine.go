@@ -88,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.arm(e.now())
 	e.mu.Unlock()
 	go e.commitLoop()
-	var worth []lock.EventKind
+	worth := []lock.EventKind{lock.EventEvicted}
 	if e.log.Enabled(ctx, slog.LevelDebug) {
 		worth = append(worth, lock.EventExpired)
 	}

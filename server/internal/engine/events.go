@@ -132,8 +132,12 @@ func (e *Engine) logEvents(events *Subscription) {
 			return
 		}
 		for i := range batch {
-			x := &batch[i]
-			e.log.Debug("lease expired", "resource", x.Resource, "owner", x.Owner, "token", x.Token)
+			switch x := &batch[i]; x.Kind {
+			case lock.EventExpired:
+				e.log.Debug("lease expired", "resource", x.Resource, "owner", x.Owner, "token", x.Token)
+			case lock.EventEvicted:
+				e.log.Info("lock evicted", "resource", x.Resource, "owner", x.Owner, "token", x.Token, "held_for", x.Lasted, "by", x.By)
+			}
 		}
 		if dropped > 0 {
 			e.log.Warn("more happened than could be logged", "events", dropped)

@@ -23,7 +23,7 @@ func TestManyEvictedAtOnce(t *testing.T) {
 		synctest.Wait()
 		s.store.slow(time.Millisecond)
 		evicted = &call{t: s.t}
-		go s.ForceRelease("r", 0, lock.Reply{To: evicted})
+		go s.ForceRelease("r", 0, "", lock.Reply{To: evicted})
 		synctest.Wait()
 		return evicted
 	}

@@ -262,7 +262,7 @@ func (s *system) renew(ref lock.Ref, expire time.Duration) *call {
 
 func (s *system) evict(resource string) *call {
 	c := &call{t: s.t}
-	s.ForceRelease(resource, 0, lock.Reply{To: c})
+	s.ForceRelease(resource, 0, "an operator", lock.Reply{To: c})
 	return c
 }
 

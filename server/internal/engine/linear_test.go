@@ -216,7 +216,7 @@ func (c *client) act() {
 		c.do(in, func(n *node, to lock.Reply) { n.Show(in.resource, to) })
 	case p < 12:
 		in.op = "evict"
-		c.do(in, func(n *node, to lock.Reply) { n.ForceRelease(in.resource, 0, to) })
+		c.do(in, func(n *node, to lock.Reply) { n.ForceRelease(in.resource, 0, "", to) })
 	default:
 		c.useLock(in)
 	}

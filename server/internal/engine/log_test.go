@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -40,4 +41,24 @@ func TestExpiriesAreLogged(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestEvictionsAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		store := newStore()
+		e, err := engine.Open(context.Background(), engine.Config{Store: store, Limits: limits, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+		require.NoError(t, err)
+		s := &system{Engine: e, t: t, store: store}
+		token := s.take("r", "a").Token
+		time.Sleep(time.Second)
+		store.hold()
+		evicted := s.evict("r")
+		evicted.pending()
+		require.NotContains(t, out.String(), "evicted", "it is not durable yet")
+		store.free()
+		evicted.is(lock.Evicted)
+		require.NoError(t, e.Close(context.Background()))
+		require.Contains(t, out.String(), fmt.Sprintf(`msg="lock evicted" resource=r owner=a token=%d held_for=1s by="an operator"`, token))
+	})
 }

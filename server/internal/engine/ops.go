@@ -48,16 +48,16 @@ func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Reply) {
 	e.do(to, func(now int64) { e.table.Renew(now, ref, expire, to) })
 }
 
-// ForceRelease evicts the holder with that token, or all holders where token is 0. Where there are many it lets other operations and
-// commits in between.
-func (e *Engine) ForceRelease(resource string, token int64, to lock.Reply) {
+// ForceRelease evicts the holder with that token, or all holders if token is 0; by is who asks, for those who watch. Between many it
+// lets other operations and commits in.
+func (e *Engine) ForceRelease(resource string, token int64, by string, to lock.Reply) {
 	var v *lock.Eviction
 	for more := true; more; runtime.Gosched() {
 		more = false
 		e.awaitRoom()
 		e.do(to, func(now int64) {
 			if v == nil {
-				v = lock.NewEviction(resource, token)
+				v = lock.NewEviction(resource, token, by)
 			}
 			more = e.table.Evict(now, v, slice, to)
 		})

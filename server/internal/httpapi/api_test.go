@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,8 +152,9 @@ func TestLooking(t *testing.T) {
 	got = s.do("DELETE", fmt.Sprintf("/lock?resource=%%C3%%BCber%%20alles&token=%v", token), "")
 	require.Equal(t, 200, got.status)
 	require.Equal(t, "x", got.body["evicted"].([]any)[0].(map[string]any)["owner"])
-	require.Contains(t, log.String(), "lock evicted")
-	require.Contains(t, log.String(), fmt.Sprint(token))
+	s.eventually("logged", func() bool {
+		return strings.Contains(log.String(), fmt.Sprintf(`msg="lock evicted" resource="über alles" owner=x token=%v`, token))
+	})
 
 	got = s.do("GET", "/lock?resource=free", "")
 	require.Equal(t, 404, got.status)

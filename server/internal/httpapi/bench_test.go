@@ -34,7 +34,7 @@ func benchAPI(b *testing.B) *httpapi.API {
 	e, err := engine.Open(b.Context(), engine.Config{Store: memory.New(), Limits: limits, Logger: log})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, e.Close(context.Background())) })
-	s := service.New(service.Config{Secrets: []string{secret}, Observer: metrics.New(version), Logger: log})
+	s := service.New(service.Config{Secrets: []string{secret}, Observer: metrics.New(version)})
 	s.Serve(e)
 	return httpapi.New(s, httpapi.Config{Version: version, MaxBody: 64 << 10, BodyTimeout: 10 * time.Second, Logger: log})
 }

@@ -59,7 +59,7 @@ func start(t *testing.T, s setup) *server {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	counts := metrics.New(version)
-	srv := &server{t: t, service: service.New(service.Config{Secrets: []string{secret, "the-one-before-it"}, Observer: counts, Logger: s.logger})}
+	srv := &server{t: t, service: service.New(service.Config{Secrets: []string{secret, "the-one-before-it"}, Observer: counts})}
 	switch {
 	case s.loading:
 	case s.engine != nil:

@@ -52,7 +52,7 @@ func TestGrantGoesBackUnlessItWasWritten(t *testing.T) {
 		// Where the answer and the end of the client come together it is chance which one is seen first.
 		for range 50 {
 			e := &granting{answering: answering{lock.Answer{Code: lock.Granted, Token: 1, ExpiresIn: lock.NoLease}}}
-			ops := service.New(service.Config{Secrets: []string{secret}, Logger: slog.New(slog.DiscardHandler)})
+			ops := service.New(service.Config{Secrets: []string{secret}})
 			ops.Serve(e)
 			api := httpapi.New(ops, httpapi.Config{Version: version, MaxBody: 1 << 10, BodyTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
 			w := connection{httptest.NewRecorder(), c.broken}

@@ -57,7 +57,7 @@ func (e answering) Release(_ *lock.Ref, to lock.Reply) { to.Send(&e.a) }
 
 func (e answering) Renew(_ *lock.Ref, _ time.Duration, to lock.Reply) { to.Send(&e.a) }
 
-func (e answering) ForceRelease(_ string, _ int64, to lock.Reply) { to.Send(&e.a) }
+func (e answering) ForceRelease(_ string, _ int64, _ string, to lock.Reply) { to.Send(&e.a) }
 
 func (e answering) Show(_ string, to lock.Reply) { to.Send(&e.a) }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
 // The secret comes before the body: the answer is there although not a byte of the body was sent.
@@ -125,7 +127,7 @@ func TestWaitOutlivesTheTimeForTheBody(t *testing.T) {
 	c.send(acquireRequest(`{"resource":"r","owner":"p","wait":1.5}`))
 	got := c.answer()
 	require.Equal(t, "locked", got.code())
-	require.Zero(t, s.engine.Stats().Left, "it was taken for one that went away")
+	require.Zero(t, s.engine.Stats().Left[lock.WhyGone], "it was taken for one that went away")
 	c.send(acquireRequest(`{"resource":"s","owner":"p"}`))
 	require.Equal(t, 200, c.answer().status, "the connection lives on")
 }

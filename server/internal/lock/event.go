@@ -45,6 +45,7 @@ type Event struct {
 	ID       string        // "" if there is none
 	Token    int64         // of the grant
 	Lasted   time.Duration // how long the grant was held, or how long it was waited for
+	By       string        // with EventEvicted: who asked for it
 }
 
 // Watch makes the table note the events of these kinds among its effects from now on, and no others.

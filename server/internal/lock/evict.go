@@ -4,13 +4,14 @@ package lock
 type Eviction struct {
 	resource string
 	token    int64 // 0: all holders there are when it begins
+	by       string
 	newest   int64 // the newest token then; 0 before the first step
 	detail   Detail
 }
 
-// NewEviction begins to evict the holder with that token, or all holders where token is 0.
-func NewEviction(resource string, token int64) *Eviction {
-	return &Eviction{resource: resource, token: token}
+// NewEviction begins to evict the holder with that token, or all holders if token is 0. by is who asked for it.
+func NewEviction(resource string, token int64, by string) *Eviction {
+	return &Eviction{resource: resource, token: token, by: by}
 }
 
 // Evict evicts no more than budget holders, and says whether there are more. It answers with the last of them.
@@ -59,4 +60,7 @@ func (t *Table) evict(now int64, r *resource, v *Eviction, budget int) (more boo
 func (t *Table) evictOne(now int64, c *claim, v *Eviction) {
 	v.detail.Holders = append(v.detail.Holders, c.holder(now))
 	t.free(now, c, EventEvicted)
+	if t.watched[EventEvicted] {
+		t.out.Events[len(t.out.Events)-1].By = v.by
+	}
 }

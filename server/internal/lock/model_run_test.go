@@ -174,7 +174,7 @@ func (d *duel) operate() {
 			token = d.token()
 		}
 		d.log("force release %q, token %d", resource, token)
-		require.False(d.t, d.table.Evict(d.now, lock.NewEviction(resource, token), d.limits.MaxLocks+d.limits.MaxWaiters, d.reply()))
+		require.False(d.t, d.table.Evict(d.now, lock.NewEviction(resource, token, ""), d.limits.MaxLocks+d.limits.MaxWaiters, d.reply()))
 		d.settle()
 		d.model.forceRelease(d.n, resource, token)
 	case op == 17:

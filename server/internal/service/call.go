@@ -10,7 +10,7 @@ import (
 // Call is one operation that somebody asks for.
 type Call struct {
 	Op     wire.Operation
-	From   string      // who asks, for the log
+	From   string      // who asks, for those who watch
 	Fields wire.Fields // decoded for the operation
 }
 
@@ -31,7 +31,7 @@ func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.
 		ref := f.Ref()
 		e.Renew(&ref, f.Duration(wire.FieldExpire), to)
 	case wire.ForceRelease:
-		e.ForceRelease(f.Text(wire.FieldResource), f.Number(wire.FieldToken), to)
+		e.ForceRelease(f.Text(wire.FieldResource), f.Number(wire.FieldToken), c.From, to)
 	case wire.Show:
 		e.Show(f.Text(wire.FieldResource), to)
 	case wire.List:
@@ -51,10 +51,6 @@ func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
 		return r, true
 	}
 	r.engine = *e
-	if c.Op == wire.ForceRelease {
-		// The log must name who was evicted, even if the caller is gone by then.
-		ctx = context.WithoutCancel(ctx)
-	}
 	to := s.sinks.Get().(*sink)
 	if r.ticket, r.problem = c.start(ctx, r.engine, lock.Reply{To: to}); r.problem != nil {
 		s.sinks.Put(to)
@@ -73,18 +69,7 @@ func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
 		return r, false
 	}
 	r.problem = wire.Refusal(&r.answer)
-	s.logEvicted(c, &r.answer)
 	return r, true
-}
-
-func (s *Service) logEvicted(c *Call, a *lock.Answer) {
-	if a.Code != lock.Evicted {
-		return
-	}
-	for i := range a.Detail.Holders {
-		h := &a.Detail.Holders[i]
-		s.log.Info("lock evicted", "resource", c.Fields.Text(wire.FieldResource), "owner", h.Owner, "token", h.Token, "held_for", h.HeldFor, "by", c.From)
-	}
 }
 
 // sink receives the answer to one operation.

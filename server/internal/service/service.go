@@ -1,11 +1,10 @@
 // Package service runs an operation from request to reply, whatever the transport: it decides who may ask, calls the engine, makes the
-// reply, withdraws a grant that cannot be delivered, and counts and logs. A front end only reads bytes, calls the service, and writes
+// reply, withdraws a grant that cannot be delivered, and counts. A front end only reads bytes, calls the service, and writes
 // bytes.
 package service
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +18,7 @@ type Engine interface {
 	Acquire(req *lock.Request, to lock.Reply) lock.Ticket
 	Release(ref *lock.Ref, to lock.Reply)
 	Renew(ref *lock.Ref, expire time.Duration, to lock.Reply)
-	ForceRelease(resource string, token int64, to lock.Reply)
+	ForceRelease(resource string, token int64, by string, to lock.Reply)
 	Show(resource string, to lock.Reply)
 	List(ctx context.Context, q lock.Query, to lock.Reply)
 	Leave(t lock.Ticket)
@@ -30,7 +29,6 @@ type Engine interface {
 type Config struct {
 	Secrets  []string // each is accepted
 	Observer Observer // nil for none
-	Logger   *slog.Logger
 }
 
 // Observer counts operations.
@@ -42,7 +40,6 @@ type Observer interface {
 type Service struct {
 	secrets  secrets
 	observer Observer
-	log      *slog.Logger
 	engine   atomic.Pointer[Engine]
 	draining atomic.Bool
 	sinks    sync.Pool // of *sink
@@ -50,7 +47,7 @@ type Service struct {
 
 // New makes a service without an engine.
 func New(cfg Config) *Service {
-	s := &Service{secrets: newSecrets(cfg.Secrets), observer: cfg.Observer, log: cfg.Logger}
+	s := &Service{secrets: newSecrets(cfg.Secrets), observer: cfg.Observer}
 	s.sinks.New = func() any { return newSink() }
 	return s
 }

@@ -3,7 +3,6 @@ package service_test
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,7 +25,6 @@ type transport struct {
 	service *service.Service
 	engine  *engine.Engine
 	counts  *counts
-	log     *strings.Builder
 }
 
 // counts is what the service has counted.
@@ -51,8 +49,8 @@ func open(t *testing.T) *engine.Engine {
 
 func start(t *testing.T) *transport {
 	t.Helper()
-	x := &transport{t: t, engine: open(t), counts: &counts{n: map[string]int{}}, log: &strings.Builder{}}
-	x.service = service.New(service.Config{Secrets: []string{secret}, Observer: x.counts, Logger: slog.New(slog.NewTextHandler(x.log, nil))})
+	x := &transport{t: t, engine: open(t), counts: &counts{n: map[string]int{}}}
+	x.service = service.New(service.Config{Secrets: []string{secret}, Observer: x.counts})
 	x.service.Serve(x.engine)
 	return x
 }
@@ -103,7 +101,6 @@ func TestOperationsWithoutATransport(t *testing.T) {
 		require.Contains(t, x.do(wire.List, ""), `"locks":[{"resource":"r"`)
 		require.Contains(t, x.do(wire.Release, `{"resource":"r","owner":"p","id":"i"}`), `"outcome":"cancelled"`)
 		require.Contains(t, x.do(wire.ForceRelease, "resource=r"), `"evicted":[{"owner":"o"`)
-		require.Contains(t, x.log.String(), `msg="lock evicted" resource=r owner=o`)
 		require.Contains(t, x.do(wire.Show, "resource=r"), `"code":"not_found"`)
 		require.Contains(t, x.do(wire.Show, ""), `"field":"resource"`)
 		require.Equal(t, map[string]int{
