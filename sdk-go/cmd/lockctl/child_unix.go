@@ -44,11 +44,10 @@ func startChild(t *tool, o *runOptions, path string, token int64, terminal *term
 
 // childEnv is lockctl's own environment, and the lock. That of a lockctl around this one is replaced.
 func childEnv(resource string, token int64) []string {
-	const resourceName, tokenName = "LOCKSERVER_RESOURCE=", "LOCKSERVER_TOKEN="
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		return strings.HasPrefix(entry, resourceName) || strings.HasPrefix(entry, tokenName)
+		return strings.HasPrefix(entry, envResource+"=") || strings.HasPrefix(entry, envToken+"=")
 	})
-	return append(env, resourceName+resource, tokenName+strconv.FormatInt(token, 10))
+	return append(env, envResource+"="+resource, envToken+"="+strconv.FormatInt(token, 10))
 }
 
 func (c *child) wait() {
@@ -79,15 +78,21 @@ func (c *child) signal(s syscall.Signal) { _ = syscall.Kill(-c.pid, s) }
 
 // killGroup kills what is left of the group, and returns when nothing of it runs any more, after a second at most.
 func (c *child) killGroup() {
-	const (
-		patience = time.Second
-		step     = 5 * time.Millisecond
-	)
+	const patience = time.Second
 	c.signal(syscall.SIGKILL)
-	// The system tells only parents of an end, and these are orphans: there is nothing to wait for but time.
-	for began := time.Now(); time.Since(began) < patience; time.Sleep(step) {
-		if syscall.Kill(-c.pid, 0) == syscall.ESRCH {
-			return
-		}
+	select {
+	case <-c.groupEnd():
+	case <-time.After(patience):
 	}
+}
+
+// groupEnd returns a channel that is closed once nothing of the group runs any more, after its leader has ended.
+func (c *child) groupEnd() <-chan struct{} {
+	end := make(chan struct{})
+	go func() {
+		defer close(end)
+		for c.awaitMember() {
+		}
+	}()
+	return end
 }

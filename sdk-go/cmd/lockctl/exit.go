@@ -1,8 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strconv"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 )
@@ -23,28 +25,99 @@ const (
 	exitSignal        exitCode = 128 // plus the number of the signal that ended the command, or lockctl while it waited; after Ctrl-C it ends by SIGINT itself
 )
 
-// codeOf is the exit code for an error of the client.
-func codeOf(err error) exitCode {
-	var declined *noError
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.Is(err, lockserver.ErrNotFound), errors.As(err, &declined):
-		return exitNo
-	case errors.Is(err, lockserver.ErrLocked):
-		return exitHeld
-	case errors.Is(err, lockserver.ErrLockTimeout), errors.Is(err, context.DeadlineExceeded):
-		return exitTimeout
-	case errors.Is(err, lockserver.ErrLockLost):
-		return exitLost
-	case errors.Is(err, lockserver.ErrInvalidRequest):
-		return exitUsage
-	default:
-		return exitServer
-	}
+// ending is an error that ends lockctl: its exit code, and what a person is told.
+type ending struct {
+	code exitCode
+	text string
 }
 
-// noError says that what was asked for was not done, and that nothing went wrong.
-type noError struct{ text string }
+func (e *ending) Error() string { return e.text }
 
-func (e *noError) Error() string { return e.text }
+// ended makes an ending of an error of the client.
+func (s *server) ended(resource string, err error) error {
+	var already *ending
+	var locked *lockserver.LockedError
+	var timeout *lockserver.LockTimeoutError
+	var failure *lockserver.Error
+	switch {
+	case err == nil, errors.As(err, &already):
+		return err
+	case errors.As(err, &locked):
+		return &ending{exitHeld, quote(resource) + " is " + heldBy(locked.Holders, locked.HoldersTotal) + ourselves(resource, locked.Holders)}
+	case errors.Is(err, lockserver.ErrLockLost):
+		return &ending{exitLost, "lock lost: " + loss(err)}
+	case !errors.As(err, &failure):
+		return &ending{exitServer, err.Error()}
+	}
+	text := clean(failure.Message)
+	switch failure.Code {
+	case lockserver.ErrLockTimeout:
+		if errors.As(err, &timeout) {
+			return &ending{exitTimeout, "gave up: " + text + ourselves(resource, timeout.Holders)}
+		}
+		return &ending{exitServer, "gave up: " + text}
+	case lockserver.ErrInvalidRequest:
+		if failure.Field != "" {
+			return &ending{exitUsage, text}
+		}
+	case lockserver.ErrNotFound:
+		return &ending{exitNo, "nobody holds " + quote(resource)}
+	case lockserver.ErrUnauthorized:
+		return &ending{exitServer, s.host() + " refuses the secret: LOCKSERVER_SECRET must be the server's"}
+	case lockserver.ErrLimitMismatch:
+		return &ending{exitServer, quote(resource) + " is held or awaited as another kind of lock: all must give the same --limit, or none"}
+	case lockserver.ErrConnectionFailed:
+		if failure.Status == 0 {
+			return &ending{exitServer, "cannot reach " + s.host() + ": " + s.trouble(err)}
+		}
+	}
+	return &ending{exitServer, text}
+}
+
+// What a command finds in its environment.
+const (
+	envResource = "LOCKSERVER_RESOURCE"
+	envToken    = "LOCKSERVER_TOKEN"
+)
+
+// heldBy says who holds a lock, and since when.
+func heldBy(holders []lockserver.Holder, total int) string {
+	if len(holders) == 0 {
+		return "held"
+	}
+	h := holders[0]
+	text := fmt.Sprintf("held by %s for %s", clean(h.Owner), short(h.HeldFor))
+	if h.Note != "" {
+		text += fmt.Sprintf(" (%s)", clean(h.Note))
+	}
+	if more := total - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// ourselves warns a command that waits for what the lockctl around it holds.
+func ourselves(resource string, holders []lockserver.Holder) string {
+	for _, h := range holders {
+		if os.Getenv(envResource) == resource && os.Getenv(envToken) == strconv.FormatInt(h.Token, 10) {
+			return ", and this command runs under that very lock"
+		}
+	}
+	return ""
+}
+
+// loss says why a lock was lost.
+func loss(err error) string {
+	var lost *lockserver.LockLostError
+	if errors.As(err, &lost) {
+		switch lost.Reason {
+		case lockserver.ReasonExpired:
+			return "its lease ran out"
+		case lockserver.ReasonEvicted:
+			return "somebody released it by force"
+		case lockserver.ReasonOtherHolder:
+			return "somebody else holds it"
+		}
+	}
+	return "the server does not know it any more"
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"time"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
@@ -27,6 +28,7 @@ type runOptions struct {
 	shared   bool
 	limit    int
 	note     string
+	group    bool // hold the lock until the command's whole group has ended
 }
 
 func parseRun(args []string) (*runOptions, error) {
@@ -52,6 +54,7 @@ func parseRun(args []string) (*runOptions, error) {
 		return nil
 	})
 	flags.StringVar(&o.note, "note", "", "")
+	flags.BoolVar(&o.group, "wait-group", false, "")
 	if err := parse(flags, args); err != nil {
 		return nil, err
 	}
@@ -100,15 +103,27 @@ func (o *runOptions) acquireOptions() []lockserver.AcquireOption {
 }
 
 // find looks the command up before the lock is taken, so that nobody waits for a slip of the pen.
-func (o *runOptions) find() (string, exitCode, error) {
+func (o *runOptions) find() (string, error) {
 	path, err := exec.LookPath(o.command[0])
 	switch {
 	case err == nil:
-		return path, exitOK, nil
+		return path, nil
 	case errors.Is(err, exec.ErrDot):
-		return "", exitNotFound, fmt.Errorf("command %q is only in the current directory; allowed: ./%s", o.command[0], o.command[0])
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return "", exitNotFound, fmt.Errorf("command %q was not found", o.command[0])
+		return "", &ending{exitNotFound, fmt.Sprintf("command %q is only in the current directory; allowed: ./%[1]s", o.command[0])}
+	case errors.Is(err, exec.ErrNotFound):
+		return "", &ending{exitNotFound, fmt.Sprintf("command %q was not found", o.command[0])}
 	}
-	return "", exitNotExecutable, fmt.Errorf("command %q cannot be executed: %w", o.command[0], err)
+	return "", o.unstartable(err)
+}
+
+// unstartable is the end where the command cannot be started.
+func (o *runOptions) unstartable(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &ending{exitNotFound, fmt.Sprintf("command %q was not found", o.command[0])}
+	}
+	var code syscall.Errno // without the steps on which it came up
+	if errors.As(err, &code) {
+		err = code
+	}
+	return &ending{exitNotExecutable, fmt.Sprintf("command %q cannot be executed: %v", o.command[0], err)}
 }

@@ -18,7 +18,7 @@ func (*farewell) pass() {}
 func (t *tool) watchdog() exitCode { return exitNotExecutable }
 
 // guard needs process groups, to be sure that a command is gone before its lock is.
-func (t *tool) guard(*lockserver.Lock, *runOptions, string, chan os.Signal) (exitCode, *farewell) {
+func (t *tool) guard(*server, *lockserver.Lock, *runOptions, string, chan os.Signal) (exitCode, *farewell) {
 	t.say("lockctl run works on Linux, macOS and other Unix systems only")
 	return exitNotExecutable, nil
 }

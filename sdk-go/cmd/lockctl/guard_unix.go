@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"runtime"
 	"syscall"
@@ -27,7 +26,7 @@ const (
 )
 
 // guard runs the command while the lock is held, and returns its exit code, and what is still to be passed on.
-func (t *tool) guard(lock *lockserver.Lock, o *runOptions, path string, signals chan os.Signal) (exitCode, *farewell) {
+func (t *tool) guard(s *server, lock *lockserver.Lock, o *runOptions, path string, signals chan os.Signal) (exitCode, *farewell) {
 	// On Linux the command dies with the thread that started it: this one stays until lockctl ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -42,20 +41,17 @@ func (t *tool) guard(lock *lockserver.Lock, o *runOptions, path string, signals 
 	// From here on Ctrl-Z is for the command to obey; lockctl stops when it has.
 	catchStop(signals)
 	if err := lock.Err(); err != nil {
-		t.say("lock lost before the command was started: %v", err)
+		t.say("lock lost before the command was started: %s", loss(err))
 		return exitLost, nil
 	}
 	child, err := startChild(t, o, path, lock.Token(), terminal)
 	if err != nil {
-		t.say("command %q cannot be executed: %v", o.command[0], err)
-		if errors.Is(err, os.ErrNotExist) {
-			return exitNotFound, nil
-		}
-		return exitNotExecutable, nil
+		return t.end(o.unstartable(err)), nil
 	}
 	defer terminal.reclaim()
+	s.forget() // what it was while we waited
 	g := &guarded{
-		tool: t, lock: lock, expire: o.expire, child: child, terminal: terminal, watchdog: watchdog, signals: signals,
+		tool: t, server: s, lock: lock, expire: o.expire, group: o.group, child: child, terminal: terminal, watchdog: watchdog, signals: signals,
 	}
 	return g.watch()
 }
@@ -63,20 +59,28 @@ func (t *tool) guard(lock *lockserver.Lock, o *runOptions, path string, signals 
 // guarded is a command that runs under a lock.
 type guarded struct {
 	tool     *tool
+	server   *server
 	lock     *lockserver.Lock
 	expire   time.Duration
 	child    *child
 	terminal *terminal
 	watchdog *watchdog
 	signals  chan os.Signal
+	group    bool // the lock is for the whole group
 
 	ending bool      // the lock is lost, or as good as lost
 	killAt time.Time // when ending
 	killed bool
 	next   time.Time // when check is to be called again
 
-	unwatched   bool // the watchdog is gone
-	interrupted bool // lockctl itself got SIGINT
+	unwatched   bool      // the watchdog is gone
+	termAt      time.Time // when it asks the command to end
+	acted       bool      // it has
+	interrupted bool      // lockctl itself got SIGINT
+
+	leftover <-chan struct{} // once the command has ended and its group has not: closed when that has
+	code     exitCode        // the command's, then
+	last     *farewell
 }
 
 func (g *guarded) watch() (exitCode, *farewell) {
@@ -86,10 +90,19 @@ func (g *guarded) watch() (exitCode, *farewell) {
 	for {
 		select {
 		case change := <-g.child.changes:
-			if !change.Stopped() {
-				return g.ended(change)
+			if change.Stopped() {
+				g.stopped(change.StopSignal())
+				break
 			}
-			g.stopped(change.StopSignal())
+			g.code, g.last = g.result(change)
+			if !g.group || g.ending {
+				return g.over()
+			}
+			g.leftover = g.child.groupEnd()
+			g.terminal.reclaim() // nobody would be told of a Ctrl-Z
+		case <-g.leftover:
+			g.mayBeCut()
+			return g.over()
 		case s := <-g.signals:
 			g.caught(s)
 		case <-lost:
@@ -130,7 +143,10 @@ func (g *guarded) check() time.Duration {
 
 // tellWatchdog sets the times at which the command is ended should lockctl not be able to say any more.
 func (g *guarded) tellWatchdog(left time.Duration) {
-	if err := g.watchdog.set(g.child.pid, left-g.expire/watchdogTermShare, left-g.expire/killShare); err != nil && !g.unwatched {
+	g.watchdogActed() // before that is forgotten
+	term := left - g.expire/watchdogTermShare
+	g.termAt = time.Now().Add(term)
+	if err := g.watchdog.set(g.child.pid, term, left-g.expire/killShare); err != nil && !g.unwatched {
 		g.unwatched = true
 		g.tool.say("the process that watches the command is gone: %v", err)
 	}
@@ -142,9 +158,13 @@ func (g *guarded) end(left time.Duration, err error) {
 	grace := left - g.expire/killShare
 	if err != nil {
 		grace = min(grace, graceAfterLoss, g.expire/termShare)
-		g.tool.say("lock lost, the command is ended: %v", err)
+		g.tool.say("lock lost, the command is ended: %s", loss(err))
 	} else {
-		g.tool.say("the lease cannot be renewed, the command is ended before it runs out")
+		text := "the lease cannot be renewed, the command is ended before it runs out"
+		if g.server.last() != nil {
+			text += " (" + g.server.standing() + ")"
+		}
+		g.tool.say("%s", text)
 	}
 	g.killAt = time.Now().Add(grace)
 	if grace > 0 {
@@ -152,26 +172,41 @@ func (g *guarded) end(left time.Duration, err error) {
 	}
 }
 
-// ended is called when the command has ended.
-func (g *guarded) ended(status syscall.WaitStatus) (exitCode, *farewell) {
+// over is called when there is nothing left to guard.
+func (g *guarded) over() (exitCode, *farewell) {
 	g.watchdog.end()
-	if !g.ending {
-		left, err := time.Until(g.lock.Expiry()), g.lock.Err()
-		if err != nil {
-			g.tool.say("lock lost while the command ran: %v", err)
-		} else if status.Signaled() && left <= g.expire/termShare {
-			g.tool.say("the lease was not renewed, and the command was ended before it ran out")
-		}
-		g.ending = err != nil || status.Signaled() && left <= g.expire/termShare
+	if err := g.lock.Err(); err != nil && !g.ending {
+		g.ending = true
+		g.tool.say("lock lost while the command ran: %s", loss(err))
 	}
-	switch {
-	case g.ending:
+	if g.ending {
 		// Whatever it started in its group must not work on without the lock.
 		g.child.killGroup()
 		return exitLost, nil
-	case !status.Signaled():
+	}
+	return g.code, g.last
+}
+
+// mayBeCut is called when something of the command has ended, perhaps by the watchdog, as lockctl was stopped.
+func (g *guarded) mayBeCut() {
+	if !g.ending && g.lock.Err() == nil && g.watchdogActed() {
+		g.ending = true
+		g.tool.say("the lease was not renewed, and the command was ended before it ran out")
+	}
+}
+
+// watchdogActed says whether the watchdog has asked the command to end.
+func (g *guarded) watchdogActed() bool {
+	g.acted = g.acted || !g.termAt.IsZero() && !time.Now().Before(g.termAt)
+	return g.acted
+}
+
+// result is what the command's end makes of lockctl's.
+func (g *guarded) result(status syscall.WaitStatus) (exitCode, *farewell) {
+	if !status.Signaled() {
 		return exitCode(status.ExitStatus()), nil
 	}
+	g.mayBeCut()
 	code := exitSignal + exitCode(status.Signal())
 	switch {
 	case status.Signal() != syscall.SIGINT:
@@ -191,7 +226,14 @@ func (g *guarded) caught(s os.Signal) {
 		return
 	}
 	g.interrupted = g.interrupted || s == syscall.SIGINT
-	g.child.signal(s.(syscall.Signal))
+	if g.leftover == nil || s != syscall.SIGTSTP {
+		g.child.signal(s.(syscall.Signal))
+		return
+	}
+	// Orphans do not obey Ctrl-Z, and only their parent is told that they stop.
+	g.child.signal(syscall.SIGSTOP)
+	g.stop()
+	g.continued()
 }
 
 // stopped is called when the command was stopped. On a terminal lockctl's group then stops too, so that the shell sees its job stopped
@@ -237,6 +279,8 @@ func (g *guarded) continued() {
 	if g.lock.Err() != nil {
 		return // check ends it
 	}
-	g.terminal.hand(g.child.pid)
+	if g.leftover == nil {
+		g.terminal.hand(g.child.pid)
+	}
 	g.child.signal(syscall.SIGCONT)
 }

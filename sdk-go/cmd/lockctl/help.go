@@ -5,11 +5,11 @@ const help = `lockctl takes locks of a Lockserver, for shells, cron and people.
 Usage:
   lockctl run [flags] RESOURCE -- COMMAND [ARGUMENT...]
                               take the lock, run the command, renew while it runs, release when it ends
-  lockctl ls [--prefix P] [--owner O] [--json]
+  lockctl ls [--prefix P] [--owner O] [--json] [--timeout TIME]
                               who holds what
-  lockctl show [--json] RESOURCE
+  lockctl show [--json] [--timeout TIME] RESOURCE
                               holders and queue of one lock
-  lockctl force-release [--yes] [--token T] [--json] RESOURCE
+  lockctl force-release [--yes] [--token T] [--json] [--timeout TIME] RESOURCE
                               take a lock from its holders; asks first
   lockctl version | help
 
@@ -34,6 +34,11 @@ Flags of run:
   --shared        take it as a reader, beside other readers
   --limit N       take one of N permits of a semaphore
   --note TEXT     a text for people who look at the lock
+  --wait-group    hold the lock until every process of the command's process group has ended, and not only the command. Without it
+                  a child that the command leaves in the background (sh -c 'job & ...') goes on WITHOUT the lock
+
+Flag of the others:
+  --timeout TIME  wait no longer than this for an answer of the server [5s]
 
 A TIME is in seconds (30, 2.5) or has a unit (500ms, 2m).
 
@@ -47,8 +52,10 @@ A second process, "lockctl watchdog", does the same if lockctl is stopped, also 
 killed with SIGKILL, it kills the command's group at once; the lock ends with its lease.
 
 Limits: if both processes are killed with SIGKILL, or the machine sleeps, nothing ends the command in time (on Linux it is then killed
-too, but not what it started). Processes that leave the process group (daemons, jobs of a shell inside) are not reached. The lock is
-released when the command ends, also when processes that it left in the background still run.
+too, but not what it started). Processes that leave the process group (daemons, jobs of an interactive shell, what timeout or setsid
+starts) are not reached, and not waited for. With --wait-group the exit code is still the command's; once that has ended, the others of
+its group are in the background of the terminal, and get the signals that lockctl gets. On Linux the system tells of the end of each;
+that one leaves the group is noticed within a second. Elsewhere lockctl looks every 20ms.
 
 Settings: LOCKSERVER_ADDR [127.0.0.1:8080], LOCKSERVER_SECRET and LOCKSERVER_OWNER, from the environment or from .env in the working
 directory. The secret is never an argument, where every user of the machine could see it.

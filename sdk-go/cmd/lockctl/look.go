@@ -11,18 +11,78 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 )
 
-// asking connects. The client bounds each question by itself.
-func asking(ctx context.Context, ask func(context.Context, *lockserver.Client) error) error {
-	client, err := connect()
+const (
+	tellAfter       = time.Second     // a person who waits for an answer hears why
+	defaultPatience = 5 * time.Second // with one answer of the server
+)
+
+// question is a command that asks the server.
+type question struct {
+	*server
+	tool     *tool
+	resource string
+	told     bool
+	patience time.Duration
+}
+
+// lookFlags are the flags that all who ask have.
+func lookFlags(name string) (flags *flag.FlagSet, asJSON *bool, patience *time.Duration) {
+	flags = flag.NewFlagSet(name, flag.ContinueOnError)
+	asJSON = flags.Bool("json", false, "")
+	patience = new(time.Duration)
+	*patience = defaultPatience
+	flags.Func("timeout", "", func(s string) (err error) {
+		if *patience, err = parseTime(s); err == nil && *patience == 0 {
+			err = errors.New("allowed: more than 0")
+		}
+		return err
+	})
+	return flags, asJSON, patience
+}
+
+// asking connects and asks.
+func (t *tool) asking(resource string, patience time.Duration, ask func(*question) error) error {
+	s, err := connect()
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	return ask(ctx, client)
+	defer s.Close()
+	q := &question{server: s, tool: t, resource: resource, patience: patience}
+	return q.ended(resource, ask(q))
+}
+
+// once asks one thing, within the time that there is for it. A signal may end lockctl at any time.
+func (q *question) once(ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), q.patience)
+	defer cancel()
+	q.forget()
+	said := make(chan struct{})
+	telling := time.AfterFunc(tellAfter, func() {
+		defer close(said)
+		if !q.told {
+			q.told = true
+			q.tool.say("waiting for %s", q.standing())
+		}
+	})
+	err := ask(ctx)
+	if !telling.Stop() {
+		<-said
+	}
+	return err
+}
+
+// look is show's question, with which force-release begins too.
+func (q *question) look() (info *lockserver.LockInfo, err error) {
+	err = q.once(func(ctx context.Context) (err error) {
+		info, err = q.Show(ctx, q.resource)
+		return err
+	})
+	return info, err
 }
 
 // one returns the RESOURCE that is the only argument.
@@ -33,23 +93,25 @@ func one(flags *flag.FlagSet) (string, error) {
 	return flags.Arg(0), nil
 }
 
-func (t *tool) ls(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("ls", flag.ContinueOnError)
+func (t *tool) ls(args []string) error {
+	flags, asJSON, patience := lookFlags("ls")
 	prefix := flags.String("prefix", "", "")
 	owner := flags.String("owner", "", "")
-	asJSON := flags.Bool("json", false, "")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return &usageError{fmt.Errorf("argument %q is not allowed; allowed: flags", flags.Arg(0))}
 	}
-	return asking(ctx, func(ctx context.Context, client *lockserver.Client) error {
+	return t.asking("", *patience, func(q *question) error {
 		const pageSize = 1000
 		var locks []lockserver.LockInfo
 		for o := (lockserver.ListOptions{Prefix: *prefix, Owner: *owner, Limit: pageSize}); ; {
-			page, err := client.List(ctx, o)
-			if err != nil {
+			var page *lockserver.Page
+			if err := q.once(func(ctx context.Context) (err error) {
+				page, err = q.List(ctx, o)
+				return err
+			}); err != nil {
 				return err
 			}
 			locks = append(locks, page.Locks...)
@@ -88,9 +150,8 @@ func (t *tool) listLocks(locks []lockserver.LockInfo) error {
 	return tb.flush()
 }
 
-func (t *tool) show(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("show", flag.ContinueOnError)
-	asJSON := flags.Bool("json", false, "")
+func (t *tool) show(args []string) error {
+	flags, asJSON, patience := lookFlags("show")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
@@ -98,11 +159,8 @@ func (t *tool) show(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return asking(ctx, func(ctx context.Context, client *lockserver.Client) error {
-		info, err := client.Show(ctx, resource)
-		if errors.Is(err, lockserver.ErrNotFound) {
-			return &noError{fmt.Sprintf("nobody holds %s", quote(resource))}
-		}
+	return t.asking(resource, *patience, func(q *question) error {
+		info, err := q.look()
 		if err != nil {
 			return err
 		}
@@ -148,10 +206,9 @@ func (t *tool) showLock(l *lockserver.LockInfo) error {
 	return nil
 }
 
-func (t *tool) forceRelease(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("force-release", flag.ContinueOnError)
+func (t *tool) forceRelease(args []string) error {
+	flags, asJSON, patience := lookFlags("force-release")
 	yes := flags.Bool("yes", false, "")
-	asJSON := flags.Bool("json", false, "")
 	token := flags.Int64("token", 0, "")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -166,24 +223,21 @@ func (t *tool) forceRelease(ctx context.Context, args []string) error {
 	if !*yes && !isTerminal(t.stdin) {
 		return &usageError{errors.New("nobody can be asked, as standard input is no terminal; allowed there: --yes")}
 	}
-	return asking(ctx, func(ctx context.Context, client *lockserver.Client) error {
-		info, err := client.Show(ctx, resource)
-		if errors.Is(err, lockserver.ErrNotFound) {
-			return &noError{fmt.Sprintf("nobody holds %s", quote(resource))}
-		}
+	return t.asking(resource, *patience, func(q *question) error {
+		info, err := q.look()
 		if err != nil {
 			return err
 		}
 		seen := slices.DeleteFunc(slices.Clone(info.Holders), func(h lockserver.Holder) bool { return *token != 0 && h.Token != *token })
 		if len(seen) == 0 {
-			return &noError{fmt.Sprintf("nobody holds %s with token %d", quote(resource), *token)}
+			return &ending{exitNo, fmt.Sprintf("nobody holds %s with token %d", quote(resource), *token)}
 		}
 		if !*yes {
 			if err := t.ask(info, seen); err != nil {
 				return err
 			}
 		}
-		if err := t.evict(ctx, client, resource, seen, *asJSON); err != nil {
+		if err := q.evict(seen, *asJSON); err != nil {
 			return err
 		}
 		if more := info.HoldersTotal - len(info.Holders); more > 0 && *token == 0 {
@@ -208,27 +262,33 @@ func (t *tool) ask(info *lockserver.LockInfo, seen []lockserver.Holder) error {
 	case "y", "yes":
 		return nil
 	}
-	return &noError{"nothing was done"}
+	return &ending{exitNo, "nothing was done"}
 }
 
 // evict takes the lock from the holders that were seen, and from no successor of theirs.
-func (t *tool) evict(ctx context.Context, client *lockserver.Client, resource string, seen []lockserver.Holder, asJSON bool) error {
+func (q *question) evict(seen []lockserver.Holder, asJSON bool) error {
 	var evicted []lockserver.Holder
 	for _, h := range seen {
-		gone, err := client.ForceRelease(ctx, resource, h.Token)
-		if err != nil && !errors.Is(err, lockserver.ErrNotFound) {
+		err := q.once(func(ctx context.Context) error {
+			gone, err := q.ForceRelease(ctx, q.resource, h.Token)
+			evicted = append(evicted, gone...)
+			return err
+		})
+		switch {
+		case errors.Is(err, lockserver.ErrConnectionFailed), errors.Is(err, lockserver.ErrLockTimeout):
+			return &ending{exitServer, fmt.Sprintf("%v; it may have been taken from %s all the same: lockctl show tells", q.ended(q.resource, err), clean(h.Owner))}
+		case err != nil && !errors.Is(err, lockserver.ErrNotFound):
 			return err
 		}
-		evicted = append(evicted, gone...)
 	}
 	if len(evicted) == 0 {
-		return &noError{fmt.Sprintf("nobody holds %s any more", quote(resource))}
+		return &ending{exitNo, fmt.Sprintf("nobody holds %s any more", quote(q.resource))}
 	}
 	if asJSON {
-		return t.json(map[string]any{"resource": resource, "evicted": jsonHolders(evicted)})
+		return q.tool.json(map[string]any{"resource": q.resource, "evicted": jsonHolders(evicted)})
 	}
 	for _, h := range evicted {
-		fmt.Fprintf(t.stdout, "taken from %s (token %d)\n", clean(h.Owner), h.Token)
+		fmt.Fprintf(q.tool.stdout, "taken from %s (token %d)\n", clean(h.Owner), h.Token)
 	}
 	return nil
 }

@@ -2,15 +2,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
-
-	lockserver "github.com/lockserver/lockserver/sdk-go"
 )
 
 // version is set by the linker; `go install` leaves it to the module's.
@@ -33,11 +30,11 @@ func run(args []string, stdin, stdout, stderr *os.File) exitCode {
 	case "run":
 		return t.run(args)
 	case "ls":
-		return t.look(args, t.ls)
+		return t.end(t.ls(args))
 	case "show":
-		return t.look(args, t.show)
+		return t.end(t.show(args))
 	case "force-release":
-		return t.look(args, t.forceRelease)
+		return t.end(t.forceRelease(args))
 	case "watchdog": // what run starts beside its command
 		return t.watchdog()
 	case "version", "--version", "-version":
@@ -77,17 +74,21 @@ func (t *tool) say(format string, args ...any) {
 	fmt.Fprintf(t.stderr, "lockctl: "+format+"\n", args...)
 }
 
-// look runs a command that asks the server. A signal may end it at any time.
-func (t *tool) look(args []string, command func(context.Context, []string) error) exitCode {
-	err := command(context.Background(), args)
+// end tells a person what ended lockctl, and returns its exit code.
+func (t *tool) end(err error) exitCode {
 	var bad *usageError
-	if errors.As(err, &bad) {
+	var known *ending
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &bad):
 		return t.usage(bad.err)
+	case errors.As(err, &known):
+		t.say("%s", known.text)
+		return known.code
 	}
-	if err != nil {
-		t.say("%v", err)
-	}
-	return codeOf(err)
+	t.say("%v", err)
+	return exitServer
 }
 
 // usageError is an error in the arguments.
@@ -104,6 +105,3 @@ func parse(flags *flag.FlagSet, args []string) error {
 	}
 	return nil
 }
-
-// connect makes a client with the settings of the environment and .env.
-func connect() (*lockserver.Client, error) { return lockserver.New() }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,34 +13,31 @@ import (
 // run is `lockctl run`.
 func (t *tool) run(args []string) exitCode {
 	o, err := parseRun(args)
-	var bad *usageError
-	if errors.As(err, &bad) {
-		return t.usage(bad.err)
-	}
-	path, code, err := o.find()
 	if err != nil {
-		t.say("%v", err)
-		return code
+		return t.end(err)
 	}
-	client, err := connect()
+	path, err := o.find()
 	if err != nil {
-		t.say("%v", err)
-		return exitServer
+		return t.end(err)
 	}
-	defer client.Close()
+	s, err := connect()
+	if err != nil {
+		return t.end(err)
+	}
+	defer s.Close()
 
 	// From here on no signal ends lockctl by itself: a lock would stay behind, or a command without one.
 	signals := make(chan os.Signal, 16)
 	catchSignals(signals)
 	defer signal.Stop(signals)
 
-	lock, code, last := t.acquire(client, o, signals)
+	lock, code, last := t.acquire(s, o, signals)
 	if lock != nil {
-		code, last = t.guard(lock, o, path, signals)
-		t.release(lock)
+		code, last = t.guard(s, lock, o, path, signals)
+		t.release(s, lock)
 	}
 	if last != nil {
-		_ = client.Close() // it returns no error; what still has to be cancelled is
+		_ = s.Close() // it returns no error; what still has to be cancelled is
 		last.pass()
 	}
 	return code
@@ -62,7 +58,7 @@ func farewellOf(s os.Signal) *farewell {
 }
 
 // acquire waits for the lock, until it is granted or a signal comes.
-func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan os.Signal) (*lockserver.Lock, exitCode, *farewell) {
+func (t *tool) acquire(s *server, o *runOptions, signals <-chan os.Signal) (*lockserver.Lock, exitCode, *farewell) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if o.timeout != nil && *o.timeout > 0 { // a context that has ended would not even try
@@ -76,10 +72,10 @@ func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan 
 	}
 	got := make(chan result, 1)
 	go func() {
-		lock, err := o.take(ctx, client)
+		lock, err := o.take(ctx, s.Client)
 		got <- result{lock, err}
 	}()
-	stopTelling := t.tellWaiting(ctx, client, o.resource)
+	stopTelling := t.tellWaiting(ctx, s, o.resource)
 	var caught os.Signal
 	for {
 		select {
@@ -87,18 +83,17 @@ func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan 
 			stopTelling()
 			switch {
 			case r.lock != nil && caught != nil:
-				t.release(r.lock)
+				t.release(s, r.lock)
 				return nil, exitSignal + exitCode(caught.(syscall.Signal)), farewellOf(caught)
 			case r.lock != nil:
 				return r.lock, exitOK, nil
 			case caught != nil:
 				return nil, exitSignal + exitCode(caught.(syscall.Signal)), farewellOf(caught)
 			}
-			t.say("%s", explain(r.err))
-			return nil, codeOf(r.err), nil
-		case s := <-signals:
-			if ends(s) {
-				caught = s
+			return nil, t.end(o.refused(s.ended(o.resource, r.err))), nil
+		case sig := <-signals:
+			if ends(sig) {
+				caught = sig
 				cancel()
 			}
 		}
@@ -107,38 +102,23 @@ func (t *tool) acquire(client *lockserver.Client, o *runOptions, signals <-chan 
 
 // take takes the lock as the options say.
 func (o *runOptions) take(ctx context.Context, client *lockserver.Client) (*lockserver.Lock, error) {
-	opts := o.acquireOptions()
-	switch {
-	case o.noWait:
-		return client.TryAcquire(ctx, o.resource, opts...)
-	case o.timeout != nil && *o.timeout == 0:
-		lock, err := client.TryAcquire(ctx, o.resource, opts...)
-		if errors.Is(err, lockserver.ErrLocked) {
-			return nil, &lockserver.Error{Code: lockserver.ErrLockTimeout, Resource: o.resource, Message: "it is held, and --timeout is 0"}
-		}
-		return lock, err
+	if o.noWait || o.timeout != nil && *o.timeout == 0 {
+		return client.TryAcquire(ctx, o.resource, o.acquireOptions()...)
 	}
-	return client.Acquire(ctx, o.resource, opts...)
+	return client.Acquire(ctx, o.resource, o.acquireOptions()...)
 }
 
-func (t *tool) release(lock *lockserver.Lock) {
+// refused makes a time-out of being told that the lock is held, where there was no time.
+func (o *runOptions) refused(err error) error {
+	var end *ending
+	if errors.As(err, &end) && end.code == exitHeld && !o.noWait {
+		return &ending{exitTimeout, end.text}
+	}
+	return err
+}
+
+func (t *tool) release(s *server, lock *lockserver.Lock) {
 	if _, err := lock.Release(context.Background()); err != nil {
-		t.say("the lock could not be released, and ends with its lease: %v", err)
+		t.say("the lock could not be released, and ends with its lease: %v", s.ended(lock.Resource(), err))
 	}
-}
-
-// explain says of an error what a person wants to know first.
-func explain(err error) string {
-	var locked *lockserver.LockedError
-	if errors.As(err, &locked) && len(locked.Holders) > 0 {
-		text := fmt.Sprintf("held by %s", clean(locked.Holders[0].Owner))
-		if more := locked.HoldersTotal - 1; more > 0 {
-			text += fmt.Sprintf(" and %d more", more)
-		}
-		return text
-	}
-	if errors.Is(err, lockserver.ErrLockTimeout) {
-		return "gave up waiting: " + err.Error()
-	}
-	return err.Error()
 }

@@ -15,7 +15,7 @@ import (
 const tellEvery = time.Second
 
 // tellWaiting tells on a terminal who holds the lock and at which place we stand, until it is stopped.
-func (t *tool) tellWaiting(ctx context.Context, client *lockserver.Client, resource string) (stop func()) {
+func (t *tool) tellWaiting(ctx context.Context, s *server, resource string) (stop func()) {
 	if !isTerminal(t.stderr) {
 		return func() {}
 	}
@@ -35,16 +35,19 @@ func (t *tool) tellWaiting(ctx context.Context, client *lockserver.Client, resou
 			if !inForeground(t.stderr) {
 				continue // somebody else types there
 			}
-			info, err := client.Show(ctx, resource)
+			s.forget()
+			asking, stop := context.WithTimeout(ctx, tellEvery)
+			info, err := s.Show(asking, resource)
+			stop()
 			switch {
 			case ctx.Err() != nil:
 				return
 			case errors.Is(err, lockserver.ErrNotFound):
 				line.clear()
 			case err != nil:
-				line.set("waiting for %s: the server does not answer", quote(resource))
+				line.set("waiting for %s: %s", quote(resource), s.standing())
 			default:
-				line.set("waiting for %s: %s", quote(resource), standing(info, client.Owner()))
+				line.set("waiting for %s: %s", quote(resource), standing(info, s.Owner()))
 			}
 		}
 	})
@@ -56,17 +59,7 @@ func (t *tool) tellWaiting(ctx context.Context, client *lockserver.Client, resou
 
 // standing says who holds the lock and where the owner is in its queue.
 func standing(info *lockserver.LockInfo, owner string) string {
-	text := "held"
-	if len(info.Holders) > 0 {
-		h := info.Holders[0]
-		text = fmt.Sprintf("held by %s for %s", clean(h.Owner), short(h.HeldFor))
-		if h.Note != "" {
-			text += fmt.Sprintf(" (%s)", clean(h.Note))
-		}
-		if info.HoldersTotal > 1 {
-			text += fmt.Sprintf(" and %d more", info.HoldersTotal-1)
-		}
-	}
+	text := heldBy(info.Holders, info.HoldersTotal)
 	for _, w := range info.Queue {
 		if w.Owner == owner {
 			return text + fmt.Sprintf("; we are at place %d of %d", w.Position, info.Waiters)

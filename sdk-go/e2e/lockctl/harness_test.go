@@ -24,6 +24,9 @@ import (
 // patience is how long anything may take before a test gives up: much more than it does on a busy machine.
 const patience = 30 * time.Second
 
+// tick is how often it is looked at what nothing tells of.
+const tick = 5 * time.Millisecond
+
 // built are the binaries under test.
 type built struct {
 	dir, server, lockctl string
@@ -64,6 +67,12 @@ type world struct {
 func newWorld(t *testing.T, args ...string) *world {
 	t.Helper()
 	t.Parallel()
+	return startWorld(t, args...)
+}
+
+// startWorld is one more world in the same test.
+func startWorld(t *testing.T, args ...string) *world {
+	t.Helper()
 	require.NoError(t, binaries().err)
 	if len(args) == 0 {
 		args = []string{"--store", "memory"}
