@@ -55,7 +55,7 @@ down: ## stop the server in Docker; its locks stay
 	@server/scripts/down
 
 .PHONY: conformance
-conformance: build ## run the conformance suite in Docker; CONFORMANCE_DRIVER_IMAGE=…: your SDK alone
+conformance: build ## run the conformance suite in Docker; IMAGE=…: your SDK alone
 	$(MAKE) -C conformance docker
 
 .PHONY: conformance-local

@@ -1,4 +1,4 @@
-package conformance
+package conformance_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lockserver/lockserver/conformance"
 	"github.com/lockserver/lockserver/conformance/internal/cases"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
 	"github.com/lockserver/lockserver/conformance/internal/matrix"
@@ -53,7 +54,7 @@ func loadFaults(t *testing.T, file string) []fault {
 
 func caseByID(t *testing.T, id string) *cases.Case {
 	t.Helper()
-	all, err := cases.Load("cases", "case.schema.json")
+	all, err := cases.Load(conformance.Files)
 	require.NoError(t, err)
 	i := slices.IndexFunc(all, func(c *cases.Case) bool { return c.ID == id })
 	require.GreaterOrEqual(t, i, 0, "there is no case %s", id)
@@ -77,12 +78,11 @@ func TestFaultsOfSDKsAreCaught(t *testing.T) {
 	specs := drivers(t)
 	i := slices.IndexFunc(specs, func(s *driver.Spec) bool { return s.Name == "broken" })
 	require.GreaterOrEqual(t, i, 0)
-	stage := newStage(t, ctx, openPlace(t, serverBinary(t, ctx)))
-	stage.Patience = impatient
+	stage := newStage(t, ctx, serverBinary(t, ctx))
 
 	play := func(t *testing.T, name string, some ...*cases.Case) *report.Report {
 		entry := matrix.Entry{DriverSpec: place.DriverSpec{Name: "broken", Command: append(specs[i].Command(), name)}}
-		rep, err := (&matrix.Run{Stage: stage, Cases: some, Drivers: []matrix.Entry{entry}, Parallel: parallel(t)}).Play(ctx)
+		rep, err := (&matrix.Run{Stage: stage, Cases: some, Drivers: []matrix.Entry{entry}, Parallel: 16}).Play(ctx)
 		if name != "shows-secret" { // that one is also caught by the runner itself
 			require.NoError(t, err)
 		}
@@ -114,8 +114,7 @@ func TestKnownFailures(t *testing.T) {
 	specs := drivers(t)
 	i := slices.IndexFunc(specs, func(s *driver.Spec) bool { return s.Name == "broken" })
 	require.GreaterOrEqual(t, i, 0)
-	stage := newStage(t, ctx, openPlace(t, serverBinary(t, ctx)))
-	stage.Patience = impatient
+	stage := newStage(t, ctx, serverBinary(t, ctx))
 	for name, want := range map[string]report.Verdict{f.Fault: report.KnownFailure, "none": report.UnexpectedPass} {
 		entry := matrix.Entry{
 			DriverSpec:    place.DriverSpec{Name: "broken", Command: append(specs[i].Command(), name)},
@@ -140,8 +139,8 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 		for _, f := range faults {
 			all = append(all, caseByID(t, f.Case))
 		}
-		stage := newStage(t, ctx, openPlace(t, serverBinary(t, ctx)))
-		rep, err := (&matrix.Run{Stage: stage, Cases: all, Wire: true, Parallel: parallel(t)}).Play(ctx)
+		stage := newStage(t, ctx, serverBinary(t, ctx))
+		rep, err := (&matrix.Run{Stage: stage, Cases: all, Wire: true, Parallel: 16}).Play(ctx)
 		require.NoError(t, err)
 		require.Len(t, rep.Results, len(all))
 		for _, r := range rep.Results {
@@ -153,7 +152,7 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 			t.Parallel()
 			one := caseByID(t, f.Case)
 			require.True(t, one.Wire, "a server's fault is caught on the wire")
-			stage := newStage(t, ctx, openPlace(t, brokenServer(t, ctx, f)))
+			stage := newStage(t, ctx, brokenServer(t, ctx, f))
 			rep, err := (&matrix.Run{Stage: stage, Cases: []*cases.Case{one}, Wire: true, Parallel: 1}).Play(ctx)
 			require.NoError(t, err)
 			requireCaught(t, f, rep)
@@ -176,7 +175,5 @@ func brokenServer(t *testing.T, ctx context.Context, f fault) string {
 	require.NoError(t, err)
 	file := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(file, overlay, 0o600))
-	binary := filepath.Join(dir, "lockserver")
-	build(t, ctx, "-ldflags=-s -w", "-overlay", file, "-o", binary)
-	return binary
+	return serverBinary(t, ctx, "-ldflags=-s -w", "-overlay", file)
 }

@@ -1,4 +1,4 @@
-package conformance
+package conformance_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lockserver/lockserver/conformance"
 	"github.com/lockserver/lockserver/conformance/internal/cases"
 	"github.com/lockserver/lockserver/conformance/internal/matrix"
 	"github.com/lockserver/lockserver/conformance/internal/place/docker"
@@ -24,9 +25,9 @@ var update = flag.Bool("update", false, "write the generated tables into README.
 
 // TestCasesKnowTheirRules holds the cases to their schema, to the rules of rules.yaml, and every rule to a case that proves it.
 func TestCasesKnowTheirRules(t *testing.T) {
-	all, err := cases.Load("cases", "case.schema.json")
+	all, err := cases.Load(conformance.Files)
 	require.NoError(t, err)
-	rules, err := cases.LoadRules("rules.yaml")
+	rules, err := cases.LoadRules(conformance.Files)
 	require.NoError(t, err)
 	unproven, unknown := cases.Unproven(rules, all)
 	require.Empty(t, unproven, "rules that no case proves")
@@ -37,7 +38,7 @@ func TestCasesKnowTheirRules(t *testing.T) {
 func TestSectionsHaveRules(t *testing.T) {
 	spec, err := os.ReadFile("SPEC.md")
 	require.NoError(t, err)
-	rules, err := cases.LoadRules("rules.yaml")
+	rules, err := cases.LoadRules(conformance.Files)
 	require.NoError(t, err)
 	section := ""
 	found := 0
@@ -62,7 +63,7 @@ func TestSectionsHaveRules(t *testing.T) {
 
 // TestDriversNameRealCases holds the known failures of drivers to cases that exist.
 func TestDriversNameRealCases(t *testing.T) {
-	all, err := cases.Load("cases", "case.schema.json")
+	all, err := cases.Load(conformance.Files)
 	require.NoError(t, err)
 	ids := map[string]bool{}
 	for _, c := range all {
@@ -123,9 +124,9 @@ func TestProtocolSchema(t *testing.T) {
 // TestReadmeTables holds the generated tables in README.md, here and of the project, to what they are generated from: the rules always,
 // the matrix when asked, after a run of all in Docker.
 func TestReadmeTables(t *testing.T) {
-	all, err := cases.Load("cases", "case.schema.json")
+	all, err := cases.Load(conformance.Files)
 	require.NoError(t, err)
-	rules, err := cases.LoadRules("rules.yaml")
+	rules, err := cases.LoadRules(conformance.Files)
 	require.NoError(t, err)
 	if !*update {
 		before, err := os.ReadFile("README.md")

@@ -2,16 +2,14 @@
 package cases
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
+	"io/fs"
+	"path"
 	"strings"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lockserver/lockserver/conformance/internal/driver"
 )
 
 // Case is one case. The fields are described in case.schema.json.
@@ -51,120 +49,44 @@ type Driver struct {
 	Dotenv string            `yaml:"dotenv"`
 }
 
-// Step is one action with what is expected of it.
-type Step struct {
-	Action string
-	Args   any
-	Line   int
-
-	As     string
-	Start  bool
-	Expect any
-	Fails  any
-	Took   any
-	Within *float64
-	Until  any
-	Steps  []Step // of repeat
-}
-
-// modifiers are the keys of a step that are not its action.
-type modifiers struct {
-	As     string   `yaml:"as"`
-	Start  bool     `yaml:"start"`
-	Expect any      `yaml:"expect"`
-	Fails  any      `yaml:"fails"`
-	Took   any      `yaml:"took"`
-	Within *float64 `yaml:"within"`
-	Until  any      `yaml:"until"`
-	Steps  []Step   `yaml:"steps"`
-	Why    string   `yaml:"why"`
-}
-
-var modifierNames = []string{"as", "start", "expect", "fails", "took", "within", "until", "steps", "why"}
-
-// UnmarshalYAML reads a step: a map with exactly one key that is no modifier.
-func (s *Step) UnmarshalYAML(n *yaml.Node) error {
-	var m modifiers
-	if err := n.Decode(&m); err != nil {
-		return err
-	}
-	*s = Step{Line: n.Line, As: m.As, Start: m.Start, Expect: m.Expect, Fails: m.Fails, Took: m.Took, Within: m.Within, Until: m.Until, Steps: m.Steps}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i].Value
-		if slices.Contains(modifierNames, key) {
-			continue
-		}
-		if s.Action != "" {
-			return fmt.Errorf("line %d: a step has one action, this one has %s and %s", n.Line, s.Action, key)
-		}
-		s.Action = key
-		if err := n.Content[i+1].Decode(&s.Args); err != nil {
-			return err
-		}
-	}
-	if s.Action == "" {
-		return fmt.Errorf("line %d: a step without an action", n.Line)
-	}
-	return nil
-}
-
-// Load reads all cases below dir and checks them against the schema.
-func Load(dir, schemaFile string) ([]*Case, error) {
-	schema, err := jsonschema.NewCompiler().Compile(schemaFile)
+// Load reads all cases and checks them against their schema.
+func Load(files fs.FS) ([]*Case, error) {
+	schema, err := driver.LoadSchema(files)
 	if err != nil {
 		return nil, err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	paths, err := fs.Glob(files, "cases/*.yaml")
 	if err != nil {
 		return nil, err
 	}
 	var all []*Case
-	for _, file := range files {
-		b, err := os.ReadFile(file)
+	seen := map[string]bool{}
+	for _, file := range paths {
+		b, err := fs.ReadFile(files, file)
 		if err != nil {
 			return nil, err
 		}
 		var raw any
-		if err := yaml.Unmarshal(b, &raw); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		plain, err := asJSON(raw)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		if err := schema.Validate(plain); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
 		var family struct {
 			Cases []*Case `yaml:"cases"`
 		}
-		if err := yaml.Unmarshal(b, &family); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
-		for _, c := range family.Cases {
-			if !strings.HasPrefix(c.ID, name+"/") {
-				return nil, fmt.Errorf("%s: the id %s does not begin with %s/", file, c.ID, name)
+		for _, check := range []func() error{
+			func() error { return yaml.Unmarshal(b, &raw) },
+			func() error { return schema.CheckValue("case.schema.json", raw) },
+			func() error { return yaml.Unmarshal(b, &family) },
+		} {
+			if err := check(); err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
 			}
-			c.File = filepath.Base(file)
+		}
+		for _, c := range family.Cases {
+			c.File = path.Base(file)
+			if !strings.HasPrefix(c.ID, strings.TrimSuffix(c.File, ".yaml")+"/") || seen[c.ID] {
+				return nil, fmt.Errorf("%s: the id %s does not begin with the family's name, or is used twice", file, c.ID)
+			}
+			seen[c.ID] = true
 		}
 		all = append(all, family.Cases...)
 	}
-	seen := map[string]bool{}
-	for _, c := range all {
-		if seen[c.ID] {
-			return nil, fmt.Errorf("the id %s is used twice", c.ID)
-		}
-		seen[c.ID] = true
-	}
 	return all, nil
-}
-
-// asJSON gives what the same document would be in JSON.
-func asJSON(v any) (any, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return jsonschema.UnmarshalJSON(bytes.NewReader(b))
 }

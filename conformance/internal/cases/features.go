@@ -1,7 +1,6 @@
 package cases
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -27,42 +26,41 @@ func (c *Case) Features() []string {
 			set["dotenv"] = true
 		}
 	}
+	maps.DeleteFunc(set, func(_ string, needed bool) bool { return !needed })
 	return slices.Sorted(maps.Keys(set))
 }
 
-var byAction = map[string][]string{
-	"scope": {"scope"}, "leave": {"scope"}, "renew": {"renew", "handle"}, "check": {"loss"}, "watch": {"loss"}, "told": {"told", "loss"},
+var byOperation = map[string][]string{
+	"scope": {"scope"}, "leave": {"scope"}, "renew": {"renew", "handle"}, "check": {"loss"}, "watch": {"loss"},
 	"clock": {"clock"}, "text": {"text"}, "env": {"settings"}, "leaks": {"leaks", "close"}, "end": {"exit"}, "close": {"close"},
 }
 
-var byArgument = map[string]string{
-	"timeout": "timeout", "renew": "auto-renew", "mode": "modes", "limit": "modes", "note": "note", "test": "test-settings", "proxy": "proxy",
-}
-
 func infer(steps []Step, set, own map[string]bool) {
+	need := func(is bool, features ...string) {
+		for _, f := range features {
+			set[f] = set[f] || is
+		}
+	}
 	for _, s := range steps {
-		if s.Action == "http" || s.Action == "tcp" {
+		switch a := s.Action.(type) {
+		case *HTTP, *TCP:
 			own[s.As] = true
-		}
-		for _, f := range byAction[s.Action] {
-			set[f] = true
-		}
-		if s.Action == "cancel" && !own[fmt.Sprint(s.Args)] {
-			set["cancel"] = true
-		}
-		args, _ := s.Args.(map[string]any)
-		if s.Action == "acquire" || s.Action == "scope" || s.Action == "client" {
-			for k, f := range byArgument {
-				if _, ok := args[k]; ok {
-					set[f] = true
-				}
-			}
-			if _, ok := args["expire"].(string); ok {
-				set["wrong-types"] = true
-			}
-			if args["form"] == "original" {
-				set["original"] = true
-			}
+		case *Cancel:
+			need(!own[string(*a)], "cancel")
+		case *Told:
+			need(true, "told", "loss")
+		case *Client:
+			need(a.Test != nil, "test-settings")
+			need(a.Proxy != "", "proxy")
+		case *Call:
+			_, text := a.Expire.(string)
+			need(true, byOperation[a.Op]...)
+			need(a.Timeout != nil, "timeout")
+			need(a.Renew, "auto-renew")
+			need(a.Mode != "" || a.Limit != 0, "modes")
+			need(a.Note != "", "note")
+			need(a.Form == "original", "original")
+			need(text, "wrong-types")
 		}
 		infer(s.Steps, set, own)
 	}

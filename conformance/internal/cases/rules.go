@@ -3,7 +3,7 @@ package cases
 import (
 	"bytes"
 	"fmt"
-	"os"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -17,8 +17,8 @@ type Rule struct {
 }
 
 // LoadRules reads rules.yaml.
-func LoadRules(file string) ([]Rule, error) {
-	b, err := os.ReadFile(file)
+func LoadRules(files fs.FS) ([]Rule, error) {
+	b, err := fs.ReadFile(files, "rules.yaml")
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func LoadRules(file string) ([]Rule, error) {
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("rules.yaml: %w", err)
 	}
 	return doc.Rules, nil
 }

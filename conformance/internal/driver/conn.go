@@ -91,7 +91,7 @@ func Start(ctx context.Context, p place.Driver, schema *Schema) (*Conn, error) {
 	go c.read()
 	ctx, cancel := context.WithTimeout(ctx, place.Ready)
 	defer cancel()
-	hello, err := c.Send("hello", map[string]any{"protocol": 1})
+	hello, err := c.Send(Request{Op: "hello", Protocol: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -144,20 +144,17 @@ func (c *Conn) Leaks() []string {
 	return leaks
 }
 
-// Send sends a request.
-func (c *Conn) Send(op string, fields map[string]any) (*Pending, error) {
+// Send sends a request, which gets its id here.
+func (c *Conn) Send(r Request) (*Pending, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fail != nil {
 		return nil, c.fail
 	}
 	c.next++
-	p := &Pending{ID: c.next, Op: op, Done: make(chan struct{}), events: map[string]*Event{}}
-	msg := map[string]any{"id": p.ID, "op": op}
-	for k, v := range fields {
-		msg[k] = v
-	}
-	line, err := json.Marshal(msg)
+	r.ID = c.next
+	p := &Pending{ID: r.ID, Op: r.Op, Done: make(chan struct{}), events: map[string]*Event{}}
+	line, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +264,7 @@ func (c *Conn) line(line []byte) error {
 	}
 	p.Answer, p.Ended = Answer{OK: m.OK, Error: m.Error, Fault: m.Fault}, now
 	if m.OK != nil {
-		if err := c.schema.CheckValue("ok_"+p.Op, m.OK); err != nil {
+		if err := c.schema.CheckValue("protocol.schema.json#/$defs/ok_"+p.Op, m.OK); err != nil {
 			p.Answer = Answer{Fault: fmt.Sprintf("an answer to %s that the protocol has not: %v", p.Op, err)}
 		}
 	}

@@ -3,65 +3,59 @@ package driver
 import (
 	"bytes"
 	"fmt"
-	"os"
+	"io/fs"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Schema is protocol.schema.json, by the names of its definitions.
+// Schema is the suite's schemas, case.schema.json and protocol.schema.json.
 type Schema struct {
 	compiler *jsonschema.Compiler
 	mu       sync.Mutex
 	parts    map[string]*jsonschema.Schema
 }
 
-const schemaURL = "https://lockserver.dev/conformance/protocol.schema.json"
+const schemaURL = "https://lockserver.dev/conformance/"
 
-// LoadSchema reads the protocol's schema.
-func LoadSchema(file string) (*Schema, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
+// LoadSchema reads the schemas.
+func LoadSchema(files fs.FS) (*Schema, error) {
+	s := &Schema{compiler: jsonschema.NewCompiler(), parts: map[string]*jsonschema.Schema{}}
+	for _, name := range []string{"case.schema.json", "protocol.schema.json"} {
+		b, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if err := s.compiler.AddResource(schemaURL+name, doc); err != nil {
+			return nil, err
+		}
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource(schemaURL, doc); err != nil {
-		return nil, err
-	}
-	return &Schema{compiler: c, parts: map[string]*jsonschema.Schema{}}, nil
+	return s, nil
 }
 
-// Check checks a line against one definition.
+// Check checks a line of the protocol against one definition.
 func (s *Schema) Check(part string, line []byte) error {
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
 	if err != nil {
 		return err
 	}
-	return s.CheckValue(part, v)
+	return s.CheckValue("protocol.schema.json#/$defs/"+part, v)
 }
 
-// CheckValue checks a decoded value against one definition.
-func (s *Schema) CheckValue(part string, v any) error {
-	schema, err := s.part(part)
-	if err != nil {
-		return err
-	}
-	return schema.Validate(v)
-}
-
-func (s *Schema) part(name string) (*jsonschema.Schema, error) {
+// CheckValue checks a decoded value against a schema, or one of its parts.
+func (s *Schema) CheckValue(name string, v any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.parts[name] == nil {
-		schema, err := s.compiler.Compile(schemaURL + "#/$defs/" + name)
+		schema, err := s.compiler.Compile(schemaURL + name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.parts[name] = schema
 	}
-	return s.parts[name], nil
+	return s.parts[name].Validate(v)
 }

@@ -3,112 +3,103 @@ package play
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 	"syscall"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
+	"github.com/lockserver/lockserver/conformance/internal/driver"
 )
 
-func (r *run) unique(name any) string      { return r.name + "/" + text(name) }
 func (r *run) resource(name string) string { return r.name + "/" + name }
 
-// clientStep constructs a client: by its name, with address, secret and an owner of the client's name, unless the case sets them
-// or says null.
-func (r *run) clientStep(_ context.Context, s *cases.Step, args any) (*op, any, error) {
-	given, ok := args.(map[string]any)
-	if !ok {
-		given = map[string]any{"name": args}
+// construct constructs a client: with address, secret and an owner of the client's name, unless the case sets them or does without.
+func (r *run) construct(c *cases.Client) (*op, error) {
+	orElse := func(given *string, name, usual string) *string {
+		if given != nil || slices.Contains(c.Without, name) {
+			return given
+		}
+		return &usual
 	}
-	name := text(given["name"])
-	fields := map[string]any{"addr": r.vars["addr"], "secret": r.secret, "owner": name}
-	maps.Copy(fields, given)
-	maps.DeleteFunc(fields, func(k string, v any) bool { return v == nil || k == "name" })
-	fields["client"] = r.unique(name)
-	r.client = append(r.client, r.unique(name))
-	return r.send("client", "client "+name, s, fields)
+	name := r.resource(c.Name)
+	r.clients = append(r.clients, name)
+	return r.send("client "+c.Name, driver.Request{
+		Op: "client", Client: name, Dotenv: c.Dotenv, Proxy: c.Proxy, Test: c.Test,
+		Addr: orElse(c.Addr, "addr", text(r.vars["addr"])), Owner: orElse(c.Owner, "owner", c.Name), Secret: orElse(c.Secret, "secret", r.secret),
+	})
 }
 
-func (r *run) driverStep(name string, s *cases.Step, args any) (*op, any, error) {
-	given, _ := args.(map[string]any)
-	fields := maps.Clone(given)
-	if fields == nil {
-		fields = map[string]any{}
-	}
-	as := s.As
-	for _, k := range []string{"client", "lock"} {
-		if v, ok := fields[k]; ok {
-			if as == "" && (name == "acquire" || name == "scope") {
-				as = text(fields["lock"])
-			}
-			fields[k] = r.unique(v)
-		}
-	}
-	if v, ok := fields["resource"].(string); ok {
-		fields["resource"] = r.resource(v)
-	}
-	if name == "scope" && r.form != "" {
-		fields["form"] = r.form
+func (r *run) call(s *cases.Step, c *cases.Call) (*op, error) {
+	q, as := c.Request, s.As
+	if as == "" && (q.Op == "acquire" || q.Op == "scope") {
+		as = q.Lock
 	}
 	if as == "" {
-		as = name
+		as = q.Op
 	}
-	return r.send(name, as, s, fields)
+	for _, name := range []*string{&q.Client, &q.Lock, &q.Resource} { // all are the case's own
+		if *name != "" {
+			*name = r.resource(*name)
+		}
+	}
+	if q.Op == "scope" {
+		q.Form = r.form
+	}
+	return r.send(as, q)
 }
 
-func (r *run) send(op, as string, _ *cases.Step, fields map[string]any) (*op, any, error) {
+func (r *run) send(as string, q driver.Request) (*op, error) {
 	if r.conn == nil {
-		return nil, nil, fmt.Errorf("a case on the wire has no driver")
+		return nil, fmt.Errorf("a case on the wire has no driver")
 	}
-	p, err := r.conn.Send(op, fields)
+	p, err := r.conn.Send(q)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return fromDriver(as, p), nil, nil
+	return fromDriver(as, p), nil
 }
 
-// cancelStep gives an operation up: a driver's by the SDK's way, the runner's own by closing the connection.
-func (r *run) cancelStep(_ context.Context, s *cases.Step, args any) (*op, any, error) {
-	o, err := r.op(args)
+// giveUp gives an operation up: a driver's by the SDK's way, the runner's own by closing the connection.
+func (r *run) giveUp(name string) (*op, error) {
+	o, err := r.op(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if o.pending == nil {
 		o.cancel()
-		return nil, nil, nil
+		return nil, nil
 	}
-	return r.send("cancel", "cancel "+o.name, s, map[string]any{"of": o.pending.ID})
+	return r.send("cancel "+o.name, driver.Request{Op: "cancel", Of: o.pending.ID})
 }
 
-// process controls the driver's process.
-func (r *run) process(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
+// controlDriver controls the driver's process.
+func (r *run) controlDriver(ctx context.Context, s *cases.Step, what cases.DriverControl) (any, error) {
 	if !r.owns {
-		return nil, nil, fmt.Errorf("the case has no driver process of its own (driver: {})")
+		return nil, fmt.Errorf("the case has no driver process of its own (driver: {})")
 	}
 	p := r.conn.Process
-	switch args {
+	switch what {
 	case "stop":
-		return nil, nil, p.Signal(syscall.SIGSTOP)
+		return nil, p.Signal(syscall.SIGSTOP)
 	case "cont":
-		return nil, nil, p.Signal(syscall.SIGCONT)
+		return nil, p.Signal(syscall.SIGCONT)
 	case "kill":
 		r.quiet = true
-		return nil, nil, p.Signal(syscall.SIGKILL)
+		return nil, p.Signal(syscall.SIGKILL)
 	case "eof":
 		r.quiet = true
-		return nil, nil, p.Stdin().Close()
+		return nil, p.Stdin().Close()
 	case "alive":
 		short, cancel := context.WithTimeout(ctx, r.Tolerance/2)
 		defer cancel()
 		if code, err := p.Wait(short); err == nil {
-			return nil, nil, fmt.Errorf("the driver has ended with status %d", code)
+			return nil, fmt.Errorf("the driver has ended with status %d", code)
 		}
-		return nil, nil, ctx.Err()
-	case "wait":
+		return nil, ctx.Err()
+	default: // wait
 		r.quiet = true
 		ctx, cancel := context.WithTimeout(ctx, r.limit(s))
 		defer cancel()
 		code, err := p.Wait(ctx)
-		return nil, map[string]any{"exit": code, "stderr": p.Stderr()}, err
+		return map[string]any{"exit": code, "stderr": p.Stderr()}, err
 	}
-	return nil, nil, fmt.Errorf("wants stop, cont, kill, eof, alive or wait")
 }

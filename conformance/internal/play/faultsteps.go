@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -13,43 +15,42 @@ import (
 	"github.com/lockserver/lockserver/conformance/internal/place"
 )
 
-// serverStep controls the case's own server.
-func (r *run) serverStep(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
+// controlServer controls the case's own server.
+func (r *run) controlServer(ctx context.Context, s *cases.Step, what cases.ServerControl) (any, error) {
 	if r.c.Server == nil {
-		return nil, nil, fmt.Errorf("the case has no server of its own (server: {})")
+		return nil, fmt.Errorf("the case has no server of its own (server: {})")
 	}
-	switch args {
+	switch what {
 	case "stop":
-		return nil, nil, r.server.Signal(syscall.SIGSTOP)
+		return nil, r.server.Signal(syscall.SIGSTOP)
 	case "cont":
-		return nil, nil, r.server.Signal(syscall.SIGCONT)
+		return nil, r.server.Signal(syscall.SIGCONT)
 	case "term":
-		return nil, nil, r.server.Signal(syscall.SIGTERM)
+		return nil, r.server.Signal(syscall.SIGTERM)
 	case "kill":
-		return nil, nil, r.end(ctx, syscall.SIGKILL)
+		return nil, r.end(ctx, syscall.SIGKILL)
 	case "start":
-		return nil, nil, r.startServer(ctx)
+		return nil, r.startServer(ctx)
 	case "restart": // as a supervisor does after a crash
 		if err := r.end(ctx, syscall.SIGKILL); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return nil, nil, r.startServer(ctx)
+		return nil, r.startServer(ctx)
 	case "cut", "heal":
 		c, ok := r.server.(place.Cutter)
 		if !ok {
-			return nil, nil, fmt.Errorf("this server cannot be cut off (place: [cut-server])")
+			return nil, fmt.Errorf("this server cannot be cut off (place: [cut-server])")
 		}
-		if args == "cut" {
-			return nil, nil, c.Cut(ctx)
+		if what == "cut" {
+			return nil, c.Cut(ctx)
 		}
-		return nil, nil, r.healServer(ctx, c)
-	case "wait":
+		return nil, r.healServer(ctx, c)
+	default: // wait
 		ctx, cancel := context.WithTimeout(ctx, r.limit(s))
 		defer cancel()
 		code, err := r.server.Wait(ctx)
-		return nil, map[string]any{"exit": code}, err
+		return map[string]any{"exit": code}, err
 	}
-	return nil, nil, fmt.Errorf("wants stop, cont, term, kill, start, restart, cut, heal or wait")
 }
 
 func (r *run) startServer(ctx context.Context) error {
@@ -86,122 +87,74 @@ func (r *run) end(ctx context.Context, sig syscall.Signal) error {
 	return err
 }
 
-// linkStep makes and ends the faults of the network.
-func (r *run) linkStep(_ context.Context, _ *cases.Step, args any) (*op, any, error) {
+// controlLink makes and ends the faults of the network.
+func (r *run) controlLink(a *cases.LinkControl) error {
 	if r.link == nil {
-		return nil, nil, errNoLink
+		return errNoLink
 	}
-	switch a := args.(type) {
-	case string:
-		switch a {
-		case "cut":
-			r.link.Cut()
-			return nil, nil, nil
-		case "blackhole":
-			return nil, nil, r.link.Blackhole()
-		case "drop_answers":
-			return nil, nil, r.link.DropAnswers()
-		case "heal":
-			r.link.Heal()
-			return nil, nil, nil
-		}
-	case map[string]any:
-		if f, ok := number(a["delay"]); ok {
-			return nil, nil, r.link.Delay(f)
-		}
+	switch a.Fault {
+	case "cut":
+		r.link.Cut()
+	case "blackhole":
+		return r.link.Blackhole()
+	case "drop_answers":
+		return r.link.DropAnswers()
+	case "heal":
+		r.link.Heal()
+	default:
+		return r.link.Delay(a.Delay)
 	}
-	return nil, nil, fmt.Errorf("wants cut, blackhole, drop_answers, {delay: seconds} or heal")
+	return nil
 }
 
 var errNoLink = fmt.Errorf("the case has no link (link: {})")
 
-type caught struct {
-	rule *netfault.Rule
-	hold chan struct{}
-	gone bool
+// interception is a rule for requests that pass the link, and what lets go what it holds.
+type interception struct {
+	rule  *netfault.Rule
+	letGo func()
 }
 
 // intercept adds a rule for requests that pass the link.
-func (r *run) intercept(_ context.Context, s *cases.Step, args any) (*op, any, error) {
+func (r *run) intercept(s *cases.Step, a *cases.Intercept) error {
 	if r.link == nil {
-		return nil, nil, errNoLink
+		return errNoLink
 	}
-	a, ok := args.(map[string]any)
-	if !ok || s.As == "" {
-		return nil, nil, fmt.Errorf("wants an object and a name (as)")
+	if s.As == "" {
+		return fmt.Errorf("an intercept needs a name (as)")
 	}
-	rule := &netfault.Rule{Times: 1}
-	c := &caught{rule: rule, hold: make(chan struct{})}
-	if p, ok := a["path"]; ok {
-		rule.Path = text(p)
+	rule := &netfault.Rule{Path: a.Path, Skip: a.Skip, Times: int(a.Times), Body: map[string]any{}, Merge: a.Then.Merge}
+	for k, v := range a.Body {
+		if f, ok := number(v); ok {
+			v = f
+		}
+		rule.Body[k] = v
 	}
-	if n, ok := number(a["times"]); ok {
-		rule.Times = int(n)
-	}
-	if a["times"] == "all" {
-		rule.Times = -1
-	}
-	if n, ok := number(a["skip"]); ok {
-		rule.Skip = int(n)
-	}
-	if body, ok := a["body"].(map[string]any); ok {
-		rule.Body = map[string]any{}
-		for k, v := range body {
-			if f, ok := number(v); ok {
-				v = f
-			}
-			rule.Body[k] = v
+	held := make(chan struct{})
+	switch then := a.Then; {
+	case then.Fault == "drop_answer":
+		rule.Drop = true
+	case then.Fault == "lose":
+		rule.Lose = true
+	case then.Fault == "hold_answer":
+		rule.Hold = held
+	case then.Fault == "hold_request":
+		rule.HoldBack = held
+	case then.Delay != nil:
+		rule.Delay = seconds(*then.Delay)
+	case then.Merge == nil:
+		status, err := strconv.Atoi(then.Status)
+		if err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+		rule.Answer = &netfault.Answer{Status: status, Header: then.Headers, Body: []byte(then.Body)}
+		if then.Latin1 {
+			rule.Answer.Body = latin1(then.Body)
 		}
 	}
-	if err := r.ruleAction(rule, c, a["then"]); err != nil {
-		return nil, nil, err
-	}
-	s.Expect, r.rules[s.As] = nil, c
-	s.As = ""
+	r.rules[s.As] = &interception{rule, sync.OnceFunc(func() { close(held) })}
 	r.link.Intercept(rule)
-	return nil, nil, nil
-}
-
-func (r *run) ruleAction(rule *netfault.Rule, c *caught, then any) error {
-	switch t := then.(type) {
-	case string:
-		switch t {
-		case "drop_answer":
-			rule.Drop = true
-			return nil
-		case "lose":
-			rule.Lose = true
-			return nil
-		case "hold_answer":
-			rule.Hold = c.hold
-			return nil
-		case "hold_request":
-			rule.HoldBack = c.hold
-			return nil
-		}
-	case map[string]any:
-		if f, ok := number(t["delay"]); ok {
-			rule.Delay = seconds(f)
-			return nil
-		}
-		if m, ok := t["merge"].(map[string]any); ok {
-			rule.Merge = m
-			return nil
-		}
-		if status, ok := number(t["status"]); ok {
-			rule.Answer = &netfault.Answer{Status: int(status), Header: map[string]string{}, Body: []byte(text(t["body"]))}
-			if t["latin1"] == true {
-				rule.Answer.Body = latin1(text(t["body"]))
-			}
-			if h, ok := t["headers"].(map[string]any); ok {
-				for k, v := range h {
-					rule.Answer.Header[k] = text(v)
-				}
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("then: wants drop_answer, lose, hold_answer, hold_request, {delay}, {merge} or {status, headers, body}")
+	return nil
 }
 
 // latin1 makes a byte of each character.
@@ -213,69 +166,42 @@ func latin1(s string) []byte {
 	return b
 }
 
-func (r *run) rule(args any) (*caught, error) {
-	c := r.rules[text(args)]
+func (r *run) rule(name string) (*interception, error) {
+	c := r.rules[name]
 	if c == nil {
-		return nil, fmt.Errorf("no intercept is named %s", text(args))
+		return nil, fmt.Errorf("no intercept is named %s", name)
 	}
 	return c, nil
 }
 
 // letGo lets go what an intercept holds.
-func (r *run) letGo(_ context.Context, _ *cases.Step, args any) (*op, any, error) {
-	c, err := r.rule(args)
-	if err == nil && !c.gone {
-		c.gone = true
-		close(c.hold)
+func (r *run) letGo(name string) error {
+	c, err := r.rule(name)
+	if err == nil {
+		c.letGo()
 	}
-	return nil, nil, err
+	return err
 }
 
-// caughtStep waits until an intercept has caught a request (or as many as its times says).
-func (r *run) caughtStep(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	c, err := r.rule(args)
+// caught waits until an intercept has caught a request (or as many as its times says).
+func (r *run) caught(ctx context.Context, s *cases.Step, name string) (any, error) {
+	c, err := r.rule(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	want := max(1, c.rule.Times)
-	for deadline := time.Now().Add(r.limit(s)); c.rule.Fired() < want; {
-		if time.Now().After(deadline) {
-			return nil, nil, fmt.Errorf("%s has caught %d of %d requests", text(args), c.rule.Fired(), want)
-		}
-		if _, _, err := r.pass(ctx, nil, 0.005); err != nil {
-			return nil, nil, err
-		}
-	}
-	return nil, map[string]any{"times": c.rule.Fired()}, nil
+	s.Until = map[string]any{"times": map[string]any{"$ge": max(1, c.rule.Times)}}
+	return r.until(ctx, s, func() (any, error) { return map[string]any{"times": c.rule.Fired()}, nil })
 }
 
 // seen says what came over the link: all requests, or those to one path, with those fields in their bodies.
-func (r *run) seen(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
+func (r *run) seen(ctx context.Context, s *cases.Step, a *cases.Seen) (any, error) {
 	if r.link == nil {
-		return nil, nil, errNoLink
+		return nil, errNoLink
 	}
-	a, _ := args.(map[string]any)
-	until := s.Until
-	s.Until = nil
-	for deadline := time.Now().Add(r.limit(s)); ; {
-		m := r.requests(a)
-		if until == nil {
-			return nil, m, nil
-		}
-		d := match("it", until, m)
-		if d == "" {
-			return nil, m, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, nil, fmt.Errorf("it never came to be: %s", d)
-		}
-		if _, _, err := r.pass(ctx, nil, 0.005); err != nil {
-			return nil, nil, err
-		}
-	}
+	return r.until(ctx, s, func() (any, error) { return r.requests(a), nil })
 }
 
-func (r *run) requests(a map[string]any) map[string]any {
+func (r *run) requests(a *cases.Seen) map[string]any {
 	var list, ids, conns, gaps []any
 	var last time.Time
 	add := func(set []any, v any) []any {
@@ -285,17 +211,7 @@ func (r *run) requests(a map[string]any) map[string]any {
 		return append(set, v)
 	}
 	for _, q := range r.link.Requests() {
-		if path, ok := a["path"]; ok && q.Path != text(path) {
-			continue
-		}
-		body := map[string]any{}
-		for k, v := range q.Body {
-			body[k] = v
-		}
-		if want, ok := a["body"]; ok && match("", want, body) != "" {
-			continue
-		}
-		if want, ok := a["status"]; ok && match("", want, q.Status) != "" {
+		if a.Path != "" && q.Path != a.Path || a.Status != nil && q.Status != *a.Status || a.Body != nil && match("", a.Body, q.Body) != "" {
 			continue
 		}
 		headers := map[string]any{}
@@ -306,7 +222,7 @@ func (r *run) requests(a map[string]any) map[string]any {
 			gaps = append(gaps, math.Round(q.At.Sub(last).Seconds()*1000)/1000)
 		}
 		last = q.At
-		list = append(list, map[string]any{"path": q.Path, "method": q.Method, "body": body, "headers": headers, "status": q.Status, "connection": q.Connection})
+		list = append(list, map[string]any{"path": q.Path, "method": q.Method, "body": q.Body, "headers": headers, "status": q.Status, "connection": q.Connection})
 		ids, conns = add(ids, q.Body["id"]), add(conns, q.Connection)
 	}
 	return map[string]any{"count": len(list), "requests": list, "ids": ids, "connections": len(conns), "gaps": gaps, "jitter": jitter(r.link.Requests())}

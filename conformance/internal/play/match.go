@@ -1,12 +1,12 @@
 package play
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -181,20 +181,30 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
+// text is a value within a text.
 func text(v any) string {
-	if f, ok := number(v); ok {
-		return strconv.FormatFloat(f, 'f', -1, 64)
+	if s, ok := v.(string); ok {
+		return s
 	}
-	return fmt.Sprint(v)
+	return toJSON(v)
 }
 
-func show(v any) string {
-	s := text(v)
-	if _, ok := v.(string); ok {
-		s = strconv.Quote(s)
+// show is a value for people, who do not read on for ever.
+func show(v any) string { return cut(toJSON(v)) }
+
+func toJSON(v any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Sprint(v)
 	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func cut(s string) string {
 	if len(s) > 600 {
-		s = s[:600] + "…"
+		return s[:600] + "…"
 	}
 	return s
 }

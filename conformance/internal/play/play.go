@@ -6,13 +6,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
-	"github.com/lockserver/lockserver/conformance/internal/contract"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
 	"github.com/lockserver/lockserver/conformance/internal/netfault"
 	"github.com/lockserver/lockserver/conformance/internal/place"
@@ -20,9 +20,9 @@ import (
 
 // Stage is what cases are played on.
 type Stage struct {
-	Place    place.Place
-	Schema   *driver.Schema
-	Contract *contract.Contract
+	Place  place.Place
+	Schema *driver.Schema
+	Codes  map[string]bool // those of contract.json
 	// Tolerance is by how much anything may be later than a case says.
 	Tolerance time.Duration
 	// Patience is how long anything is waited for that a case does not bound.
@@ -67,7 +67,7 @@ type run struct {
 	form      string
 	vars      map[string]any
 	ops       map[string]*op
-	rules     map[string]*caught
+	rules     map[string]*interception
 	began     time.Time
 	trace     []string
 	durations []time.Duration // of operations that ended
@@ -77,7 +77,7 @@ type run struct {
 	conn      *driver.Conn
 	owns      bool // the driver process is the case's own
 	quiet     bool // the driver was ended by the case
-	client    []string
+	clients   []string
 	defers    []func() error
 }
 
@@ -100,7 +100,7 @@ func (s *Stage) once(ctx context.Context, c *cases.Case, actor *Actor, form stri
 	defer cancel()
 	r := &run{
 		Stage: s, name: fmt.Sprintf("r%d", s.serial.Add(1)), c: c, actor: actor, form: form,
-		vars: map[string]any{}, ops: map[string]*op{}, rules: map[string]*caught{}, began: time.Now(),
+		vars: map[string]any{}, ops: map[string]*op{}, rules: map[string]*interception{}, began: time.Now(),
 	}
 	err := r.setUp(ctx)
 	if err == nil {
@@ -164,9 +164,6 @@ func (r *run) setUp(ctx context.Context) error {
 		addr = link.Addr()
 	}
 	r.vars["addr"], r.vars["secret"], r.vars["run"] = addr, r.secret, r.name
-	if err := r.openAddresses(); err != nil {
-		return err
-	}
 	if r.actor == nil {
 		return nil
 	}
@@ -181,57 +178,16 @@ func (r *run) setUp(ctx context.Context) error {
 	return r.ownDriver(ctx)
 }
 
-// openAddresses opens what the case mentions: the addresses without a server, and the proxy.
-func (r *run) openAddresses() error {
-	all := fmt.Sprint(r.c.Driver, r.c.Steps)
-	listen, reach := r.Place.ProxyHost(false)
-	if strings.Contains(all, "${closed}") {
-		c, err := netfault.NewClosed(listen, reach)
-		if err != nil {
-			return err
-		}
-		r.defers = append(r.defers, c.Close)
-		r.vars["closed"] = c.Addr()
-	}
-	if strings.Contains(all, "${deaf}") {
-		d, err := netfault.NewDeaf(listen, reach)
-		if err != nil {
-			return err
-		}
-		r.defers = append(r.defers, d.Close)
-		r.vars["deaf"] = d.Addr()
-	}
-	if strings.Contains(all, "${proxy") {
-		upstream := r.server.SuiteAddr
-		if r.link != nil {
-			upstream = r.link.SuiteAddr
-		}
-		t, err := netfault.NewTunnel(listen, reach, upstream)
-		if err != nil {
-			return err
-		}
-		r.defers = append(r.defers, t.Close)
-		r.vars["proxy"] = map[string]any{"addr": t.Addr(), "user": netfault.TunnelUser, "host": netfault.TunnelHost}
-	}
-	return nil
-}
-
 func (r *run) ownDriver(ctx context.Context) error {
 	spec := r.actor.Spec
-	spec.Env, spec.Files = map[string]string{}, map[string]string{}
-	for k, v := range r.c.Driver.Env {
-		filled, err := r.fill(v)
-		if err != nil {
-			return err
-		}
-		spec.Env[k] = text(filled)
+	own, err := filled(r, *r.c.Driver)
+	if err != nil {
+		return err
 	}
-	if r.c.Driver.Dotenv != "" {
-		filled, err := r.fill(r.c.Driver.Dotenv)
-		if err != nil {
-			return err
-		}
-		spec.Files[".env"] = text(filled)
+	spec.Env, spec.Files = map[string]string{}, map[string]string{}
+	maps.Copy(spec.Env, own.Env)
+	if own.Dotenv != "" {
+		spec.Files[".env"] = own.Dotenv
 	}
 	if r.link != nil && r.link.CA() != nil {
 		const file = "authority.pem"
@@ -286,8 +242,8 @@ func (r *run) closeClients(ctx context.Context) {
 	if _, lacks := r.actor.Hello.Lacks["close"]; lacks || r.conn.Broken() != nil {
 		return
 	}
-	for _, name := range r.client {
-		if p, err := r.conn.Send("close", map[string]any{"client": name}); err == nil {
+	for _, name := range r.clients {
+		if p, err := r.conn.Send(driver.Request{Op: "close", Client: name}); err == nil {
 			select {
 			case <-p.Done:
 			case <-time.After(2 * time.Second):

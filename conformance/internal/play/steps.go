@@ -4,74 +4,95 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
 	"github.com/lockserver/lockserver/conformance/internal/contract"
 )
 
-// action carries out a step. It gives the op that the step began, or the step's own result.
-type action func(r *run, ctx context.Context, s *cases.Step, args any) (*op, any, error)
-
-// actions are the steps that there are.
-func actions() map[string]action {
-	m := map[string]action{
-		"await": (*run).await, "pending": (*run).pending, "entered": (*run).entered, "told": (*run).told, "running": (*run).running,
-		"pass": (*run).pass, "repeat": (*run).repeat, "each": (*run).each, "http": (*run).http, "tcp": (*run).tcp, "look": (*run).look,
-		"server": (*run).serverStep, "link": (*run).linkStep, "intercept": (*run).intercept, "let_go": (*run).letGo, "caught": (*run).caughtStep,
-		"seen": (*run).seen, "process": (*run).process, "client": (*run).clientStep, "cancel": (*run).cancelStep,
+// do carries out a step. It gives the op that the step began, or the step's own result.
+func (r *run) do(ctx context.Context, s *cases.Step) (o *op, result any, err error) {
+	switch a := s.Action.(type) {
+	case *cases.Client:
+		o, err = r.construct(a)
+	case *cases.Call:
+		o, err = r.call(s, a)
+	case *cases.Cancel:
+		o, err = r.giveUp(string(*a))
+	case *cases.HTTP:
+		o, err = r.http(ctx, s, a)
+	case *cases.TCP:
+		o, err = r.tcp(ctx, s, a)
+	case *cases.Entered:
+		result, err = r.event(ctx, s, string(*a), "entered")
+	case *cases.Told:
+		result, err = r.event(ctx, s, string(*a), "told")
+	case *cases.Still:
+		err = r.still(ctx, a)
+	case *cases.Pass:
+		err = pass(ctx, seconds(float64(*a)))
+	case *cases.Repeat:
+		result, err = r.repeat(ctx, s, int(*a))
+	case *cases.Each:
+		err = r.each(ctx, s, *a)
+	case *cases.Look:
+		result, err = r.look(ctx, s, string(*a))
+	case *cases.ServerControl:
+		result, err = r.controlServer(ctx, s, *a)
+	case *cases.DriverControl:
+		result, err = r.controlDriver(ctx, s, *a)
+	case *cases.LinkControl:
+		err = r.controlLink(a)
+	case *cases.Intercept:
+		err = r.intercept(s, a)
+	case *cases.Caught:
+		result, err = r.caught(ctx, s, string(*a))
+	case *cases.LetGo:
+		err = r.letGo(string(*a))
+	case *cases.Seen:
+		result, err = r.seen(ctx, s, a)
+	default:
+		err = fmt.Errorf("%T is not played", a)
 	}
-	for _, name := range []string{"acquire", "scope", "leave", "release", "renew", "check", "watch", "close", "clock", "text", "env", "leaks", "end"} {
-		m[name] = func(r *run, ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-			return r.driverStep(name, s, args)
-		}
-	}
-	return m
+	return o, result, err
 }
 
 func (r *run) steps(ctx context.Context, steps []cases.Step) error {
 	for i := range steps {
-		s := &steps[i]
-		if err := r.step(ctx, s); err != nil {
-			return fmt.Errorf("%s line %d: %s: %w", r.c.File, s.Line, s.Action, err)
+		if err := r.step(ctx, &steps[i]); err != nil {
+			action, _, _ := strings.Cut(steps[i].Source, " ")
+			return fmt.Errorf("%s line %d: %s: %w", r.c.File, steps[i].Line, action, err)
 		}
 	}
 	return nil
 }
 
 func (r *run) step(ctx context.Context, raw *cases.Step) error {
-	s := *raw
-	do, ok := actions()[s.Action]
-	if !ok {
-		return fmt.Errorf("no such action")
-	}
-	args, err := r.fill(s.Args)
+	s, err := filled(r, *raw)
 	if err != nil {
 		return err
 	}
-	as, err := r.fill(s.As)
-	if err != nil {
-		return err
-	}
-	s.As = text(as)
-	for _, part := range []*any{&s.Expect, &s.Fails, &s.Until} {
-		if *part, err = r.fill(*part); err != nil {
+	r.tracef("%s", cut(s.Source))
+	if name, ok := s.Action.(*cases.Await); ok {
+		o, err := r.op(string(*name))
+		if err != nil {
 			return err
 		}
+		return r.finish(ctx, &s, o)
 	}
-	r.tracef("%s %s", s.Action, show(args))
-	o, result, err := do(r, ctx, &s, args)
+	o, result, err := r.do(ctx, &s)
 	if err != nil {
 		return err
 	}
 	if o == nil {
 		return r.judge(&s, result)
 	}
-	if _, taken := r.ops[o.name]; taken && !r.ops[o.name].isDone() {
+	if before := r.ops[o.name]; before != nil && !before.isDone() {
 		return fmt.Errorf("the case uses the name %s for two operations at once", o.name)
 	}
 	r.ops[o.name] = o
-	if s.Start || s.Action == "scope" {
+	if call, ok := s.Action.(*cases.Call); s.Start || ok && call.Op == "scope" {
 		return nil
 	}
 	return r.finish(ctx, &s, o)
@@ -168,7 +189,7 @@ func (r *run) fails(want any, o *op) error {
 	if o.failed["base"] != true {
 		return fmt.Errorf("%s: an error with a code is to be under the SDK's one base error, got %s", o.name, show(o.failed))
 	}
-	if !slices.ContainsFunc(r.Contract.Codes, func(c contract.Code) bool { return c.Code == code }) {
+	if !r.Codes[code] {
 		if w, _ := want.(map[string]any); w["code"] == code { // that of a server to come
 			return nil
 		}
@@ -184,22 +205,16 @@ func (r *run) fails(want any, o *op) error {
 	return nil
 }
 
-// took checks a time: a number of seconds, or {at_least, at_most}. It may be longer by the tolerance, and by a little shorter
-// than at_least only as far as clocks are read at different moments.
-func (r *run) took(want any, got time.Duration) error {
-	if want == nil {
-		return nil
-	}
-	least, most := want, want
-	if m, ok := want.(map[string]any); ok {
-		least, most = m["at_least"], m["at_most"]
-	}
+// took checks a time. It may be longer by the tolerance, and by a little shorter than at_least only as far as clocks are read at
+// different moments.
+func (r *run) took(want *cases.Took, got time.Duration) error {
 	const clocks = 5 * time.Millisecond
-	if f, ok := number(least); ok && got < seconds(f)-clocks {
-		return fmt.Errorf("took %v, want at least %v", got, seconds(f))
-	}
-	if f, ok := number(most); ok && got > seconds(f)+r.Tolerance {
-		return fmt.Errorf("took %v, want at most %v and a tolerance of %v", got, seconds(f), r.Tolerance)
+	switch {
+	case want == nil:
+	case want.AtLeast != nil && got < seconds(*want.AtLeast)-clocks:
+		return fmt.Errorf("took %v, want at least %v", got, seconds(*want.AtLeast))
+	case want.AtMost != nil && got > seconds(*want.AtMost)+r.Tolerance:
+		return fmt.Errorf("took %v, want at most %v and a tolerance of %v", got, seconds(*want.AtMost), r.Tolerance)
 	}
 	return nil
 }
@@ -214,11 +229,7 @@ func (r *run) limit(s *cases.Step) time.Duration {
 
 func seconds(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }
 
-func (r *run) op(args any) (*op, error) {
-	name, ok := args.(string)
-	if !ok {
-		return nil, fmt.Errorf("wants the name of an operation")
-	}
+func (r *run) op(name string) (*op, error) {
 	o := r.ops[name]
 	if o == nil {
 		return nil, fmt.Errorf("no operation is named %s", name)
@@ -226,28 +237,11 @@ func (r *run) op(args any) (*op, error) {
 	return o, nil
 }
 
-func (r *run) await(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	o, err := r.op(args)
+// event waits for an event of an operation.
+func (r *run) event(ctx context.Context, s *cases.Step, of, name string) (any, error) {
+	o, err := r.op(of)
 	if err != nil {
-		return nil, nil, err
-	}
-	once := *s
-	*s = cases.Step{} // all is judged here
-	return nil, nil, r.finish(ctx, &once, o)
-}
-
-func (r *run) entered(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	return r.event(ctx, s, args, "entered")
-}
-
-func (r *run) told(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	return r.event(ctx, s, args, "told")
-}
-
-func (r *run) event(ctx context.Context, s *cases.Step, args any, name string) (*op, any, error) {
-	o, err := r.op(args)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	e := o.pending.Event(name)
 	either := make(chan struct{})
@@ -259,51 +253,32 @@ func (r *run) event(ctx context.Context, s *cases.Step, args any, name string) (
 		}
 	}()
 	if err := await(ctx, either, r.limit(s), o.name+" "+name); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if !o.happened(name) {
-		return nil, nil, fmt.Errorf("%s ended and was never %s: %s", o.name, name, o.outcome())
+		return nil, fmt.Errorf("%s ended and was never %s: %s", o.name, name, o.outcome())
 	}
 	if err := r.took(s.Took, e.At.Sub(o.sent)); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if name == "entered" {
 		r.vars[o.name] = e.Fields
 	}
-	return nil, e.Fields, nil
+	return e.Fields, nil
 }
 
-// pending demands that operations have not ended (and scopes not begun), now or for a while.
-func (r *run) pending(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	return nil, nil, r.still(ctx, s, args, false)
-}
-
-// running demands that scopes have begun and not ended.
-func (r *run) running(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	return nil, nil, r.still(ctx, s, args, true)
-}
-
-func (r *run) still(ctx context.Context, s *cases.Step, args any, begun bool) error {
-	var names []any
-	var while time.Duration
-	switch a := args.(type) {
-	case map[string]any:
-		names = asList(a["of"])
-		f, _ := number(a["for"])
-		while = seconds(f)
-	default:
-		names = asList(a)
-	}
+// still demands, now or for a while, that operations have not ended, and scopes have begun or not.
+func (r *run) still(ctx context.Context, a *cases.Still) error {
 	// A message on its way must not be missed, nor read before it: the time is short, as the case has seen by other means that it is due.
-	over := time.Now().Add(max(while, 20*time.Millisecond))
-	for _, name := range names {
+	over := time.Now().Add(max(seconds(a.For), 20*time.Millisecond))
+	for _, name := range a.Of {
 		o, err := r.op(name)
 		if err != nil {
 			return err
 		}
 		timer := time.NewTimer(time.Until(over))
 		var event <-chan struct{}
-		if !begun && o.pending != nil {
+		if !a.Begun && o.pending != nil {
 			event = o.pending.Event("entered").Done
 		}
 		select {
@@ -316,7 +291,7 @@ func (r *run) still(ctx context.Context, s *cases.Step, args any, begun bool) er
 			err = ctx.Err()
 		}
 		timer.Stop()
-		if err == nil && begun && !o.happened("entered") {
+		if err == nil && a.Begun && !o.happened("entered") {
 			err = fmt.Errorf("the body of %s has not begun", o.name)
 		}
 		if err != nil {
@@ -327,49 +302,60 @@ func (r *run) still(ctx context.Context, s *cases.Step, args any, begun bool) er
 }
 
 // pass lets time go by.
-func (r *run) pass(ctx context.Context, _ *cases.Step, args any) (*op, any, error) {
-	f, ok := number(args)
-	if !ok {
-		return nil, nil, fmt.Errorf("wants seconds")
-	}
-	timer := time.NewTimer(seconds(f))
+func pass(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil, nil, nil
+		return nil
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return ctx.Err()
+	}
+}
+
+// until looks again and again, until what it sees is as the case wants it; without such a wish it looks once.
+func (r *run) until(ctx context.Context, s *cases.Step, look func() (any, error)) (any, error) {
+	for deadline := time.Now().Add(r.limit(s)); ; {
+		seen, err := look()
+		if s.Until == nil {
+			return seen, err
+		}
+		d := ""
+		if err != nil {
+			d = err.Error() // a server that is down may come back
+		} else if d = match("it", s.Until, seen); d == "" {
+			return seen, nil
+		}
+		if time.Now().After(deadline) || pass(ctx, 5*time.Millisecond) != nil {
+			return nil, fmt.Errorf("it never came to be: %s", d)
+		}
 	}
 }
 
 // repeat repeats steps, with ${i} counting from 1. Its result is a quartile of the times of the operations that ended within: a quarter
 // of them was quicker.
-func (r *run) repeat(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	n, ok := number(args)
-	if !ok {
-		return nil, nil, fmt.Errorf("wants a number of times")
-	}
+func (r *run) repeat(ctx context.Context, s *cases.Step, n int) (any, error) {
 	began, before := time.Now(), len(r.durations)
-	for i := range int(n) {
+	for i := range n {
 		r.vars["i"] = i + 1
 		if err := r.steps(ctx, s.Steps); err != nil {
-			return nil, nil, fmt.Errorf("time %d: %w", i+1, err)
+			return nil, fmt.Errorf("time %d: %w", i+1, err)
 		}
 	}
 	quartile := 0.0
 	if all := slices.Sorted(slices.Values(r.durations[before:])); len(all) > 0 {
 		quartile = all[len(all)/4].Seconds()
 	}
-	return nil, map[string]any{"quartile": quartile}, r.took(s.Took, time.Since(began))
+	return map[string]any{"quartile": quartile}, r.took(s.Took, time.Since(began))
 }
 
 // each plays the steps for each of some rows, with ${row.field} and ${i} counting from 1.
-func (r *run) each(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	for i, row := range asList(args) {
+func (r *run) each(ctx context.Context, s *cases.Step, rows []map[string]any) error {
+	for i, row := range rows {
 		r.vars["i"], r.vars["row"] = i+1, row
 		if err := r.steps(ctx, s.Steps); err != nil {
-			return nil, nil, fmt.Errorf("row %d, %s: %w", i+1, show(row), err)
+			return fmt.Errorf("row %d, %s: %w", i+1, show(row), err)
 		}
 	}
-	return nil, nil, nil
+	return nil
 }

@@ -16,28 +16,24 @@ import (
 
 // tcp writes bytes to the server as they are, on a connection of their own or on one that is kept, and reads one answer. The sending
 // side stays open. To give the operation up is to reset its connection.
-func (r *run) tcp(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	given, ok := args.(map[string]any)
-	if !ok {
-		return nil, nil, fmt.Errorf("wants an object")
-	}
-	bytes, err := r.bytes(given)
+func (r *run) tcp(ctx context.Context, s *cases.Step, a *cases.TCP) (*op, error) {
+	bytes, err := r.bytes(a)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if kept, ok := given["on"]; ok {
-		return nil, nil, r.sendMore(text(kept), bytes)
+	if a.On != "" {
+		return nil, r.sendMore(a.On, bytes)
 	}
 	dial, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(dial, "tcp", r.server.SuiteAddr())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if given["hang_up"] == true {
+	if a.HangUp {
 		_, err := io.WriteString(conn, bytes)
-		return nil, nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, conn.Close())
 	}
 	name := s.As
 	if name == "" {
@@ -46,23 +42,22 @@ func (r *run) tcp(ctx context.Context, s *cases.Step, args any) (*op, any, error
 	o := &op{name: name, done: make(chan struct{}), sent: time.Now(), conn: conn, cancel: func() { reset(conn) }}
 	go func() {
 		defer close(o.done)
-		if given["keep"] != true {
+		if !a.Keep {
 			defer reset(conn)
 		}
 		o.ok = converse(conn, bytes)
 		o.ended = time.Now()
 	}()
-	return o, nil, nil
+	return o, nil
 }
 
 // bytes are what is sent: a text, and a body behind it, whose length is then announced.
-func (r *run) bytes(given map[string]any) (string, error) {
-	head := strings.ReplaceAll(text(given["send"]), "\n", "\r\n")
-	fields, ok := given["body"].(map[string]any)
-	if !ok {
+func (r *run) bytes(a *cases.TCP) (string, error) {
+	head := strings.ReplaceAll(a.Send, "\n", "\r\n")
+	if a.Body == nil {
 		return head, nil
 	}
-	body, err := r.body(fields)
+	body, err := r.body(a.Body)
 	if err != nil {
 		return "", err
 	}

@@ -16,16 +16,12 @@ import (
 )
 
 // http sends a request of the runner's own straight to the server, on a connection of its own.
-func (r *run) http(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	given, ok := args.(map[string]any)
-	if !ok {
-		return nil, nil, fmt.Errorf("wants an object")
-	}
+func (r *run) http(ctx context.Context, s *cases.Step, a *cases.HTTP) (*op, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	req, err := r.request(ctx, given)
+	req, err := r.request(ctx, a)
 	if err != nil {
 		cancel()
-		return nil, nil, err
+		return nil, err
 	}
 	name := s.As
 	if name == "" {
@@ -45,30 +41,24 @@ func (r *run) http(ctx context.Context, s *cases.Step, args any) (*op, any, erro
 			o.ok = unanswered(err)
 		}
 	}()
-	return o, nil, nil
+	return o, nil
 }
 
-func (r *run) request(ctx context.Context, given map[string]any) (*http.Request, error) {
-	method := "POST"
-	if m, ok := given["method"].(string); ok {
-		method = m
-	}
-	target := url.URL{Scheme: "http", Host: r.server.SuiteAddr(), Path: text(given["path"])}
-	if q, ok := given["query"].(map[string]any); ok {
-		values := url.Values{}
-		for k, v := range q {
-			if k == "resource" || k == "prefix" {
-				v = r.resource(text(v))
-			}
-			values.Set(k, text(v))
+func (r *run) request(ctx context.Context, a *cases.HTTP) (*http.Request, error) {
+	target := url.URL{Scheme: "http", Host: r.server.SuiteAddr(), Path: a.Path}
+	values := url.Values{}
+	for k, v := range a.Query {
+		if k == "resource" || k == "prefix" {
+			v = r.resource(text(v))
 		}
-		target.RawQuery = values.Encode()
+		values.Set(k, text(v))
 	}
+	target.RawQuery = values.Encode()
 	var body io.Reader = http.NoBody
-	switch b := given["body"].(type) {
+	switch b := a.Body.(type) {
 	case map[string]any:
 		raw, err := json.Marshal(b)
-		if given["exact"] != true {
+		if !a.Exact {
 			raw, err = r.body(b)
 		}
 		if err != nil {
@@ -78,20 +68,19 @@ func (r *run) request(ctx context.Context, given map[string]any) (*http.Request,
 	case string:
 		body = strings.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	req, err := http.NewRequestWithContext(ctx, a.Method, target.String(), body)
 	if err != nil {
 		return nil, err
 	}
-	switch secret := given["secret"].(type) {
-	case nil:
-		req.Header.Set("X-LOCKSERVER-SECRET", r.secret)
-	case string:
+	secret := r.secret
+	if a.Secret != nil {
+		secret = *a.Secret
+	}
+	if secret != "" {
 		req.Header.Set("X-LOCKSERVER-SECRET", secret)
-	} // false: none
-	if h, ok := given["headers"].(map[string]any); ok {
-		for k, v := range h {
-			req.Header.Set(k, text(v))
-		}
+	}
+	for k, v := range a.Headers {
+		req.Header.Set(k, v)
 	}
 	return req, nil
 }
@@ -128,39 +117,17 @@ func answer(res *http.Response) (map[string]any, error) {
 }
 
 // look asks the server about one resource: at once, or until what it says is as the case wants it.
-func (r *run) look(ctx context.Context, s *cases.Step, args any) (*op, any, error) {
-	give := map[string]any{"method": "GET", "path": "/lock", "query": map[string]any{"resource": text(args)}}
-	until := s.Until
-	s.Until = nil
-	deadline := time.Now().Add(r.limit(s))
-	for {
-		req, err := r.request(ctx, give)
+func (r *run) look(ctx context.Context, s *cases.Step, resource string) (any, error) {
+	return r.until(ctx, s, func() (any, error) {
+		req, err := r.request(ctx, &cases.HTTP{Method: "GET", Path: "/lock", Query: map[string]any{"resource": resource}})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		seen, err := r.oneLook(req)
-		if until == nil {
-			return nil, seen, err
-		}
-		d := ""
-		if err != nil {
-			d = err.Error() // a server that is down may come back
-		} else {
-			d = match("it", until, seen)
-		}
-		if d == "" {
-			return nil, seen, nil
-		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			return nil, nil, fmt.Errorf("it never came to be: %s", d)
-		}
-		if _, _, err := r.pass(ctx, nil, 0.005); err != nil {
-			return nil, nil, err
-		}
-	}
+		return r.oneLook(req)
+	})
 }
 
-func (r *run) oneLook(req *http.Request) (map[string]any, error) {
+func (r *run) oneLook(req *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), 5*time.Second)
 	defer cancel()
 	res, err := http.DefaultTransport.RoundTrip(req.WithContext(ctx))

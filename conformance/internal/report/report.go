@@ -2,11 +2,13 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,7 +171,7 @@ func (r *Report) Markdown() string {
 	}
 	b.WriteString("\n## What drivers lack\n")
 	for _, d := range r.Drivers {
-		for _, f := range sortedKeys(d.Lacks) {
+		for _, f := range slices.Sorted(maps.Keys(d.Lacks)) {
 			fmt.Fprintf(&b, "\n- %s: `%s`: %s", d.Name, f, d.Lacks[f])
 		}
 	}
@@ -182,34 +184,55 @@ func (r *Report) Markdown() string {
 	return b.String()
 }
 
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// Good says whether every verdict lets the run pass.
+func (r *Report) Good() bool {
+	return !slices.ContainsFunc(r.Results, func(x Result) bool { return !x.Verdict.Good() })
+}
+
+// Text is what went wrong, with the summary.
+func (r *Report) Text() ([]byte, error) {
+	var b bytes.Buffer
+	for _, x := range r.Results {
+		if !x.Verdict.Good() {
+			fmt.Fprintf(&b, "%s: %s with %s: %s%s\n%s\n%s\n", strings.ToUpper(string(x.Verdict)), x.Case, x.Driver, x.Failure, x.Reason, strings.Join(x.Trace, "\n"), x.Stderr)
+		}
 	}
-	slices.Sort(keys)
-	return keys
+	fmt.Fprintf(&b, "%s\n%d drivers, %s, %.1f s\n", r.Summary(), len(r.Drivers), r.Place, r.Seconds)
+	return b.Bytes(), nil
+}
+
+// JSON is the whole report for programs.
+func (r *Report) JSON() ([]byte, error) {
+	b, err := json.MarshalIndent(struct {
+		*Report
+		Summary string `json:"summary"` // Markdown
+	}{r, r.Summary()}, "", "  ")
+	return append(b, '\n'), err
+}
+
+// Formats gives how a report is rendered, by the format's name.
+func Formats(name string) (func(*Report) ([]byte, error), error) {
+	switch name {
+	case "text":
+		return (*Report).Text, nil
+	case "json":
+		return (*Report).JSON, nil
+	case "junit":
+		return (*Report).JUnit, nil
+	}
+	return nil, fmt.Errorf("there is no format %q, only text, json and junit", name)
 }
 
 // Write writes report.md, report.json and junit.xml into dir.
 func (r *Report) Write(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	j, err := json.MarshalIndent(struct {
-		*Report
-		Summary string `json:"summary"` // Markdown
-	}{r, r.Summary()}, "", "  ")
-	if err != nil {
-		return err
-	}
-	x, err := r.junit()
-	if err != nil {
+	j, e1 := r.JSON()
+	x, e2 := r.JUnit()
+	if err := errors.Join(e1, e2, os.MkdirAll(dir, 0o755)); err != nil {
 		return err
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "report.md"), []byte(r.Markdown()), 0o644),
-		os.WriteFile(filepath.Join(dir, "report.json"), append(j, '\n'), 0o644),
+		os.WriteFile(filepath.Join(dir, "report.json"), j, 0o644),
 		os.WriteFile(filepath.Join(dir, "junit.xml"), x, 0o644))
 }
 
@@ -240,7 +263,8 @@ type junitText struct {
 	Text    string `xml:",chardata"`
 }
 
-func (r *Report) junit() ([]byte, error) {
+// JUnit is the report as CI systems read it.
+func (r *Report) JUnit() ([]byte, error) {
 	var doc junitSuites
 	for _, d := range r.Drivers {
 		s := junitSuite{Name: d.Name, Stderr: d.Stderr}

@@ -1,0 +1,5 @@
+//go:build docker
+
+package conformance_test
+
+func init() { inDocker = true }

@@ -1,0 +1,247 @@
+package cases
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/lockserver/lockserver/conformance/internal/driver"
+)
+
+// Step is one action with what is expected of it.
+type Step struct {
+	Line   int    // of the case's file
+	Source string // the action as it stands there
+	Action any    // one of the types below
+
+	As     string
+	Start  bool
+	Expect any
+	Fails  any
+	Took   *Took
+	Within *float64
+	Until  any
+	Steps  []Step // of Repeat and Each
+}
+
+// The actions. A field of type `any` can be any value, or a condition on values; texts can have ${references} in them, which are filled
+// in when the step is played.
+type (
+	// Call is a request to the driver, with the names that the case has for its client and lock.
+	Call struct {
+		driver.Request `yaml:",inline"`
+	}
+	// Client constructs a client. What the case does not give is the right one, but for what it leaves out (Without).
+	Client struct {
+		Name                string
+		Addr, Owner, Secret *string
+		Without             []string
+		Dotenv              *bool
+		Proxy               string
+		Test                map[string]float64
+	}
+	Cancel  string // the operation that is given up
+	Await   string
+	Entered string
+	Told    string
+	// Still demands that operations have not ended, and scopes not begun, or begun.
+	Still struct {
+		Of    names
+		For   float64
+		Begun bool `yaml:"-"`
+	}
+	Pass   float64          // seconds
+	Repeat int              // so many times
+	Each   []map[string]any // for these rows
+	HTTP   struct {
+		Method, Path string
+		Query        map[string]any
+		Body         any // an object, or a text that is sent as it is
+		Secret       *string
+		Headers      map[string]string
+		Exact        bool
+	}
+	TCP struct {
+		Send   string
+		Body   map[string]any
+		HangUp bool `yaml:"hang_up"`
+		Keep   bool
+		On     string
+	}
+	Look          string // at that resource
+	ServerControl string
+	DriverControl string
+	LinkControl   struct {
+		Fault string
+		Delay float64
+	}
+	Intercept struct {
+		Path  string
+		Body  map[string]any
+		Skip  int
+		Times times
+		Then  Then
+	}
+	// Then is what becomes of an intercepted request: a fault of the network, or one of the others.
+	Then struct {
+		Fault   string
+		Delay   *float64
+		Merge   map[string]any
+		Status  string
+		Headers map[string]string
+		Body    string
+		Latin1  bool
+	}
+	Caught string
+	LetGo  string
+	Seen   struct {
+		Path   string
+		Body   any
+		Status *int
+	}
+)
+
+// Took is how long something may take, in seconds.
+type Took struct {
+	AtLeast *float64 `yaml:"at_least"`
+	AtMost  *float64 `yaml:"at_most"`
+}
+
+type names []string
+
+type times int // < 0 for all
+
+// newAction gives an empty action of that name, nil where there is none.
+func newAction(name string) any {
+	switch name {
+	case "acquire", "scope", "leave", "release", "renew", "check", "watch", "close", "clock", "text", "env", "leaks", "end":
+		return &Call{driver.Request{Op: name}}
+	case "client":
+		return &Client{}
+	case "cancel":
+		return new(Cancel)
+	case "await":
+		return new(Await)
+	case "entered":
+		return new(Entered)
+	case "told":
+		return new(Told)
+	case "pending":
+		return &Still{}
+	case "running":
+		return &Still{Begun: true}
+	case "pass":
+		return new(Pass)
+	case "repeat":
+		return new(Repeat)
+	case "each":
+		return &Each{}
+	case "http":
+		return &HTTP{Method: "POST"}
+	case "tcp":
+		return &TCP{}
+	case "look":
+		return new(Look)
+	case "server":
+		return new(ServerControl)
+	case "process":
+		return new(DriverControl)
+	case "link":
+		return &LinkControl{}
+	case "intercept":
+		return &Intercept{Times: 1}
+	case "caught":
+		return new(Caught)
+	case "let_go":
+		return new(LetGo)
+	case "seen":
+		return &Seen{}
+	}
+	return nil
+}
+
+// UnmarshalYAML reads a step: a map with exactly one key that names an action.
+func (s *Step) UnmarshalYAML(n *yaml.Node) error {
+	type plain Step
+	if err := n.Decode((*plain)(s)); err != nil {
+		return err
+	}
+	s.Line = n.Line
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i].Value, n.Content[i+1]
+		action := newAction(name)
+		if action == nil {
+			continue // the schema knows every other key
+		}
+		if s.Action != nil {
+			return fmt.Errorf("line %d: a step has one action, this one has %s and %s", n.Line, s.Source, name)
+		}
+		if err := value.Decode(action); err != nil {
+			return err
+		}
+		source, err := yaml.Marshal(value)
+		if err != nil {
+			return err
+		}
+		s.Action, s.Source = action, name+" "+strings.Join(strings.Fields(string(source)), " ")
+	}
+	if s.Action == nil {
+		return fmt.Errorf("line %d: a step without an action", n.Line)
+	}
+	return nil
+}
+
+// orShort reads a struct, or what stands for its one field.
+func orShort(n *yaml.Node, whole, field any) error {
+	if n.Kind == yaml.MappingNode {
+		return n.Decode(whole)
+	}
+	return n.Decode(field)
+}
+
+func (c *Client) UnmarshalYAML(n *yaml.Node) error {
+	type plain Client
+	return orShort(n, (*plain)(c), &c.Name)
+}
+
+func (s *Still) UnmarshalYAML(n *yaml.Node) error {
+	type plain Still
+	return orShort(n, (*plain)(s), &s.Of)
+}
+
+func (l *LinkControl) UnmarshalYAML(n *yaml.Node) error {
+	type plain LinkControl
+	return orShort(n, (*plain)(l), &l.Fault)
+}
+
+func (t *Then) UnmarshalYAML(n *yaml.Node) error {
+	type plain Then
+	return orShort(n, (*plain)(t), &t.Fault)
+}
+
+func (t *Took) UnmarshalYAML(n *yaml.Node) error {
+	type plain Took
+	if n.Kind == yaml.ScalarNode {
+		t.AtLeast, t.AtMost = new(float64), new(float64)
+		return errors.Join(n.Decode(t.AtLeast), n.Decode(t.AtMost))
+	}
+	return n.Decode((*plain)(t))
+}
+
+func (l *names) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*l = names{n.Value}
+		return nil
+	}
+	return n.Decode((*[]string)(l))
+}
+
+func (t *times) UnmarshalYAML(n *yaml.Node) error {
+	if n.Value == "all" {
+		*t = -1
+		return nil
+	}
+	return n.Decode((*int)(t))
+}

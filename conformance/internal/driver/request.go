@@ -1,0 +1,33 @@
+package driver
+
+// Request is a line to a driver. PROTOCOL.md says which members belong to which operation, and the schema holds it to that.
+type Request struct {
+	ID       int    `json:"id"`
+	Op       string `json:"op"`
+	Protocol int    `json:"protocol,omitempty"`
+
+	Client   string `json:"client,omitempty"`
+	Lock     string `json:"lock,omitempty"`
+	Resource string `json:"resource,omitempty"`
+
+	Addr   *string            `json:"addr,omitempty"`
+	Owner  *string            `json:"owner,omitempty"`
+	Secret *string            `json:"secret,omitempty"`
+	Dotenv *bool              `json:"dotenv,omitempty"`
+	Proxy  string             `json:"proxy,omitempty"`
+	Test   map[string]float64 `json:"test,omitempty"`
+
+	Blocking *bool    `json:"blocking,omitempty"`
+	Expire   any      `json:"expire,omitempty"` // a number, or a text where that is what the case is about
+	Renew    bool     `json:"renew,omitempty"`
+	Timeout  *float64 `json:"timeout,omitempty"`
+	Mode     string   `json:"mode,omitempty"`
+	Limit    int      `json:"limit,omitempty"`
+	Note     string   `json:"note,omitempty"`
+	Form     string   `json:"form,omitempty"`
+
+	How       string   `json:"how,omitempty"`
+	Of        int      `json:"of,omitempty"`
+	Monotonic *float64 `json:"monotonic,omitempty"`
+	Wall      *float64 `json:"wall,omitempty"`
+}
