@@ -12,35 +12,30 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/config"
-	"github.com/lockserver/lockserver/server/internal/engine"
 	"github.com/lockserver/lockserver/server/internal/httpapi"
-	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/store"
-	"github.com/lockserver/lockserver/server/internal/store/disk"
-	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
 // App is a server: its listener is open from [New] on, and it serves in [App.Run].
 type App struct {
 	opts     *config.Options
 	log      *slog.Logger
+	open     func(context.Context) (store.Store, error) // waits for the right to write the store
 	service  *service.Service
 	metrics  *metrics.Metrics
 	http     *http.Server
 	silent   *httpapi.Silent
 	listener net.Listener
+	drains   []func(context.Context) error // of each transport: lets end what is under way
 	ready    chan struct{}
+	begun    sync.Once // the first term
 	closing  sync.Once
 }
 
-const (
-	// failureGrace is how long the answers that tell of a failed store may take to leave.
-	failureGrace = time.Second
-	// silentGrace is how long a connection that was just opened has for its first request when the server shuts down.
-	silentGrace = 200 * time.Millisecond
-)
+// silentGrace is how long a connection that was just opened has for its first request when the server shuts down.
+const silentGrace = 200 * time.Millisecond
 
 // New opens the listener, so that a port in use is found before the store is touched. Close must follow, also after Run.
 func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
@@ -67,16 +62,19 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	server := httpapi.NewServer(api, httpapi.ServerConfig{
 		HeaderTimeout: opts.HeaderTimeout, BodyTimeout: opts.HeaderTimeout, IdleTimeout: opts.IdleTimeout, TLS: encryption, Logger: log,
 	})
-	return &App{
+	a := &App{
 		opts:     opts,
 		log:      log,
+		open:     func(context.Context) (store.Store, error) { return openStore(opts.Store, log) },
 		service:  ops,
 		metrics:  counts,
 		http:     server,
 		silent:   httpapi.NewSilent(server),
 		listener: httpapi.Limit(listener, connectionLimit(opts.MaxConnections, log), log),
 		ready:    make(chan struct{}),
-	}, nil
+	}
+	a.drains = append(a.drains, a.drainHTTP)
+	return a, nil
 }
 
 func listen(opts *config.Options) (net.Listener, error) {
@@ -113,58 +111,19 @@ func (a *App) Close() error {
 }
 
 // Run serves until the context ends, which shuts the server down in order and returns nil, or until the store fails.
-// While it loads the locks it answers that it is not ready.
+// It serves in terms, each with a store and an engine of its own. Between them, and while it loads the locks, it answers that it is
+// not ready.
 func (a *App) Run(ctx context.Context) (err error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	served := make(chan error, 1)
-	go func() { served <- a.serve() }()
+	serving, stop := context.WithCancelCause(ctx)
+	go func() { stop(a.serve()) }()
 	defer func() { err = errors.Join(err, a.Close()) }()
-
-	st, err := openStore(a.opts.Store, a.log)
-	if err != nil {
-		return fmt.Errorf("--store %s: %w", a.opts.Store, err)
+	for again := true; again && err == nil; {
+		again, err = a.term(serving)
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-
-	eng, err := engine.Open(ctx, engine.Config{
-		Store: st,
-		Limits: lock.Limits{
-			MaxLocks: a.opts.MaxLocks, MaxWaiters: a.opts.MaxWaiters, MaxRemembered: a.opts.MaxRemembered, MaxWait: a.opts.MaxWait,
-		},
-		Logger: a.log,
-	})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("--store %s: %w", a.opts.Store, err)
+	if err == nil && ctx.Err() == nil {
+		return ignoreClosed(context.Cause(serving))
 	}
-	defer func() {
-		// The engine repeats the failure of its store, if that is what ended it.
-		if closed := a.closeEngine(eng); err == nil {
-			err = closed
-		}
-	}()
-
-	a.metrics.Watch(eng)
-	a.service.Serve(eng)
-	close(a.ready)
-	a.log.Info("serving", "address", a.Addr().String(), "store", a.opts.Store.String())
-
-	select {
-	case <-ctx.Done():
-		a.log.Info("shutting down", "timeout", a.opts.ShutdownTimeout)
-		a.service.Drain()
-		eng.Drain()
-		a.shutdown(a.opts.ShutdownTimeout)
-		return a.storeFailure(eng)
-	case <-eng.Failed():
-		a.shutdown(failureGrace)
-		return a.storeFailure(eng)
-	case err := <-served:
-		return ignoreClosed(err)
-	}
+	return err
 }
 
 // serve accepts connections until the HTTP server is shut down.
@@ -175,37 +134,14 @@ func (a *App) serve() error {
 	return a.http.Serve(a.listener)
 }
 
-func (a *App) storeFailure(eng *engine.Engine) error {
-	if err := eng.Err(); err != nil {
-		a.log.Error("store failed", "store", a.opts.Store.String(), "error", err)
-		return fmt.Errorf("store failed: %w", err)
-	}
-	return nil
-}
-
-// shutdown stops to accept connections and lets the requests in flight end.
-func (a *App) shutdown(limit time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
+// drainHTTP accepts no more connections and lets the requests in flight end.
+func (a *App) drainHTTP(ctx context.Context) error {
 	defer time.AfterFunc(silentGrace, a.silent.Close).Stop()
 	if err := a.http.Shutdown(ctx); err != nil {
-		a.log.Warn("requests cut off", "after", limit, "error", err)
 		_ = a.http.Close()
+		return err
 	}
-}
-
-// closeEngine flushes what has taken effect. It has a time limit of its own: the store may hang.
-func (a *App) closeEngine(eng *engine.Engine) error {
-	ctx, cancel := context.WithTimeout(context.Background(), max(a.opts.ShutdownTimeout, failureGrace))
-	defer cancel()
-	return eng.Close(ctx)
-}
-
-func openStore(s config.Store, log *slog.Logger) (store.Store, error) {
-	if s.Dir == "" {
-		return memory.New(), nil
-	}
-	return disk.Open(s.Dir, log)
+	return nil
 }
 
 func ignoreClosed(err error) error {

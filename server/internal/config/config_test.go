@@ -90,7 +90,7 @@ func TestFlagOverEnvironmentOverDotenv(t *testing.T) {
 	require.Equal(t, 1, source{dotenv: dotenv}.options(t).Port)
 	require.Equal(t, 2, source{dotenv: dotenv, env: env}.options(t).Port)
 	require.Equal(t, 3, source{dotenv: dotenv, env: env, args: []string{"-p", "3"}}.options(t).Port)
-	require.Equal(t, "from-dotenv", source{dotenv: dotenv, env: env}.options(t).Store.Dir)
+	require.Equal(t, "from-dotenv", source{dotenv: dotenv, env: env}.options(t).Store.Target)
 }
 
 func TestEmptyCountsAsAbsent(t *testing.T) {
@@ -149,7 +149,7 @@ func TestEachSettingCanBeSet(t *testing.T) {
 		"--log-level", "debug", "--log-format", "json",
 	}, env: map[string]string{"LOCKSERVER_SECRET_PREVIOUS": "the-one-before-it"}}.options(t)
 	require.Equal(t, "[::1]:0", o.Address())
-	require.Equal(t, config.Store{}, o.Store)
+	require.Equal(t, config.Store{Kind: "memory"}, o.Store)
 	require.Equal(t, 2500*time.Millisecond, o.MaxWait)
 	require.Equal(t, []int{1, 2, 0, 16384, 4}, []int{o.MaxLocks, o.MaxWaiters, o.MaxRemembered, o.MaxBody, o.MaxConnections})
 	require.Equal(t, []time.Duration{500 * time.Millisecond, 3 * time.Minute, 0}, []time.Duration{o.HeaderTimeout, o.IdleTimeout, o.ShutdownTimeout})
@@ -164,7 +164,7 @@ func TestBadValuesAreNamedWithWhatIsAllowed(t *testing.T) {
 	for flag, values := range map[string][]string{
 		"bind":             {"nowhere", "1.2.3", "127.0.0.1:80", "example.com"},
 		"port":             {"-1", "65536", "http", "80 ", "1e3", "99999999999999999999"},
-		"store":            {"disk", "disk:", "Memory", "etcd://x", "/var/lib"},
+		"store":            {"disk", "disk:", "Memory", "memory:", "memory:x", "etcd://x", "/var/lib"},
 		"max-wait":         {"-1", "3601", "1h1s", "soon", "NaN", "inf", "1e400", "--5"},
 		"max-locks":        {"0", "-5", "1.5", "many"},
 		"max-waiters":      {"0", "x"},

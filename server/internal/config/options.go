@@ -39,14 +39,15 @@ type Options struct {
 
 // Store says where grants are kept.
 type Store struct {
-	Dir string // of the disk store; "": in memory
+	Kind   string // memory or disk
+	Target string // disk: the directory
 }
 
 func (s Store) String() string {
-	if s.Dir == "" {
-		return "memory"
+	if s.Target == "" {
+		return s.Kind
 	}
-	return "disk:" + s.Dir
+	return s.Kind + ":" + s.Target
 }
 
 // Address is what the server listens on.

@@ -123,13 +123,15 @@ func setBind(o *Options, value string) bool {
 }
 
 func setStore(o *Options, value string) bool {
-	dir, disk := strings.CutPrefix(value, "disk:")
-	o.Store = Store{Dir: dir}
-	if disk {
-		return dir != ""
+	kind, target, found := strings.Cut(value, ":")
+	o.Store = Store{Kind: kind, Target: target}
+	switch kind {
+	case "memory":
+		return !found
+	case "disk":
+		return target != ""
 	}
-	o.Store = Store{}
-	return value == "memory"
+	return false
 }
 
 func setLogLevel(o *Options, value string) bool {

@@ -45,12 +45,12 @@ func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.
 // Do runs a call and waits for its answer. It returns false if ctx ended first, so that nobody is left to be told.
 func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
 	r := Result{call: c}
-	e := s.engine.Load()
-	if e == nil {
+	t := s.term.Load()
+	if t == nil {
 		r.problem = loading()
 		return r, true
 	}
-	r.engine = *e
+	r.engine = t.engine
 	to := s.sinks.Get().(*sink)
 	if r.ticket, r.problem = c.start(ctx, r.engine, lock.Reply{To: to}); r.problem != nil {
 		s.sinks.Put(to)

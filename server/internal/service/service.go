@@ -40,9 +40,14 @@ type Observer interface {
 type Service struct {
 	secrets  secrets
 	observer Observer
-	engine   atomic.Pointer[Engine]
-	draining atomic.Bool
+	term     atomic.Pointer[term] // nil between terms
 	sinks    sync.Pool // of *sink
+}
+
+// term is a time of serving, with one engine.
+type term struct {
+	engine   Engine
+	draining atomic.Bool
 }
 
 // New makes a service without an engine.
@@ -53,25 +58,30 @@ func New(cfg Config) *Service {
 }
 
 // Serve begins a term: operations now go to e.
-func (s *Service) Serve(e Engine) { s.engine.Store(&e) }
+func (s *Service) Serve(e Engine) { s.term.Store(&term{engine: e}) }
 
 // Withdraw ends a term. Operations that the engine already has are the engine's to answer.
-func (s *Service) Withdraw() { s.engine.Store(nil) }
+func (s *Service) Withdraw() { s.term.Store(nil) }
 
-// Drain makes Ready report that the server is shutting down. The engine decides what becomes of operations.
-func (s *Service) Drain() { s.draining.Store(true) }
+// Drain makes Ready report, for the rest of the term, that the server is shutting down. The engine decides what becomes of
+// operations.
+func (s *Service) Drain() {
+	if t := s.term.Load(); t != nil {
+		t.draining.Store(true)
+	}
+}
 
 // Ready returns why the server cannot serve, or nil if it can.
 func (s *Service) Ready() *wire.Problem {
-	if s.draining.Load() {
+	t := s.term.Load()
+	switch {
+	case t == nil:
+		return loading()
+	case t.draining.Load():
 		return &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
 	}
-	e := s.engine.Load()
-	if e == nil {
-		return loading()
-	}
 	select {
-	case <-(*e).Failed():
+	case <-t.engine.Failed():
 		return &wire.Problem{Code: wire.StoreUnavailable, Detail: "the store failed, and the server ends", Reason: "failed"}
 	default:
 		return nil

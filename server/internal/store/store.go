@@ -24,7 +24,7 @@ type Store interface {
 	Commit(ctx context.Context, changes []lock.Change) error
 
 	// Lost is closed when the store can no longer be written (its disk failed, another writer took over), also between
-	// commits; Err then says why.
+	// commits; Err then says why. See ErrReplaced.
 	Lost() <-chan struct{}
 	Err() error
 
@@ -45,4 +45,7 @@ var (
 	ErrFormat = errors.New("store has a newer format")
 	// ErrCorrupt means that a record can't be read. Nothing was changed.
 	ErrCorrupt = errors.New("store is corrupt")
+	// ErrReplaced means that another server has the right to write the store now. All is well there: this one can stand by, and
+	// open the store again once it gets the right back.
+	ErrReplaced = errors.New("another server has taken over the store")
 )

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/config"
+	"github.com/lockserver/lockserver/server/internal/engine"
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/store"
+	"github.com/lockserver/lockserver/server/internal/store/disk"
+	"github.com/lockserver/lockserver/server/internal/store/memory"
+)
+
+// failureGrace is how long the answers that tell of a failed store may take to leave.
+const failureGrace = time.Second
+
+// term serves once: it waits for the right to write the store, loads the locks, serves with a fresh engine, and withdraws it. It
+// says whether there is to be another, as another server has taken over the store for now. What the engine of a term was asked, it
+// answers: no later one knows of it.
+func (a *App) term(ctx context.Context) (again bool, err error) {
+	st, err := a.open(ctx)
+	if err != nil {
+		return a.notBegun(ctx, err)
+	}
+	defer func() {
+		if closed := st.Close(); again && closed != nil {
+			a.log.Warn("store lost, and not closed", "error", closed)
+		} else {
+			err = errors.Join(err, closed)
+		}
+	}()
+	eng, err := engine.Open(ctx, engine.Config{
+		Store: st,
+		Limits: lock.Limits{
+			MaxLocks: a.opts.MaxLocks, MaxWaiters: a.opts.MaxWaiters, MaxRemembered: a.opts.MaxRemembered, MaxWait: a.opts.MaxWait,
+		},
+		Logger: a.log,
+	})
+	if err != nil {
+		return a.notBegun(ctx, err)
+	}
+	defer func() {
+		// The engine repeats the failure of its store, if that is what ended it.
+		if closed := a.closeEngine(eng); err == nil && !again {
+			err = closed
+		}
+	}()
+
+	a.metrics.Watch(eng)
+	a.service.Serve(eng)
+	defer a.service.Withdraw()
+	a.begun.Do(func() { close(a.ready) })
+	a.log.Info("serving", "address", a.Addr().String(), "store", a.opts.Store.String())
+
+	select {
+	case <-ctx.Done():
+		a.log.Info("shutting down", "timeout", a.opts.ShutdownTimeout)
+		a.service.Drain()
+		eng.Drain()
+		a.drain(a.opts.ShutdownTimeout)
+	case <-eng.Failed():
+		if a.replaced(eng.Err()) {
+			return true, nil
+		}
+		a.drain(failureGrace)
+	}
+	if err := eng.Err(); err != nil {
+		a.log.Error("store failed", "store", a.opts.Store.String(), "error", err)
+		return false, fmt.Errorf("store failed: %w", err)
+	}
+	return false, nil
+}
+
+// notBegun says what becomes of a term that could not begin.
+func (a *App) notBegun(ctx context.Context, err error) (again bool, _ error) {
+	switch {
+	case ctx.Err() != nil:
+		return false, nil
+	case a.replaced(err):
+		return true, nil
+	default:
+		return false, fmt.Errorf("--store %s: %w", a.opts.Store, err)
+	}
+}
+
+// replaced says whether another server has taken over.
+func (a *App) replaced(err error) bool {
+	if !errors.Is(err, store.ErrReplaced) {
+		return false
+	}
+	a.log.Warn("standing by", "store", a.opts.Store.String(), "reason", err)
+	return true
+}
+
+// drain has the transports let end what is under way.
+func (a *App) drain(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, drain := range a.drains {
+		all.Go(func() {
+			if err := drain(ctx); err != nil {
+				a.log.Warn("requests cut off", "after", limit, "error", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// closeEngine flushes what has taken effect. It has a time limit of its own: the store may hang.
+func (a *App) closeEngine(eng *engine.Engine) error {
+	ctx, cancel := context.WithTimeout(context.Background(), max(a.opts.ShutdownTimeout, failureGrace))
+	defer cancel()
+	return eng.Close(ctx)
+}
+
+// openStore opens a store that one server has to itself, so that there is nothing to wait for.
+func openStore(s config.Store, log *slog.Logger) (store.Store, error) {
+	if s.Kind == "memory" {
+		return memory.New(), nil
+	}
+	return disk.Open(s.Target, log)
+}
