@@ -103,7 +103,7 @@ func (a *acquisition) next(ctx context.Context) (any, time.Duration) {
 		}
 		a.request.Wait = wait.Seconds()
 	}
-	a.sent, a.granted = a.client.clock.now(), grantAnswer{}
+	a.sent, a.granted = a.client.clock.now(), newGrant()
 	return &a.request, duration(a.request.Wait) + b.Answer
 }
 

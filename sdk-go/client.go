@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,23 +117,19 @@ func (c *Client) Close() error {
 // owner it is sent once, so that an ErrConnectionFailed leaves open what happened.
 func (c *Client) Release(ctx context.Context, resource string) error {
 	c.mu.Lock()
-	mine := c.held[resource]
-	several, lock := len(mine) > 1, (*Lock)(nil)
-	for l := range mine {
-		lock = l
-	}
+	mine := slices.Collect(maps.Keys(c.held[resource]))
 	c.mu.Unlock()
-	if several {
-		return &Error{Code: ErrTokenRequired, Resource: resource, Message: "this client holds it several times: release the lock that is meant"}
-	}
-	if lock == nil {
+	switch len(mine) {
+	case 0:
 		return c.releaseByOwner(ctx, resource)
+	case 1:
+		wasHeld, err := mine[0].Release(ctx)
+		if err == nil && !wasHeld {
+			err = &Error{Code: ErrNotHeld, Resource: resource, Reason: mine[0].lossReason(), Message: "it was lost before"}
+		}
+		return err
 	}
-	wasHeld, err := lock.Release(ctx)
-	if err == nil && !wasHeld {
-		err = &Error{Code: ErrNotHeld, Resource: resource, Reason: lock.lossReason(), Message: "it was lost before"}
-	}
-	return err
+	return &Error{Code: ErrTokenRequired, Resource: resource, Message: "this client holds it several times: release the lock that is meant"}
 }
 
 func (c *Client) releaseByOwner(ctx context.Context, resource string) error {

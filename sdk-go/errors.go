@@ -80,7 +80,6 @@ type Error struct {
 	cause   error
 	short   string // what happened, in a few words
 	verdict verdict
-	unsent  bool // the request certainly never left
 	refused bool // the server said that it did not do it
 }
 

@@ -31,12 +31,12 @@ func (m *Memory) send(ctx context.Context, a attempt) outcome {
 		status, body, after := m.Serve(bounded, a.op.path, request, a.again)
 		answered <- answer{status, []byte(body), after}
 	}()
-	lost := outcome{failure: &Error{Code: ErrConnectionFailed, Message: "no answer from memory", short: "no answer from memory", verdict: retry}}
+	lost := outcome{reason: "no answer from memory"}
 	select {
 	case <-bounded.Done():
 		return lost
 	case got := <-answered:
-		if lost.failure.unsent = got.status == Unsent; got.status <= 0 {
+		if lost.unsent = got.status == Unsent; got.status <= 0 {
 			return lost
 		}
 		return outcome{answer: &got}

@@ -44,6 +44,9 @@ func TestAnswersWithoutACode(t *testing.T) {
 		statuses = append(statuses, status)
 	}
 	for _, status := range statuses {
+		if status == http.StatusProxyAuthRequired {
+			continue
+		}
 		code := codes[status]
 		if code == "" {
 			code = lockserver.ErrConnectionFailed
@@ -58,25 +61,42 @@ func TestAnswersWithoutACode(t *testing.T) {
 	}
 }
 
+// Where a proxy stands that is not known here, it is what asks for a password.
+func TestProxyThatNobodyNamed(t *testing.T) {
+	server := newScripted(t).on("/acquire", answer(407, "")).on("/release", freed())
+	_, err := server.client(t, quick).Acquire(context.Background(), "r")
+	requireCode(t, err, lockserver.ErrConnectionFailed)
+	require.ErrorContains(t, err, "answered 407 without a lockserver's code: does a proxy before it ask for a password?")
+}
+
 // A success has to be one of a lockserver.
 func TestUnusableAnswers(t *testing.T) {
 	for body, text := range map[string]string{
-		"<html>a captive portal":              "with no JSON object",
-		"":                                    "with no JSON object",
-		"null":                                "with no JSON object",
-		"7":                                   "with no JSON object",
-		`[{"token":7}]`:                       "with no JSON object",
-		`{"token":7,"expires_in":null} {}`:    "with no JSON object",
-		"{\"token\":7,\"mode\":\"\xff\"}":     "with no JSON object",
-		"{}":                                  `without "token"`,
-		`{"token":0}`:                         `without "token"`,
-		`{"token":"7"}`:                       `with an unusable "token"`,
-		`{"token":7.5}`:                       `with an unusable "token"`,
-		`{"token":7,"expires_in":"30"}`:       `with an unusable "expires_in"`,
-		`{"token":7,"holders":[{"owner":5}]}`: `with an unusable "holders.owner"`,
+		"<html>a captive portal": "with no JSON object",
+		"":                       "with no JSON object",
+		"null":                   "with no JSON object",
+		"7":                      "with no JSON object",
+		`[{"token":7}]`:          "with no JSON object",
+		`{"token":7,"expires_in":null,"waited":0} {}`: "with no JSON object",
+		"{\"token\":7,\"mode\":\"\xff\"}":             "with no JSON object",
+		"{}":                                          `without "token"`,
+		`{"token":0}`:                                 `without "token"`,
+		`{"token":"7"}`:                               `with an unusable "token"`,
+		`{"token":7.5}`:                               `with an unusable "token"`,
+		`{"token":7,"expires_in":"30"}`:               `with an unusable "expires_in"`,
+		`{"token":7}`:                                 `without "expires_in"`,
+		`{"token":7,"expires_in":3}`:                  `without "waited"`,
+		`{"token":7,"expires_in":3,"waited":null}`:    `without "waited"`,
+		`{"token":7,"expires_in":3,"waited":[]}`:      `with an unusable "waited"`,
 		`{"token":7,"more":"` + strings.Repeat("x", 1<<20) + `"}`: "with more than 1048576 bytes",
 	} {
 		requireStranger(t, answer(200, body), lockserver.ErrConnectionFailed, " answered 200 "+text)
+	}
+	for _, body := range []string{
+		`{"token":7,"expires_in":null,"waited":0,"holders":[{"owner":5}],"new":[]}`, ` {"token":7,"expires_in":3.5,"waited":1e-3,"holders":7}`,
+	} {
+		_, err := newMemory().on("/acquire", answer(200, body)).client(t, quick).Acquire(within(t, soon), "r")
+		require.NoError(t, err, "what is not needed may be anything: %s", body)
 	}
 	requireStranger(t, answer(202, "<html>"), lockserver.ErrConnectionFailed, " answered 202 with no JSON object")
 	requireStranger(t, answer(202, `{"token":7}`), lockserver.ErrConnectionFailed, ` answered 202 without "position"`)

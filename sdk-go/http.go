@@ -99,7 +99,7 @@ func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 	defer cancel()
 	request, err := t.request(bounded, a)
 	if err != nil {
-		return outcome{failure: &Error{Code: ErrInvalidRequest, Message: err.Error(), cause: err, unsent: true}}
+		return outcome{reason: err.Error(), cause: err, unsent: true, permanent: true}
 	}
 	route := t.pool
 	if a.again || t.closed.Load() {
@@ -107,12 +107,12 @@ func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 	}
 	response, err := route.RoundTrip(request)
 	if err != nil {
-		return outcome{failure: t.failure(ctx, bounded, a.bound, err)}
+		return t.failure(ctx, bounded, a.bound, err)
 	}
 	defer response.Body.Close() //nolint:errcheck // read to its end below, or the connection is of no more use
 	body, err := readAnswer(response, a.op.answerMax)
 	if err != nil {
-		return outcome{failure: t.failure(ctx, bounded, a.bound, err)}
+		return t.failure(ctx, bounded, a.bound, err)
 	}
 	return outcome{answer: &answer{response.StatusCode, body, retryAfter(response.Header.Get("Retry-After"))}}
 }
@@ -179,47 +179,44 @@ func retryAfter(value string) time.Duration {
 }
 
 // failure says of an attempt without an answer what it came to.
-func (t *httpTransport) failure(ctx, bounded context.Context, bound time.Duration, err error) *Error {
-	failure := &Error{Code: ErrConnectionFailed, cause: err, verdict: retry}
+func (t *httpTransport) failure(ctx, bounded context.Context, bound time.Duration, err error) outcome {
+	o := outcome{cause: err, permanent: isPermanent(err)}
 	var dial *net.OpError
-	failure.unsent = errors.As(err, &dial) && dial.Op == "dial"
+	o.unsent = o.permanent || errors.As(err, &dial) && dial.Op == "dial"
 	var proxy *proxyError
 	var lookup *net.DNSError
 	peer := t.peer()
 	switch {
 	case errors.As(err, &proxy):
-		failure.short, failure.unsent, failure.Status = proxy.Error(), true, proxy.status
+		o.reason, o.status, o.unsent = proxy.Error(), proxy.status, true
 		if proxy.status != 0 {
-			failure.verdict = statusMeans(proxy.status).client
-		} else if isPermanent(err) {
-			failure.verdict = raise
+			o.permanent = statusMeans(proxy.status).client == raise
 		}
-	case isPermanent(err):
-		failure.short, failure.verdict, failure.unsent = err.Error(), raise, true
+	case o.permanent:
+		o.reason = err.Error()
 	case bounded.Err() != nil:
-		failure.short, failure.cause = "no answer from "+peer, nil
+		o.reason = "no answer from " + peer
 		if ctx.Err() == nil {
-			failure.short += " within " + inSeconds(bound)
+			o.reason += " within " + inSeconds(bound)
 		}
 	case errors.Is(err, syscall.ECONNREFUSED):
-		failure.short = "connection refused by " + peer
+		o.reason = "connection refused by " + peer
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		failure.short = "connection reset by " + peer
+		o.reason = "connection reset by " + peer
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		failure.short = "connection closed by " + peer
+		o.reason = "connection closed by " + peer
 	case errors.As(err, &lookup):
-		failure.short = lookup.Error()
+		o.reason = lookup.Error()
 	default:
-		failure.short = err.Error()
-		if !strings.Contains(failure.short, peer) {
-			failure.short = peer + ": " + failure.short
-		}
+		o.reason = err.Error()
+	}
+	if !strings.Contains(o.reason, peer) && o.status == 0 {
+		o.reason += " (" + peer + ")"
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		failure.cause = nil // a time-out of our own, which must not pass for the end of the caller's context
+		o.cause = nil // a time-out of our own, which must not pass for the end of the caller's context
 	}
-	failure.Message = failure.short
-	return failure
+	return o
 }
 
 // isPermanent tells of mistakes that no retry can mend. Nothing was sent then.

@@ -47,7 +47,7 @@ type counting struct{ calls int }
 
 func (c *counting) send(context.Context, attempt) outcome {
 	c.calls++
-	return outcome{answer: &answer{status: 200, body: []byte(`{"token":7,"expires_in":60}`)}}
+	return outcome{answer: &answer{status: 200, body: []byte(`{"token":7,"expires_in":60,"waited":0}`)}}
 }
 
 func (c *counting) peer() string { return "nowhere" }

@@ -6,25 +6,6 @@ import (
 	"time"
 )
 
-// Renew makes the lease last for d from now on, or for its original length where d is 0; it never shortens it. For d the same is allowed
-// as for [Expire]. A lock without a lease stays without, but Renew finds out whether it is still held. It retries until ctx ends, and
-// where ctx has no deadline at most for 30 s without any answer (ErrConnectionFailed). A lock that is lost is ErrLockLost, one that was
-// released is ErrNotHeld.
-func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
-	if d != 0 && !usableLease(d) {
-		return unusableLease(l.resource, d)
-	}
-	if err := l.usable(); err != nil {
-		return err // this counts for more than that the client is closed
-	}
-	if err := l.client.begin(l.resource); err != nil {
-		return err
-	}
-	defer l.client.done()
-	_, err := l.renew(ctx, d, false)
-	return err
-}
-
 // renewInBackground renews until the server confirms it, the lock ends, or the lease does.
 func (l *Lock) renewInBackground() {
 	if l.client.begin(l.resource) != nil {
@@ -48,7 +29,7 @@ func (l *Lock) renew(ctx context.Context, d time.Duration, background bool) (beg
 	var sent instant
 	var granted grantAnswer
 	c := l.client.newCall(&opRenew, l.resource, l.client.bounds.Silence, func() (any, time.Duration) {
-		began, sent, granted = time.Now(), l.client.clock.now(), grantAnswer{}
+		began, sent, granted = time.Now(), l.client.clock.now(), newGrant()
 		return &request, l.renewalBound(sent)
 	})
 	c.over, c.ended = l.usable, l.done
@@ -109,4 +90,91 @@ func (l *Lock) usable() error {
 		return &Error{Code: ErrNotHeld, Resource: l.resource, Reason: ReasonReleased, Message: "it was released before"}
 	}
 	return nil
+}
+
+// overdue tells whether the safe deadline has passed on either clock.
+func (l *Lock) overdue() bool { return l.leased && l.deadline.until(l.client.clock.now()) <= 0 }
+
+// watchDeadline makes checkDeadline run at the deadline. It looks more often than that, because a clock that is set, or a machine that
+// was suspended, moves the deadline without any timer noticing.
+func (l *Lock) watchDeadline() {
+	next := min(l.deadline.until(l.client.clock.now()), l.client.bounds.Tick)
+	if l.watch == nil {
+		l.watch = time.AfterFunc(next, l.checkDeadline)
+	} else {
+		l.watch.Reset(next)
+	}
+}
+
+// checkDeadline finds out whether the lease ran out.
+func (l *Lock) checkDeadline() {
+	l.mu.Lock()
+	if l.state != held || !l.leased {
+		l.mu.Unlock()
+		return
+	}
+	if !l.overdue() {
+		l.watchDeadline()
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	l.lose(ReasonExpired, "the lease ran out before it was renewed")
+}
+
+// lose ends the lock as lost, unless it has ended. A reason that came from the server is also the answer to a later release.
+func (l *Lock) lose(reason, message string) {
+	l.client.beginCleanup()
+	defer l.client.done()
+	l.mu.Lock()
+	if l.state == lost || l.state == released {
+		l.mu.Unlock()
+		return
+	}
+	l.state, l.err = lost, newLockLost(l.resource, l.token, reason, message)
+	l.stopTimers()
+	close(l.done)
+	told, err := l.onLoss, l.err
+	l.mu.Unlock()
+
+	l.client.forget(l)
+	if told != nil {
+		told(err)
+	}
+	l.client.logger.Warn("lockserver: lock lost", "resource", l.resource, "token", l.token, "reason", reason)
+}
+
+// loseByServer is lose where the server said so.
+func (l *Lock) loseByServer(failure *Error) {
+	l.mu.Lock()
+	if l.state == released {
+		l.mu.Unlock()
+		return // a release that was answered stays what it was
+	}
+	l.result = &releaseResult{held: false}
+	l.mu.Unlock()
+	l.lose(failure.Reason, "the server says that it is not held any more: "+failure.Reason)
+}
+
+func (l *Lock) stopTimers() {
+	if l.watch != nil {
+		l.watch.Stop()
+	}
+	if l.renewal != nil {
+		l.renewal.Stop()
+	}
+	if l.stop != nil {
+		l.stop()
+	}
+}
+
+// notifyLoss has f called when the lock is lost, at once if it is already.
+func (l *Lock) notifyLoss(f func(error)) {
+	l.mu.Lock()
+	l.onLoss = f
+	err := l.err
+	l.mu.Unlock()
+	if err != nil {
+		f(err)
+	}
 }

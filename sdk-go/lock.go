@@ -27,9 +27,9 @@ type Lock struct {
 	renewing context.Context
 	stop     context.CancelFunc // ends renewal
 	onLoss   func(error)
-	sending  chan struct{}     // closed when the release that is on its way has ended
-	attempts int               // to release that may have had their effect
-	verdict  *verdictOnRelease // once the server answered
+	sending  chan struct{}  // closed when the release that is on its way has ended
+	attempts int            // to release that may have had their effect
+	result   *releaseResult // once the server answered
 }
 
 type state int
@@ -41,8 +41,8 @@ const (
 	lost
 )
 
-// verdictOnRelease is what the server said about a release.
-type verdictOnRelease struct{ held bool }
+// releaseResult is what the server said about a release.
+type releaseResult struct{ held bool }
 
 // hold makes a lock of a grant, or returns nil where its safe deadline has passed already, or the client was closed meanwhile.
 func (c *Client) hold(a *acquisition) *Lock {
@@ -115,80 +115,23 @@ func (l *Lock) Err() error {
 	return l.err
 }
 
-// overdue tells whether the safe deadline has passed on either clock.
-func (l *Lock) overdue() bool { return l.leased && l.deadline.until(l.client.clock.now()) <= 0 }
-
-// watchDeadline makes checkDeadline run at the deadline. It looks more often than that, because a clock that is set, or a machine that
-// was suspended, moves the deadline without any timer noticing.
-func (l *Lock) watchDeadline() {
-	next := min(l.deadline.until(l.client.clock.now()), l.client.bounds.Tick)
-	if l.watch == nil {
-		l.watch = time.AfterFunc(next, l.checkDeadline)
-	} else {
-		l.watch.Reset(next)
+// Renew makes the lease last for d from now on, or for its original length where d is 0; it never shortens it. For d the same is allowed
+// as for [Expire]. A lock without a lease stays without, but Renew finds out whether it is still held. It retries until ctx ends, and
+// where ctx has no deadline at most for 30 s without any answer (ErrConnectionFailed). A lock that is lost is ErrLockLost, one that was
+// released is ErrNotHeld.
+func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
+	if d != 0 && !usableLease(d) {
+		return unusableLease(l.resource, d)
 	}
-}
-
-// checkDeadline finds out whether the lease ran out.
-func (l *Lock) checkDeadline() {
-	l.mu.Lock()
-	if l.state != held || !l.leased {
-		l.mu.Unlock()
-		return
+	if err := l.usable(); err != nil {
+		return err // this counts for more than that the client is closed
 	}
-	if !l.overdue() {
-		l.watchDeadline()
-		l.mu.Unlock()
-		return
+	if err := l.client.begin(l.resource); err != nil {
+		return err
 	}
-	l.mu.Unlock()
-	l.lose(ReasonExpired, "the lease ran out before it was renewed")
-}
-
-// lose ends the lock as lost, unless it has ended. A reason that came from the server is also the answer to a later release.
-func (l *Lock) lose(reason, message string) {
-	l.client.beginCleanup()
 	defer l.client.done()
-	l.mu.Lock()
-	if l.state == lost || l.state == released {
-		l.mu.Unlock()
-		return
-	}
-	l.state, l.err = lost, newLockLost(l.resource, l.token, reason, message)
-	l.stopTimers()
-	close(l.done)
-	told, err := l.onLoss, l.err
-	l.mu.Unlock()
-
-	l.client.forget(l)
-	if told != nil {
-		told(err)
-	}
-	l.client.logger.Warn("lockserver: lock lost", "resource", l.resource, "token", l.token, "reason", reason)
-}
-
-// loseByServer is lose where the server said so.
-func (l *Lock) loseByServer(failure *Error) {
-	l.mu.Lock()
-	if l.state == released {
-		l.mu.Unlock()
-		return // a release that was answered stays what it was
-	}
-	l.verdict = &verdictOnRelease{held: false}
-	l.mu.Unlock()
-	l.lose(failure.Reason, "the server says that it is not held any more: "+failure.Reason)
-}
-
-func (l *Lock) stopTimers() {
-	if l.watch != nil {
-		l.watch.Stop()
-	}
-	if l.renewal != nil {
-		l.renewal.Stop()
-	}
-	if l.stop != nil {
-		l.stop()
-	}
+	_, err := l.renew(ctx, d, false)
+	return err
 }
 
 // Release ends renewal and gives the lock back. It returns true when that freed it, and false when it was no longer held; called again
@@ -208,7 +151,7 @@ func (l *Lock) Release(ctx context.Context) (bool, error) {
 }
 
 // release is Release, except that a lock that ran out here is given back all the same, and the server's word on it is returned.
-func (l *Lock) release(ctx context.Context) (verdictOnRelease, error) {
+func (l *Lock) release(ctx context.Context) (releaseResult, error) {
 	began := time.Now()
 	l.checkDeadline()
 	l.mu.Lock()
@@ -216,13 +159,13 @@ func (l *Lock) release(ctx context.Context) (verdictOnRelease, error) {
 		other := l.sending
 		l.mu.Unlock()
 		if !l.client.await(ctx, other) {
-			return verdictOnRelease{}, gaveUp(ctx, &opRelease, l.resource, began, "")
+			return releaseResult{}, gaveUp(ctx, &opRelease, l.resource, began, "")
 		}
 		l.mu.Lock()
 	}
-	if l.verdict != nil {
+	if l.result != nil {
 		defer l.mu.Unlock()
-		return *l.verdict, nil
+		return *l.result, nil
 	}
 	if l.state == held {
 		l.state = releasing
@@ -231,21 +174,20 @@ func (l *Lock) release(ctx context.Context) (verdictOnRelease, error) {
 	l.sending = make(chan struct{})
 	l.mu.Unlock()
 
-	var got verdictOnRelease
+	var got releaseResult
 	var err error
 	if !l.client.cleanup(ctx, func(own context.Context) { got, err = l.giveBack(own) }) {
-		return verdictOnRelease{}, gaveUp(ctx, &opRelease, l.resource, began, "")
+		return releaseResult{}, gaveUp(ctx, &opRelease, l.resource, began, "")
 	}
 	return got, err
 }
 
 // giveBack sends the release and makes what comes of it the lock's state.
-func (l *Lock) giveBack(ctx context.Context) (verdictOnRelease, error) {
+func (l *Lock) giveBack(ctx context.Context) (releaseResult, error) {
 	attempts, err := l.client.sendRelease(ctx, &releaseRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token})
 	var failure *Error
-	got := verdictOnRelease{held: true}
-	switch {
-	case errors.As(err, &failure) && failure.Code == ErrNotHeld:
+	got := releaseResult{held: true}
+	if errors.As(err, &failure) && failure.Code == ErrNotHeld {
 		l.mu.Lock()
 		// The answer to an earlier attempt was lost, and the server tells of nothing else that ended the lock: that attempt did it.
 		got.held = l.attempts+attempts > 0 && l.state == releasing && !l.overdue() && !failure.tellsLoss()
@@ -270,7 +212,7 @@ func (l *Lock) giveBack(ctx context.Context) (verdictOnRelease, error) {
 		}
 		return got, err
 	}
-	l.verdict = &got
+	l.result = &got
 	if l.state == releasing {
 		l.state = released
 		close(l.done)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -79,13 +78,19 @@ type reply interface {
 	missing(status int) string
 }
 
-// grantAnswer is the answer to acquire and renew. While the acquisition is queued it has a Position and no Token.
+// grantAnswer is the answer to acquire and renew. While the acquisition is queued it has a Position and no Token. In one that newGrant
+// made, members that do not come stay negative.
 type grantAnswer struct {
 	Token     int64    `json:"token"`
 	ExpiresIn *float64 `json:"expires_in"`
 	Waited    float64  `json:"waited"`
 	Position  int      `json:"position"`
 	wireBlockers
+}
+
+func newGrant() grantAnswer {
+	never := -1.0
+	return grantAnswer{ExpiresIn: &never, Waited: -1}
 }
 
 func (g *grantAnswer) missing(status int) string {
@@ -96,6 +101,10 @@ func (g *grantAnswer) missing(status int) string {
 		}
 	case g.Token <= 0:
 		return "token"
+	case g.ExpiresIn != nil && *g.ExpiresIn < 0:
+		return "expires_in"
+	case g.Waited < 0:
+		return "waited"
 	}
 	return ""
 }
@@ -197,16 +206,17 @@ func (op *operation) unusable(a *answer, out reply) string {
 	}
 	err := decode(a.body, out)
 	var mistyped *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &mistyped):
-		return fmt.Sprintf("with an unusable %q", strings.TrimPrefix(mistyped.Field, "wireBlockers."))
-	case err != nil:
+	if err != nil && !errors.As(err, &mistyped) {
 		return "with no JSON object"
 	}
-	if member := out.missing(a.status); member != "" {
+	switch member := out.missing(a.status); {
+	case member == "":
+		return ""
+	case mistyped != nil && mistyped.Field == member:
+		return fmt.Sprintf("with an unusable %q", member)
+	default:
 		return fmt.Sprintf("without %q", member)
 	}
-	return ""
 }
 
 // decode reads one JSON object. What has another type than out expects is left out of it, and named by the error.
@@ -231,6 +241,9 @@ func (op *operation) fault(a *answer, peer string) error {
 		m := statusMeans(a.status)
 		failure.Code, failure.verdict = m.code, m.client
 		failure.Field, failure.Reason, failure.Message = "", "", failure.short+" without a lockserver's code"+stranger
+		if a.status == http.StatusProxyAuthRequired {
+			failure.Message = failure.short + " without a lockserver's code: does a proxy before it ask for a password?"
+		}
 		return failure
 	}
 	var known bool

@@ -54,9 +54,11 @@ func (c *Client) newCall(op *operation, resource string, limit time.Duration, ne
 
 // run returns once out is the answer, or with what else became of the call. It can be run again: pauses and patience go on.
 func (c *call) run(ctx context.Context, out reply) error {
-	attempts, cancel := context.WithCancel(ctx)
-	defer cancel()
+	attempts := ctx
 	if !c.cleanup {
+		var cancel context.CancelFunc
+		attempts, cancel = context.WithCancel(ctx)
+		defer cancel()
 		defer context.AfterFunc(c.client.life, cancel)()
 	}
 	for {
@@ -86,20 +88,27 @@ func (c *call) run(ctx context.Context, out reply) error {
 
 // judge decides what an outcome means. It returns a failure where the request is to be sent again.
 func (c *call) judge(o *outcome, out reply) (again *Error, err error) {
-	var failure *Error
-	if o.answer == nil {
-		failure, err = o.failure, o.failure
-	} else if err = c.op.read(o.answer, c.client.transport.peer(), out); err == nil || !errors.As(err, &failure) {
-		c.tried++
-		return nil, err
+	if o.answer != nil {
+		err = c.op.read(o.answer, c.client.transport.peer(), out)
+	} else {
+		failure := &Error{Code: ErrConnectionFailed, Message: o.reason, Status: o.status, cause: o.cause, short: o.reason, verdict: retry}
+		if o.permanent {
+			failure.verdict = raise
+		}
+		err = failure
 	}
-	if !failure.unsent && !failure.refused {
+	var failure *Error
+	if !errors.As(err, &failure) {
+		c.tried++
+		return nil, nil
+	}
+	if !o.unsent && !failure.refused {
 		c.tried++
 	}
 	if failure.Code == ErrDraining {
 		c.drained++
 	}
-	if failure.verdict == retry && (failure.unsent || !c.once) || c.stubborn && failure.Code != ErrNotHeld {
+	if failure.verdict == retry && (o.unsent || !c.once) || c.stubborn && failure.Code != ErrNotHeld {
 		return failure, err
 	}
 	return nil, err

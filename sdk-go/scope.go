@@ -63,14 +63,3 @@ func FromContext(ctx context.Context) *Lock {
 	lock, _ := ctx.Value(lockKey{}).(*Lock)
 	return lock
 }
-
-// notifyLoss has f called when the lock is lost, at once if it is already.
-func (l *Lock) notifyLoss(f func(error)) {
-	l.mu.Lock()
-	l.onLoss = f
-	err := l.err
-	l.mu.Unlock()
-	if err != nil {
-		f(err)
-	}
-}

@@ -23,10 +23,15 @@ type attempt struct {
 	again   bool // an earlier attempt failed, and with it perhaps every connection that is open
 }
 
-// outcome is what became of an attempt: an answer, or a failure.
+// outcome is what became of an attempt: an answer, or the reason why there is none.
 type outcome struct {
-	answer  *answer // nil: a failure
-	failure *Error
+	answer *answer
+
+	reason    string // in a few words
+	cause     error
+	status    int  // of somebody on the way, such as a proxy, who refused it; 0: nobody did
+	unsent    bool // the request surely never arrived; else that is unknown
+	permanent bool // no retry can do better
 }
 
 // answer is what the server said, or who speaks in its place.
