@@ -10,13 +10,13 @@ import (
 
 // Acquire waits until the lock is granted, in order of arrival, for as long as ctx allows. Lost connections and restarts of the server
 // are survived meanwhile, and the place in the queue with them; only 30 s without any answer (60 s once queued) are an
-// ErrConnectionFailed, and that only where ctx has no deadline.
+// ErrConnectionFailed, and that only if ctx has no deadline.
 //
 // Without [Expire] or [Renewed] the lock is held until it is released: if this process dies first, it stays held until an operator
 // releases it by force. [Client.WithLock] has no such end.
 //
-// When ctx ends, Acquire tells the server and returns an error that satisfies errors.Is for ctx.Err(), at most a second later. Where it
-// was a deadline, the error is a [*LockTimeoutError] (ErrLockTimeout), which says what stood in the way. Nothing stays held, also where
+// When ctx ends, Acquire tells the server and returns an error that satisfies errors.Is for ctx.Err(), at most a second later. If it
+// was a deadline, the error is a [*LockTimeoutError] (ErrLockTimeout), which says what stood in the way. Nothing stays held, even if
 // the grant was already on its way.
 func (c *Client) Acquire(ctx context.Context, resource string, opts ...AcquireOption) (*Lock, error) {
 	return c.acquire(ctx, resource, readOptions(opts))

@@ -112,7 +112,7 @@ func (c *Client) Close() error {
 }
 
 // Release gives back what this client holds of the resource: the one [Lock] of it that this client acquired and still holds, or, if there
-// is none, whatever its owner holds there, which is how a program can free a lock of an earlier run under the same owner. Where it holds
+// is none, whatever its owner holds there, which is how a program can free a lock of an earlier run under the same owner. If it holds
 // several, ErrTokenRequired asks for [Lock.Release]. What is not held is ErrNotHeld. It is bounded and ends as Lock.Release does; by
 // owner it is sent once, so that an ErrConnectionFailed leaves open what happened.
 func (c *Client) Release(ctx context.Context, resource string) error {
@@ -150,8 +150,8 @@ func (c *Client) releaseByOwner(ctx context.Context, resource string) error {
 	return err
 }
 
-// List returns a page of what is locked, the oldest first. Where the connection breaks it asks again, until ctx ends, which gives the same
-// errors as in [Client.Acquire], or for 30 s where ctx has no deadline (ErrConnectionFailed).
+// List returns a page of what is locked, the oldest first. If the connection breaks it asks again, until ctx ends, which gives the same
+// errors as in [Client.Acquire], or for 30 s if ctx has no deadline (ErrConnectionFailed).
 func (c *Client) List(ctx context.Context, o ListOptions) (*Page, error) {
 	var answer wirePage
 	if err := c.look(ctx, "", &opList, &listRequest{Prefix: o.Prefix, Owner: o.Owner, Limit: o.Limit, Cursor: o.Cursor}, &answer); err != nil {
@@ -174,7 +174,7 @@ func (c *Client) Show(ctx context.Context, resource string) (*LockInfo, error) {
 }
 
 // ForceRelease takes the resource from whoever holds it, for operators. With a token other than 0 it takes only that grant. It returns
-// who was evicted; where nothing is held that is ErrNotFound. An evicted holder hears of it only at its next renewal or deadline. The
+// who was evicted; if nothing is held that is ErrNotFound. An evicted holder hears of it only at its next renewal or deadline. The
 // request is sent once, and bounded by 10 s, so that an ErrConnectionFailed leaves open what happened.
 func (c *Client) ForceRelease(ctx context.Context, resource string, token int64) ([]Holder, error) {
 	if err := c.begin(resource); err != nil {
@@ -200,7 +200,7 @@ func (c *Client) look(ctx context.Context, resource string, op *operation, reque
 	return c.newCall(op, resource, c.bounds.Silence, func() (any, time.Duration) { return request, c.bounds.Answer }).run(ctx, out)
 }
 
-// begin registers a call that Close has to wait for, and refuses it where the client is closed.
+// begin registers a call that Close has to wait for, and refuses it if the client is closed.
 func (c *Client) begin(resource string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,7 +279,7 @@ func (c *Client) await(ctx context.Context, ended <-chan struct{}) bool {
 	}
 }
 
-// keep remembers a lock as held here, so that Close finds it. It returns false where Close has been called.
+// keep remembers a lock as held here, so that Close finds it. It returns false if Close has been called.
 func (c *Client) keep(l *Lock) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -71,10 +71,10 @@ const (
 type Error struct {
 	Code       Code
 	Message    string        // for people
-	Resource   string        // "" where the failure is not about one
+	Resource   string        // "" if the failure is not about one
 	Field      string        // the request field or the setting that is wrong, "" if none
 	Reason     string        // with ErrNotHeld and ErrLockLost, one of the Reason constants
-	Status     int           // of the HTTP answer; 0 where the failure is a local one
+	Status     int           // of the HTTP answer; 0 if the failure is a local one
 	RetryAfter time.Duration // how long the server asks to leave it alone, 0 if it did not
 
 	cause   error
@@ -122,7 +122,7 @@ func (e *LockedError) Error() string { return e.failure().Error() }
 // Unwrap returns the [*Error] with the code ErrLocked.
 func (e *LockedError) Unwrap() error { return e.failure() }
 
-// failure is there too where a program made the error itself, as a test with a stand-in for the client does.
+// failure is there too if a program made the error itself, as a test with a stand-in for the client does.
 func (e *LockedError) failure() *Error {
 	if e.err == nil {
 		return &Error{Code: ErrLocked}
@@ -145,7 +145,7 @@ func (e *LockTimeoutError) Error() string { return e.failure().Error() }
 // Unwrap returns the [*Error] with the code ErrLockTimeout.
 func (e *LockTimeoutError) Unwrap() error { return e.failure() }
 
-// failure is there too where a program made the error itself.
+// failure is there too if a program made the error itself.
 func (e *LockTimeoutError) failure() *Error {
 	if e.err == nil {
 		return &Error{Code: ErrLockTimeout}
@@ -175,7 +175,7 @@ func (e *LockLostError) Error() string { return e.failure().Error() }
 // Unwrap returns the [*Error] with the code ErrLockLost.
 func (e *LockLostError) Unwrap() error { return e.failure() }
 
-// failure is there too where a program made the error itself.
+// failure is there too if a program made the error itself.
 func (e *LockLostError) failure() *Error {
 	if e.err == nil {
 		return &Error{Code: ErrLockLost, Resource: e.Resource, Reason: e.Reason}

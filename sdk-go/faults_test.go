@@ -331,6 +331,20 @@ func TestTimeoutAfterTroubleStillNamesTheHolders(t *testing.T) {
 	require.Equal(t, 2, timeout.Waiters)
 }
 
+// A call that is not repeated tells that its context ended, and that what it did is unknown.
+func TestForceReleaseThatIsCancelled(t *testing.T) {
+	asked := make(chan struct{})
+	client := newMemory().on("/lock", func(ctx context.Context, body map[string]any) reply {
+		close(asked)
+		return hang()(ctx, body)
+	}).client(t, quick)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { <-asked; cancel() }()
+	_, err := client.ForceRelease(ctx, "r", 0)
+	requireCode(t, err, lockserver.ErrConnectionFailed)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 // Other calls say it too.
 func TestOtherTimeouts(t *testing.T) {
 	server := newScripted(t).on("/acquire", grant(7, "30")).on("/renew", problem(503, "draining", "")).

@@ -75,7 +75,7 @@ func defaultPool(s *settings, proxy *url.URL) *http.Transport {
 	return pool
 }
 
-// flushing stands in for single where a program brought a RoundTripper of its own: it drops what is idle before a request.
+// flushing stands in for single if a program brought a RoundTripper of its own: it drops what is idle before a request.
 type flushing struct{ http.RoundTripper }
 
 func (f flushing) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -144,7 +144,7 @@ func (l *Lock) lose(reason, message string) {
 	l.client.logger.Warn("lockserver: lock lost", "resource", l.resource, "token", l.token, "reason", reason)
 }
 
-// loseByServer is lose where the server said so.
+// loseByServer is lose if the server said so.
 func (l *Lock) loseByServer(failure *Error) {
 	l.mu.Lock()
 	if l.state == released {

@@ -44,7 +44,7 @@ const (
 // releaseResult is what the server said about a release.
 type releaseResult struct{ held bool }
 
-// hold makes a lock of a grant, or returns nil where its safe deadline has passed already, or the client was closed meanwhile.
+// hold makes a lock of a grant, or returns nil if its safe deadline has passed already, or the client was closed meanwhile.
 func (c *Client) hold(a *acquisition) *Lock {
 	granted := &a.granted
 	l := &Lock{
@@ -115,9 +115,9 @@ func (l *Lock) Err() error {
 	return l.err
 }
 
-// Renew makes the lease last for d from now on, or for its original length where d is 0; it never shortens it. For d the same is allowed
+// Renew makes the lease last for d from now on, or for its original length if d is 0; it never shortens it. For d the same is allowed
 // as for [Expire]. A lock without a lease stays without, but Renew finds out whether it is still held. It retries until ctx ends, and
-// where ctx has no deadline at most for 30 s without any answer (ErrConnectionFailed). A lock that is lost is ErrLockLost, one that was
+// if ctx has no deadline at most for 30 s without any answer (ErrConnectionFailed). A lock that is lost is ErrLockLost, one that was
 // released is ErrNotHeld.
 func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
 	if d != 0 && !usableLease(d) {
@@ -138,7 +138,7 @@ func (l *Lock) Renew(ctx context.Context, d time.Duration) error {
 // it returns the same. An error means that the server did not answer, or refused: the lock may then still be held, is no longer renewed,
 // and Release can be called again.
 //
-// Release is a clean-up: it takes place also where ctx has ended already, and is bounded by 5 s. Where ctx ends on the way, Release
+// Release is a clean-up: it takes place even if ctx has ended already, and is bounded by 5 s. If ctx ends on the way, Release
 // returns at most a second later while the attempts go on.
 func (l *Lock) Release(ctx context.Context) (bool, error) {
 	got, err := l.release(ctx)

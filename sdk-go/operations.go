@@ -227,7 +227,7 @@ func decode(body []byte, out any) error {
 	return json.Unmarshal(body, out)
 }
 
-// fault is an answer that is no success: its code decides what it is, and its status only where it has none, as a proxy's.
+// fault is an answer that is no success: its code decides what it is, and its status only if it has none, as a proxy's.
 func (op *operation) fault(a *answer, peer string) error {
 	var problem wireProblem
 	if a.status >= http.StatusBadRequest && len(a.body) <= op.answerMax {
@@ -289,7 +289,7 @@ type LockInfo struct {
 // Holder is one grant.
 type Holder struct {
 	Owner     string
-	ID        string // "" where the server does not say
+	ID        string // "" if the server does not say
 	Token     int64
 	Note      string
 	HeldFor   time.Duration

@@ -68,7 +68,7 @@ func Expire(d time.Duration) AcquireOption {
 // Renewed renews the lease at a third of its length until the lock is released or lost. Without [Expire] the lease is 30 s.
 func Renewed() AcquireOption { return func(o *acquireOptions) { o.renew = true } }
 
-// NonBlocking makes the call fail with ErrLocked where the lock is not free.
+// NonBlocking makes the call fail with ErrLocked if the lock is not free.
 func NonBlocking() AcquireOption { return func(o *acquireOptions) { o.nonBlocking = true } }
 
 // Shared takes the lock as a reader: any number of them hold it together, and none with a writer, which is a lock taken without this

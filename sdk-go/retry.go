@@ -69,7 +69,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 		request, bound := c.next()
 		patience := c.patience(ctx)
 		o := c.client.transport.send(attempts, attempt{op: c.op, request: request, bound: min(bound, patience), again: c.backoff.failed()})
-		failure, err := c.judge(&o, out)
+		failure, err := c.judge(ctx, &o, out)
 		if failure == nil {
 			return about(c.resource, err)
 		}
@@ -86,14 +86,17 @@ func (c *call) run(ctx context.Context, out reply) error {
 	}
 }
 
-// judge decides what an outcome means. It returns a failure where the request is to be sent again.
-func (c *call) judge(o *outcome, out reply) (again *Error, err error) {
+// judge decides what an outcome means. It returns a failure if the request is to be sent again.
+func (c *call) judge(ctx context.Context, o *outcome, out reply) (again *Error, err error) {
 	if o.answer != nil {
 		err = c.op.read(o.answer, c.client.transport.peer(), out)
 	} else {
 		failure := &Error{Code: ErrConnectionFailed, Message: o.reason, Status: o.status, cause: o.cause, short: o.reason, verdict: retry}
 		if o.permanent {
 			failure.verdict = raise
+		}
+		if failure.cause == nil {
+			failure.cause = ctx.Err() // of a call that is not repeated, this is the end
 		}
 		err = failure
 	}

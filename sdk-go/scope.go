@@ -11,8 +11,8 @@ import (
 // free after one lease.
 //
 // The context that body gets is cancelled when the lock is lost, with a context.Cause that is ErrLockLost, and after body has returned;
-// [FromContext] returns the lock from it. WithLock returns the error of body. Where body returned nil although the lock was lost on the
-// way, it returns ErrLockLost; where body only returned that its context ended because of that, both. A server that could not be reached
+// [FromContext] returns the lock from it. WithLock returns the error of body. If body returned nil although the lock was lost on the
+// way, it returns ErrLockLost; if body only returned that its context ended because of that, both. A server that could not be reached
 // for the release alone is no error: the lease then ends by itself.
 func (c *Client) WithLock(ctx context.Context, resource string, body func(ctx context.Context) error, opts ...AcquireOption) (err error) {
 	o := readOptions(opts)

@@ -95,10 +95,10 @@ func check(s *settings) error {
 		return misconfigured(envOwner, fmt.Sprintf("the owner %q must be UTF-8 of 1 to 256 bytes without control characters", s.Owner))
 	}
 	if s.HTTPClient != nil && s.RootCAs != nil {
-		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport where one is given")
+		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport if one is given")
 	}
 	if s.HTTPClient != nil && s.Proxy != "" {
-		return misconfigured("WithProxy", "a proxy belongs into the HTTP client's own Transport where one is given")
+		return misconfigured("WithProxy", "a proxy belongs into the HTTP client's own Transport if one is given")
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func parseAddr(addr string) (*url.URL, error) {
 	return &url.URL{Scheme: u.Scheme, Host: host, Path: strings.TrimRight(u.Path, "/")}, nil
 }
 
-// withPort returns host and port of a URL. It returns false where the port is none.
+// withPort returns host and port of a URL. It returns false if the port is none.
 func withPort(u *url.URL, without string) (string, bool) {
 	port := u.Port()
 	if port == "" && !strings.HasSuffix(u.Host, ":") {

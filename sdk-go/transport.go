@@ -37,6 +37,6 @@ type outcome struct {
 // answer is what the server said, or who speaks in its place.
 type answer struct {
 	status     int    // of the contract's table
-	body       []byte // one byte more than the operation allows where it is too long
+	body       []byte // one byte more than the operation allows if it is too long
 	retryAfter time.Duration
 }
