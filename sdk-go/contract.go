@@ -52,7 +52,7 @@ const (
 	figureConnect       time.Duration = 5e9     // until a connection stands
 	figureHop           time.Duration = 10e9    // longest wait asked of the server at once
 	figureAnswer        time.Duration = 10e9    // for an answer, beyond the wait that was asked for
-	figureCleanup       time.Duration = 5e9     // a release or a cancel in all, with its retries
+	figureCleanup       time.Duration = 5e9     // for a release or a cancel in all, retries included
 	figureSilence       time.Duration = 30e9    // without any answer, for a call without a limit of its own
 	figureSilenceQueued time.Duration = 60e9    // the same once queued
 	figureBackoffFirst  time.Duration = 0.05e9  // before the second retry; the first comes at once
@@ -63,5 +63,5 @@ const (
 	figureRenewPart                   = 3       // a lease is renewed at its length divided by this
 	figureRenewAttempt  time.Duration = 10e9    // longest attempt of a renewal, which is otherwise bounded by that same part of the lease
 	figureMarginPart                  = 0.01    // part of the time left that is taken off for clocks that run at different speeds
-	figureMargin        time.Duration = 0.002e9 // is taken off on top
+	figureMargin        time.Duration = 0.002e9 // is taken off as well
 )

@@ -90,7 +90,7 @@ export const FIGURES = {
   hop: 10 * 1000,
   /** for an answer, beyond the wait that was asked for */
   answer: 10 * 1000,
-  /** a release or a cancel in all, with its retries */
+  /** for a release or a cancel in all, retries included */
   cleanup: 5 * 1000,
   /** without any answer, for a call without a limit of its own */
   silence: 30 * 1000,
@@ -112,6 +112,6 @@ export const FIGURES = {
   renewAttempt: 10 * 1000,
   /** part of the time left that is taken off for clocks that run at different speeds */
   marginPart: 0.01,
-  /** is taken off on top */
+  /** is taken off as well */
   margin: 0.002 * 1000,
 }
