@@ -33,13 +33,8 @@ func (b *batch) reset() {
 	// What the batch pointed to must not be kept alive by it.
 	clear(b.Changes)
 	clear(b.Answers)
-	b.Changes, b.Answers = shrink(b.Changes), shrink(b.Answers)
-	b.resetEvents()
-}
-
-func (b *batch) resetEvents() {
 	clear(b.Events)
-	b.Events = shrink(b.Events)
+	b.Changes, b.Answers, b.Events = shrink(b.Changes), shrink(b.Answers), shrink(b.Events)
 }
 
 // shrink empties the slice, and lets a large one go.
@@ -77,7 +72,9 @@ func (e *Engine) flush(now int64) {
 	switch {
 	case e.inflight != nil:
 	case len(e.pending.Changes) == 0:
-		e.tell(e.pending)
+		e.tell(e.pending.Events)
+		clear(e.pending.Events)
+		e.pending.Events = e.pending.Events[:0]
 	default:
 		select {
 		case e.work <- struct{}{}:
@@ -149,7 +146,7 @@ func (e *Engine) commit(now int64) bool {
 // publish lets go what waited for a batch that is durable now.
 func (e *Engine) publish(now int64, b *batch) {
 	e.durable, e.inflight = b.last, nil
-	e.tell(b)
+	e.tell(b.Events)
 	for i := range b.Answers {
 		e.send(now, &b.Answers[i])
 	}
@@ -225,8 +222,8 @@ func (e *Engine) failLocked(err error) {
 	e.inflight, e.pending, e.settled = nil, &batch{}, 0
 	e.table.SetEffects(&e.pending.Effects)
 	e.taken.Broadcast()
-	for s := range e.subscriptions {
-		s.end()
+	for len(e.subscriptions) > 0 {
+		e.unsubscribe(e.subscriptions[0])
 	}
 	if !errors.Is(err, ErrClosed) {
 		close(e.failed)

@@ -47,7 +47,7 @@ type Engine struct {
 	armed    int64 // when the alarm goes off; 0: it does not
 	commits  CommitStats
 
-	subscriptions map[*Subscription]struct{}
+	subscriptions []*Subscription
 
 	work   chan struct{} // wakes the committer
 	failed chan struct{} // closed with err
@@ -55,15 +55,15 @@ type Engine struct {
 	done   chan struct{} // closed when the committer has ended
 	once   sync.Once
 
-	eventsLogged chan struct{} // closed when all events are in the log
+	logged chan struct{} // closed when all events are in the log
 }
 
 // Open loads the store and starts the engine. Leases get their full length again, counted from now.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
-		store: cfg.Store, log: cfg.Logger, pending: &batch{}, spare: &batch{}, subscriptions: map[*Subscription]struct{}{},
+		store: cfg.Store, log: cfg.Logger, pending: &batch{}, spare: &batch{},
 		work: make(chan struct{}, 1), failed: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{}),
-		eventsLogged: make(chan struct{}),
+		logged: make(chan struct{}),
 	}
 	e.taken = sync.NewCond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
@@ -88,11 +88,11 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.arm(e.now())
 	e.mu.Unlock()
 	go e.commitLoop()
-	worth := []lock.EventKind{lock.EventEvicted}
+	kinds := []lock.EventKind{lock.EventEvicted}
 	if e.log.Enabled(ctx, slog.LevelDebug) {
-		worth = append(worth, lock.EventExpired)
+		kinds = append(kinds, lock.EventExpired)
 	}
-	go e.logEvents(e.Subscribe(logged, worth...))
+	go e.logEvents(e.Subscribe(1024, kinds...))
 	e.log.Info("locks loaded", "locks", records, "took", time.Since(began).Round(time.Millisecond))
 	return e, nil
 }
@@ -113,20 +113,11 @@ func (e *Engine) Err() error {
 	return e.err
 }
 
-// Drain answers every waiter, and every Acquire from now on, with lock.Draining. Other operations go on.
-func (e *Engine) Drain() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := e.now()
-	e.table.Drain(now)
-	e.flush(now)
-}
-
 // Close commits what has taken effect and ends the engine. The store stays open. Operations after it are answered with
 // lock.Unavailable. It returns the context's error where the store takes longer.
 func (e *Engine) Close(ctx context.Context) error {
 	e.once.Do(func() { close(e.closed) })
-	for _, part := range []chan struct{}{e.done, e.eventsLogged} {
+	for _, part := range []chan struct{}{e.done, e.logged} {
 		select {
 		case <-part:
 		case <-ctx.Done():

@@ -1,146 +1,95 @@
 package engine
 
 import (
-	"context"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// Subscription is a queue of events that are durable, for one reader. The queue is bounded, as the engine waits for nobody: what finds
-// no room in it is dropped, and counted. A callback would have to keep that promise itself.
+// Subscription is a queue of durable events for one reader. The engine waits for no reader, so the queue is bounded, and events that
+// find it full are dropped and counted. A callback could not be trusted to return at once.
 type Subscription struct {
+	Events  <-chan []lock.Event // in their order; closed at the end of the engine or by Close
+	Dropped atomic.Int64
+
 	engine *Engine
 	kinds  []lock.EventKind
-	most   int
-
-	mu      sync.Mutex
-	events  []lock.Event
-	read    []lock.Event // what the reader got last
-	dropped int
-	ended   bool
-	wake    chan struct{} // has room for one
+	queue  chan []lock.Event
 }
 
-// Subscribe returns a queue of no more than so many events of these kinds, from now on. The engine's end ends it, or its Close.
-func (e *Engine) Subscribe(most int, kinds ...lock.EventKind) *Subscription {
-	s := &Subscription{engine: e, kinds: kinds, most: most, wake: make(chan struct{}, 1)}
+// Subscribe returns a subscription to events of the given kinds that happen from now on. It has room for as many batches of events
+// as given.
+func (e *Engine) Subscribe(batches int, kinds ...lock.EventKind) *Subscription {
+	queue := make(chan []lock.Event, batches)
+	s := &Subscription{Events: queue, engine: e, kinds: kinds, queue: queue}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.subscriptions = append(e.subscriptions, s)
 	if e.err != nil {
-		s.end()
-		return s
+		e.unsubscribe(s)
 	}
-	e.subscriptions[s] = struct{}{}
 	e.watch()
 	return s
 }
 
-// Close ends the subscription, also while Next waits.
+// Close ends the subscription.
 func (s *Subscription) Close() {
 	s.engine.mu.Lock()
 	defer s.engine.mu.Unlock()
-	delete(s.engine.subscriptions, s)
+	s.engine.unsubscribe(s)
 	s.engine.watch()
-	s.end()
 }
 
-// watch makes the table note what somebody wants to know.
+func (e *Engine) unsubscribe(s *Subscription) {
+	if i := slices.Index(e.subscriptions, s); i >= 0 {
+		e.subscriptions = slices.Delete(e.subscriptions, i, i+1)
+		close(s.queue)
+	}
+}
+
+// watch makes the table note the kinds of events that somebody wants.
 func (e *Engine) watch() {
 	var kinds []lock.EventKind
-	for s := range e.subscriptions {
+	for _, s := range e.subscriptions {
 		kinds = append(kinds, s.kinds...)
 	}
 	e.table.Watch(kinds...)
 }
 
-// Next waits for events and returns them, in their order, and how many were dropped behind them. They are valid until the next call.
-// It says false once the subscription has ended and all is read, or with the context.
-func (s *Subscription) Next(ctx context.Context) (events []lock.Event, dropped int, ok bool) {
-	for {
-		s.mu.Lock()
-		if len(s.events) > 0 {
-			clear(s.read)
-			events, dropped = s.events, s.dropped
-			s.events, s.read, s.dropped = shrink(s.read), events, 0
-			s.mu.Unlock()
-			return events, dropped, true
+// tell passes events on to those who want them.
+func (e *Engine) tell(events []lock.Event) {
+	for _, s := range e.subscriptions {
+		var wanted []lock.Event
+		for i := range events {
+			if slices.Contains(s.kinds, events[i].Kind) {
+				wanted = append(wanted, events[i])
+			}
 		}
-		ended := s.ended
-		s.mu.Unlock()
-		if ended {
-			return nil, 0, false
+		if len(wanted) == 0 {
+			continue
 		}
 		select {
-		case <-s.wake:
-		case <-ctx.Done():
-			return nil, 0, false
-		}
-	}
-}
-
-func (s *Subscription) end() {
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
-	s.ring()
-}
-
-func (s *Subscription) ring() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// tell gives the batch's events to those who want them.
-func (e *Engine) tell(b *batch) {
-	if len(b.Events) == 0 {
-		return
-	}
-	for s := range e.subscriptions {
-		s.add(b.Events)
-	}
-	b.resetEvents()
-}
-
-func (s *Subscription) add(events []lock.Event) {
-	s.mu.Lock()
-	for i := range events {
-		switch {
-		case !slices.Contains(s.kinds, events[i].Kind):
-		case len(s.events) == s.most:
-			s.dropped++
+		case s.queue <- wanted:
 		default:
-			s.events = append(s.events, events[i])
+			s.Dropped.Add(int64(len(wanted)))
 		}
 	}
-	s.mu.Unlock()
-	s.ring()
 }
 
-// logged is how many events may wait to be logged.
-const logged = 1 << 16
-
-// logEvents writes a line for each event that is worth one, until the engine ends.
-func (e *Engine) logEvents(events *Subscription) {
-	defer close(e.eventsLogged)
-	for {
-		batch, dropped, ok := events.Next(context.Background())
-		if !ok {
-			return
-		}
-		for i := range batch {
-			switch x := &batch[i]; x.Kind {
-			case lock.EventExpired:
+// logEvents logs the events of the subscription until it ends.
+func (e *Engine) logEvents(s *Subscription) {
+	defer close(e.logged)
+	for events := range s.Events {
+		for i := range events {
+			if x := &events[i]; x.Kind == lock.EventExpired {
 				e.log.Debug("lease expired", "resource", x.Resource, "owner", x.Owner, "token", x.Token)
-			case lock.EventEvicted:
+			} else {
 				e.log.Info("lock evicted", "resource", x.Resource, "owner", x.Owner, "token", x.Token, "held_for", x.Lasted, "by", x.By)
 			}
 		}
-		if dropped > 0 {
-			e.log.Warn("more happened than could be logged", "events", dropped)
+		if n := s.Dropped.Swap(0); n > 0 {
+			e.log.Warn("events not logged: too many at once", "events", n)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -21,11 +20,16 @@ var everything = []lock.EventKind{
 func happened(t *testing.T, s *engine.Subscription) (events []lock.Event) {
 	t.Helper()
 	synctest.Wait()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	events, dropped, _ := s.Next(ctx)
-	require.Zero(t, dropped)
-	return events
+	require.Zero(t, s.Dropped.Load())
+	for {
+		select {
+		case more, ok := <-s.Events:
+			require.True(t, ok)
+			events = append(events, more...)
+		default:
+			return events
+		}
+	}
 }
 
 func TestEventsAreToldWhenTheyAreDurable(t *testing.T) {
@@ -66,10 +70,9 @@ func TestEventsThatFindNoRoomAreDropped(t *testing.T) {
 			s.take("r", "a")
 			s.release(lock.Ref{Resource: "r", Owner: "a"}).is(lock.Released)
 		}
-		events, dropped, ok := granted.Next(t.Context())
-		require.True(t, ok)
-		require.Len(t, events, 3)
-		require.Equal(t, 2, dropped)
+		require.Len(t, granted.Events, 3)
+		require.EqualValues(t, 2, granted.Dropped.Swap(0))
+		require.Len(t, happened(t, granted), 3)
 		require.Len(t, happened(t, ends), 5, "another's queue is another's affair")
 
 		s.take("r", "a")
@@ -80,36 +83,22 @@ func TestEventsThatFindNoRoomAreDropped(t *testing.T) {
 func TestSubscriptionsEnd(t *testing.T) {
 	run(t, func(t *testing.T, s *system) {
 		closed, failed := s.Subscribe(10, everything...), s.Subscribe(10, everything...)
-		ends := func(sub *engine.Subscription) chan []lock.Event {
-			c := make(chan []lock.Event)
-			go func() {
-				defer close(c)
-				for {
-					events, _, ok := sub.Next(context.Background())
-					if !ok {
-						return
-					}
-					c <- append([]lock.Event(nil), events...)
-				}
-			}()
-			return c
-		}
-		fromClosed, fromFailed := ends(closed), ends(failed)
 		s.take("r", "a")
-		require.Len(t, <-fromClosed, 1)
+		require.Len(t, <-closed.Events, 1)
 		closed.Close()
-		_, more := <-fromClosed
-		require.False(t, more)
+		_, open := <-closed.Events
+		require.False(t, open)
 		closed.Close()
 
 		waiter := s.acquire(lock.Request{Resource: "r", Owner: "b", Wait: time.Minute})
 		s.store.lose(errors.New("gone"))
 		waiter.is(lock.Unavailable)
-		require.Len(t, <-fromFailed, 1)
-		require.Equal(t, lock.EventQueued, (<-fromFailed)[0].Kind)
-		_, more = <-fromFailed
-		require.False(t, more, "what a failing engine does to its waiters is no event")
-		_, more = <-ends(s.Subscribe(10, everything...))
-		require.False(t, more, "a failed engine has no events")
+		require.Equal(t, lock.EventGranted, (<-failed.Events)[0].Kind)
+		require.Equal(t, lock.EventQueued, (<-failed.Events)[0].Kind)
+		_, open = <-failed.Events
+		require.False(t, open, "what a failing engine does to its waiters is no event")
+		failed.Close()
+		_, open = <-s.Subscribe(10, everything...).Events
+		require.False(t, open, "a failed engine has no events")
 	})
 }

@@ -11,32 +11,21 @@ import (
 // walkSlice is how many locks a list looks at under the mutex before it lets others in.
 const walkSlice = 512
 
-// Acquire asks for a grant. The answer comes to the sink, unless the ticket is given to Leave before.
-func (e *Engine) Acquire(req *lock.Request, to lock.Reply) lock.Ticket {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.refuse(to) {
-		return lock.Ticket{}
-	}
-	now := e.now()
-	ticket := e.table.Acquire(now, req, to)
-	e.flush(now)
+// Acquire asks for a grant. The answer goes to the sink, unless the ticket is given to Leave first.
+func (e *Engine) Acquire(req *lock.Request, to lock.Reply) (ticket lock.Ticket) {
+	e.do(to, func(now int64) { ticket = e.table.Acquire(now, req, to) })
 	return ticket
 }
 
-// Leave says that the request behind the ticket went away without having got its answer: it was cancelled while it waited, or
-// before the first byte of the answer was written, or the write failed. A place in the queue is given up, or kept absent where it
-// has an id; a grant goes back. A late answer may still come to the sink, and is to be dropped.
+// Leave says that the request behind the ticket went away without its answer: it was cancelled while it waited or before the first
+// byte of the answer was written, or the write failed. A waiter without an id gives up its place; with one its place is kept. A grant
+// goes to the next waiter. The sink must ignore an answer that still comes.
 func (e *Engine) Leave(ticket lock.Ticket) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.err != nil {
-		return
-	}
-	now := e.now()
-	e.table.Leave(now, ticket)
-	e.flush(now)
+	e.do(lock.Reply{}, func(now int64) { e.table.Leave(now, ticket) })
 }
+
+// Drain answers every waiter, and every Acquire from now on, with lock.Draining. Other operations go on.
+func (e *Engine) Drain() { e.do(lock.Reply{}, e.table.Drain) }
 
 // Release ends a grant, or cancels a waiter named by its id.
 func (e *Engine) Release(ref *lock.Ref, to lock.Reply) {
@@ -92,22 +81,15 @@ func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Reply) {
 	}
 }
 
-// do runs one operation on the table, or refuses it.
+// do runs one operation on the table. If the engine has failed, it answers so to the reply, if there is one.
 func (e *Engine) do(to lock.Reply, op func(now int64)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.refuse(to) {
-		return
-	}
-	now := e.now()
-	op(now)
-	e.flush(now)
-}
-
-// refuse answers an operation on an engine that has failed.
-func (e *Engine) refuse(to lock.Reply) bool {
-	if e.err != nil {
+	if e.err == nil {
+		now := e.now()
+		op(now)
+		e.flush(now)
+	} else if to.To != nil {
 		to.Send(&lock.Answer{Code: lock.Unavailable})
 	}
-	return e.err != nil
 }

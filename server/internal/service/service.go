@@ -41,7 +41,7 @@ type Service struct {
 	secrets  secrets
 	observer Observer
 	term     atomic.Pointer[term] // nil between terms
-	sinks    sync.Pool // of *sink
+	sinks    sync.Pool            // of *sink
 }
 
 // term is a time of serving, with one engine.
