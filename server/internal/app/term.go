@@ -36,7 +36,7 @@ func (a *App) term(ctx context.Context) (again bool, err error) {
 	}()
 	eng, err := engine.Open(ctx, engine.Config{
 		Store: st,
-		Limits: lock.Limits{
+		Bounds: lock.Bounds{
 			MaxLocks: a.opts.MaxLocks, MaxWaiters: a.opts.MaxWaiters, MaxRemembered: a.opts.MaxRemembered, MaxWait: a.opts.MaxWait,
 		},
 		Logger: a.log,

@@ -29,7 +29,7 @@ func benchEngine(b *testing.B, s store.Store) *engine.Engine {
 	b.Helper()
 	e, err := engine.Open(context.Background(), engine.Config{
 		Store: s, Logger: slog.New(slog.DiscardHandler),
-		Limits: lock.Limits{MaxLocks: 2_000_000, MaxWaiters: 1_000_000, MaxRemembered: 1_000_000, MaxWait: time.Minute},
+		Bounds: lock.Bounds{MaxLocks: 2_000_000, MaxWaiters: 1_000_000, MaxRemembered: 1_000_000, MaxWait: time.Minute},
 	})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, e.Close(context.Background())) })
@@ -252,7 +252,7 @@ func BenchmarkExpiryBurst(b *testing.B) {
 				require.True(b, time.Now().Before(end), "too slow to take the leases before they end")
 				calm = max(calm, slowest(b, e, end))
 				burst = max(burst, slowest(b, e, time.Now().Add(time.Second)))
-				require.Zero(b, e.Stats().Locks)
+				require.Zero(b, e.Stats().Grants)
 			}
 			b.ReportMetric(calm.Seconds()*1000, "calm-max-ms")
 			b.ReportMetric(burst.Seconds()*1000, "burst-max-ms")
@@ -301,10 +301,10 @@ func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		s, err := disk.Open(dir, slog.New(slog.DiscardHandler))
 		require.NoError(b, err)
-		e, err := engine.Open(context.Background(), engine.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Limits: limits})
+		e, err := engine.Open(context.Background(), engine.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Bounds: bounds})
 		require.NoError(b, err)
 		b.StopTimer()
-		require.Equal(b, leases, e.Stats().Locks)
+		require.Equal(b, leases, e.Stats().Grants)
 		require.NoError(b, e.Close(context.Background()))
 		require.NoError(b, s.Close())
 		b.StartTimer()

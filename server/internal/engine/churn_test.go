@@ -57,7 +57,7 @@ func TestChurn(t *testing.T) {
 		time.Sleep(lock.PlaceKept)
 		synctest.Wait() // what ends at this very moment has ended
 		stats := s.Stats()
-		require.Zero(t, stats.Locks)
+		require.Zero(t, stats.Grants)
 		require.Zero(t, stats.Waiters)
 		require.NotZero(t, stats.Events[lock.EventHandedBack])
 		require.NotZero(t, stats.Left[lock.WhyGone])

@@ -14,7 +14,7 @@ import (
 func TestAnswersWaitForWhatTheyRestOn(t *testing.T) {
 	list := func(s *system) *call {
 		c := &call{t: s.t}
-		s.List(context.Background(), lock.Query{Limit: 10}, lock.Reply{To: c})
+		s.List(context.Background(), lock.Query{Size: 10}, lock.Reply{To: c})
 		return c
 	}
 	for name, test := range map[string]struct {
@@ -33,7 +33,7 @@ func TestAnswersWaitForWhatTheyRestOn(t *testing.T) {
 		"repeat":      {func(s *system) *call { return s.release(lock.Ref{Resource: "gone", Owner: "a", ID: "1"}) }, lock.Released},
 		"not held":    {func(s *system) *call { return s.release(lock.Ref{Resource: "r", Owner: "b"}) }, lock.NotHeld},
 		"renewal":     {func(s *system) *call { return s.renew(lock.Ref{Resource: "r", Owner: "a"}, time.Hour) }, lock.Granted},
-		"evict":       {func(s *system) *call { return s.evict("r") }, lock.Evicted},
+		"evict":       {func(s *system) *call { return s.evict("r") }, lock.ForceReleased},
 		"show":        {func(s *system) *call { return s.show("r") }, lock.Found},
 		"not found":   {func(s *system) *call { return s.show("gone") }, lock.NotFound},
 		"list":        {list, lock.Found},

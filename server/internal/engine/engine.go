@@ -20,7 +20,7 @@ import (
 // Config is what an engine needs.
 type Config struct {
 	Store  store.Store
-	Limits lock.Limits
+	Bounds lock.Bounds
 	Logger *slog.Logger
 }
 
@@ -67,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.taken = sync.NewCond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
-	e.table = lock.New(cfg.Limits, time.Now().UnixMicro(), &e.pending.Effects)
+	e.table = lock.New(cfg.Bounds, time.Now().UnixMicro(), &e.pending.Effects)
 	records := 0
 	began := time.Now()
 	last, err := cfg.Store.Load(ctx, func(rec lock.Record) error {

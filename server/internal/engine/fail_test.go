@@ -142,7 +142,7 @@ func TestOpenFailsWithItsStore(t *testing.T) {
 		s := newStore()
 		s.records[1] = lock.Record{Resource: "r", Owner: "a", Token: 1}
 		s.records[2] = lock.Record{Resource: "r", Owner: "b", Token: 2}
-		_, err := openEngine(s, limits)
+		_, err := openEngine(s, bounds)
 		require.ErrorIs(t, err, store.ErrCorrupt)
 		require.ErrorContains(t, err, `"r"`)
 	})
@@ -154,10 +154,10 @@ func TestListOnAFailingEngine(t *testing.T) {
 		s.take("r", "a")
 		s.store.hold()
 		s.acquire(lock.Request{Resource: "r2", Owner: "a"}).pending()
-		c := s.list(lock.Query{Limit: 10})
+		c := s.list(lock.Query{Size: 10})
 		s.store.fail(0)
 		s.store.free()
 		c.is(lock.Unavailable)
-		s.list(lock.Query{Limit: 10}).is(lock.Unavailable)
+		s.list(lock.Query{Size: 10}).is(lock.Unavailable)
 	})
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
-var limits = lock.Limits{MaxLocks: 100_000, MaxWaiters: 100_000, MaxRemembered: 100_000, MaxWait: time.Minute}
+var bounds = lock.Bounds{MaxLocks: 100_000, MaxWaiters: 100_000, MaxRemembered: 100_000, MaxWait: time.Minute}
 
 // testStore is a store whose commits the test controls: held back, failed, landed in part. What is durable survives the engine.
 type testStore struct {
@@ -165,9 +165,9 @@ type system struct {
 	store *testStore
 }
 
-func open(t testing.TB, s *testStore) *system { return openWith(t, s, limits) }
+func open(t testing.TB, s *testStore) *system { return openWith(t, s, bounds) }
 
-func openWith(t testing.TB, s *testStore, l lock.Limits) *system {
+func openWith(t testing.TB, s *testStore, l lock.Bounds) *system {
 	t.Helper()
 	e, err := openEngine(s, l)
 	require.NoError(t, err)
@@ -178,8 +178,8 @@ func openWith(t testing.TB, s *testStore, l lock.Limits) *system {
 	return &system{Engine: e, t: t, store: s}
 }
 
-func openEngine(s store.Store, l lock.Limits) (*engine.Engine, error) {
-	return engine.Open(context.Background(), engine.Config{Store: s, Limits: l, Logger: slog.New(slog.DiscardHandler)})
+func openEngine(s store.Store, l lock.Bounds) (*engine.Engine, error) {
+	return engine.Open(context.Background(), engine.Config{Store: s, Bounds: l, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // run runs a test in a bubble of synctest, on an engine of its own.

@@ -165,7 +165,7 @@ func (e *ear) Answer(_ uint64, a *lock.Answer) {
 		out.code = 0
 	case a.Code == lock.Found:
 		out.holders = holders(a.Detail.Locks[0].Holders)
-	case a.Code == lock.Evicted:
+	case a.Code == lock.ForceReleased:
 		out.holders = holders(a.Detail.Holders)
 	}
 	e.at = e.h.clock.Add(1)
@@ -336,7 +336,7 @@ func (s state) next(in input, out output) []state {
 		}
 	case in.op == "evict" && out.code == 0:
 		return []state{s, {last: s.last}}
-	case in.op == "evict" && out.code == lock.Evicted:
+	case in.op == "evict" && out.code == lock.ForceReleased:
 		if seen, ok := s.seen(out.holders); ok && len(s.holders) > 0 {
 			return []state{{last: seen.last}}
 		}

@@ -22,7 +22,7 @@ func (s *system) pages(q lock.Query, between func(page []lock.Lock)) map[string]
 	seen := map[string]int{}
 	for {
 		d := s.list(q).is(lock.Found).Detail
-		require.LessOrEqual(s.t, len(d.Locks), q.Limit)
+		require.LessOrEqual(s.t, len(d.Locks), q.Size)
 		for _, l := range d.Locks {
 			seen[l.Resource]++
 		}
@@ -45,7 +45,7 @@ func TestPagesWhileTheTableChanges(t *testing.T) {
 		}
 		free := func(i int) { s.release(lock.Ref{Resource: name(i), Owner: "a"}).is(lock.Released) }
 		freed := map[string]bool{}
-		seen := s.pages(lock.Query{Limit: 7}, func(page []lock.Lock) {
+		seen := s.pages(lock.Query{Size: 7}, func(page []lock.Lock) {
 			var last int
 			_, err := fmt.Sscanf(page[len(page)-1].Resource, "r%d", &last)
 			require.NoError(t, err)
@@ -76,13 +76,13 @@ func TestListFilters(t *testing.T) {
 			s.acquire(lock.Request{Resource: "shared", Owner: owner(i), Mode: lock.Shared}).is(lock.Granted)
 		}
 		none := func([]lock.Lock) {}
-		require.Len(t, s.pages(lock.Query{Limit: 3}, none), 31)
-		require.Len(t, s.pages(lock.Query{Limit: 3, Prefix: "b"}, none), 10)
-		require.Len(t, s.pages(lock.Query{Limit: 3, Owner: owner(0)}, none), 16)
-		require.Len(t, s.pages(lock.Query{Limit: 3, Owner: owner(29)}, none), 1)
-		require.Empty(t, s.pages(lock.Query{Limit: 3, Owner: owner(30)}, none))
+		require.Len(t, s.pages(lock.Query{Size: 3}, none), 31)
+		require.Len(t, s.pages(lock.Query{Size: 3, Prefix: "b"}, none), 10)
+		require.Len(t, s.pages(lock.Query{Size: 3, Owner: owner(0)}, none), 16)
+		require.Len(t, s.pages(lock.Query{Size: 3, Owner: owner(29)}, none), 1)
+		require.Empty(t, s.pages(lock.Query{Size: 3, Owner: owner(30)}, none))
 		for _, cursor := range []string{"x", "1", "-1.a", "!.a", "0.a"} {
-			require.Equal(t, "cursor", s.list(lock.Query{Limit: 3, Cursor: cursor}).is(lock.Mismatch).Field, cursor)
+			require.Equal(t, "cursor", s.list(lock.Query{Size: 3, Cursor: cursor}).is(lock.Mismatch).Field, cursor)
 		}
 	})
 }
@@ -107,7 +107,7 @@ func TestListInSlices(t *testing.T) {
 			s.acquire(lock.Request{Resource: fmt.Sprint(i), Owner: owner(i)})
 		}
 	}
-	last := lock.Query{Limit: 5, Owner: owner(locks - 1)}
+	last := lock.Query{Size: 5, Owner: owner(locks - 1)}
 	run(t, func(t *testing.T, s *system) {
 		setUp(s)
 		c := &call{t: t}

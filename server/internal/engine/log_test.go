@@ -28,7 +28,7 @@ func TestExpiriesAreLogged(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var out bytes.Buffer
 					logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))
-					e, err := engine.Open(context.Background(), engine.Config{Store: newStore(), Limits: limits, Logger: logger})
+					e, err := engine.Open(context.Background(), engine.Config{Store: newStore(), Bounds: bounds, Logger: logger})
 					require.NoError(t, err)
 					c := &call{t: t}
 					e.Acquire(&lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, lock.Reply{To: c})
@@ -47,7 +47,7 @@ func TestEvictionsAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		store := newStore()
-		e, err := engine.Open(context.Background(), engine.Config{Store: store, Limits: limits, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+		e, err := engine.Open(context.Background(), engine.Config{Store: store, Bounds: bounds, Logger: slog.New(slog.NewTextHandler(&out, nil))})
 		require.NoError(t, err)
 		s := &system{Engine: e, t: t, store: store}
 		token := s.take("r", "a").Token
@@ -57,7 +57,7 @@ func TestEvictionsAreLogged(t *testing.T) {
 		evicted.pending()
 		require.NotContains(t, out.String(), "evicted", "it is not durable yet")
 		store.free()
-		evicted.is(lock.Evicted)
+		evicted.is(lock.ForceReleased)
 		require.NoError(t, e.Close(context.Background()))
 		require.Contains(t, out.String(), fmt.Sprintf(`msg="lock evicted" resource=r owner=a token=%d held_for=1s by="an operator"`, token))
 	})

@@ -40,15 +40,15 @@ func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Reply) {
 // ForceRelease evicts the holder with that token, or all holders if token is 0; by is who asks, for those who watch. Between many it
 // lets other operations and commits in.
 func (e *Engine) ForceRelease(resource string, token int64, by string, to lock.Reply) {
-	var v *lock.Eviction
+	var v *lock.ForceRelease
 	for more := true; more; runtime.Gosched() {
 		more = false
 		e.awaitRoom()
 		e.do(to, func(now int64) {
 			if v == nil {
-				v = lock.NewEviction(resource, token, by)
+				v = lock.NewForceRelease(resource, token, by)
 			}
-			more = e.table.Evict(now, v, slice, to)
+			more = e.table.ForceRelease(now, v, slice, to)
 		})
 	}
 }

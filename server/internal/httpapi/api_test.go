@@ -163,7 +163,7 @@ func TestLooking(t *testing.T) {
 }
 
 func TestLimitsOfTheEngine(t *testing.T) {
-	s := start(t, setup{limits: lock.Limits{MaxLocks: 1, MaxWaiters: 1, MaxRemembered: 10, MaxWait: time.Minute}})
+	s := start(t, setup{bounds: lock.Bounds{MaxLocks: 1, MaxWaiters: 1, MaxRemembered: 10, MaxWait: time.Minute}})
 	require.Equal(t, 200, s.acquire(`{"resource":"r","owner":"o"}`).status)
 	got := s.acquire(`{"resource":"s","owner":"o"}`)
 	require.Equal(t, 429, got.status)

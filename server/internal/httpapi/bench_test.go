@@ -30,8 +30,8 @@ const (
 func benchAPI(b *testing.B) *httpapi.API {
 	b.Helper()
 	log := slog.New(slog.DiscardHandler)
-	limits := lock.Limits{MaxLocks: 1000, MaxWaiters: 1000, MaxRemembered: 1000, MaxWait: time.Minute}
-	e, err := engine.Open(b.Context(), engine.Config{Store: memory.New(), Limits: limits, Logger: log})
+	bounds := lock.Bounds{MaxLocks: 1000, MaxWaiters: 1000, MaxRemembered: 1000, MaxWait: time.Minute}
+	e, err := engine.Open(b.Context(), engine.Config{Store: memory.New(), Bounds: bounds, Logger: log})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, e.Close(context.Background())) })
 	s := service.New(service.Config{Secrets: []string{secret}, Observer: metrics.New(version)})

@@ -36,7 +36,7 @@ type server struct {
 }
 
 type setup struct {
-	limits         lock.Limits
+	bounds         lock.Bounds
 	maxConnections int
 	headerTimeout  time.Duration
 	logger         *slog.Logger
@@ -46,8 +46,8 @@ type setup struct {
 
 func start(t *testing.T, s setup) *server {
 	t.Helper()
-	if s.limits == (lock.Limits{}) {
-		s.limits = lock.Limits{MaxLocks: 1000, MaxWaiters: 1000, MaxRemembered: 1000, MaxWait: time.Minute}
+	if s.bounds == (lock.Bounds{}) {
+		s.bounds = lock.Bounds{MaxLocks: 1000, MaxWaiters: 1000, MaxRemembered: 1000, MaxWait: time.Minute}
 	}
 	if s.maxConnections == 0 {
 		s.maxConnections = 1000
@@ -66,7 +66,7 @@ func start(t *testing.T, s setup) *server {
 		srv.service.Serve(s.engine)
 	default:
 		st := memory.New()
-		eng, err := engine.Open(t.Context(), engine.Config{Store: st, Limits: s.limits, Logger: s.logger})
+		eng, err := engine.Open(t.Context(), engine.Config{Store: st, Bounds: s.bounds, Logger: s.logger})
 		require.NoError(t, err)
 		t.Cleanup(func() {
 			require.NoError(t, eng.Close(context.Background()))

@@ -91,7 +91,7 @@ func TestStoreFailure(t *testing.T) {
 }
 
 func TestReasonsOfNotHeld(t *testing.T) {
-	for reason, want := range map[lock.Reason]string{lock.Unknown: "unknown", lock.Expired: "expired", lock.EvictedBy: "evicted", lock.OtherHolder: "other_holder"} {
+	for reason, want := range map[lock.Reason]string{lock.Unknown: "unknown", lock.Expired: "expired", lock.Evicted: "evicted", lock.OtherHolder: "other_holder"} {
 		s := start(t, setup{engine: answering{lock.Answer{Code: lock.NotHeld, Reason: reason}}})
 		require.Equal(t, want, s.release(`{"resource":"r","owner":"o"}`).body["reason"])
 	}

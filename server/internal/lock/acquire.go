@@ -6,7 +6,7 @@ import "time"
 // Leave.
 func (t *Table) Acquire(now int64, req *Request, to Reply) Ticket {
 	r := t.at(now, req.Resource)
-	p := parked{Reply: to, arrived: now, until: now + int64(min(req.Wait, t.limits.MaxWait))}
+	p := parked{Reply: to, arrived: now, until: now + int64(min(req.Wait, t.bounds.MaxWait))}
 	ticket := t.acquire(now, r, req, p)
 	t.done()
 	return ticket
@@ -42,7 +42,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 		since: now, timer: noTimer, permits: req.Limit, mode: req.Mode,
 	}
 	if r == nil || r.present() == 0 && (r.holders.n == 0 || r.admits(c)) {
-		if t.stats.Locks >= t.limits.MaxLocks {
+		if t.stats.Grants >= t.bounds.MaxLocks {
 			t.answer(p.Reply, r, Answer{Code: TooManyLocks})
 			return Ticket{}
 		}
@@ -59,7 +59,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 		t.refuse(now, p, r, Locked)
 		return Ticket{}
 	}
-	if t.stats.Waiters >= t.limits.MaxWaiters {
+	if t.stats.Waiters >= t.bounds.MaxWaiters {
 		t.answer(p.Reply, r, Answer{Code: TooManyWaiters})
 		return Ticket{}
 	}
@@ -198,7 +198,7 @@ func (t *Table) grant(now int64, c *claim, p parked) {
 	r.index.named(c)
 	r.index.granted(c)
 	r.reindex()
-	t.stats.Locks++
+	t.stats.Grants++
 	t.arm(c)
 	t.change(r, false, c.record())
 	t.hand(c, p)

@@ -105,8 +105,8 @@ func BenchmarkLeaseMemory(b *testing.B) {
 
 func newTable() (*lock.Table, *lock.Effects) {
 	out := &lock.Effects{}
-	limits := lock.Limits{MaxLocks: 2_000_000, MaxWaiters: 100_000, MaxRemembered: 1_000_000, MaxWait: time.Minute}
-	return lock.New(limits, 1, out), out
+	bounds := lock.Bounds{MaxLocks: 2_000_000, MaxWaiters: 100_000, MaxRemembered: 1_000_000, MaxWait: time.Minute}
+	return lock.New(bounds, 1, out), out
 }
 
 // fill takes leases of an hour.

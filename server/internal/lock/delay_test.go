@@ -91,7 +91,7 @@ func newDelayed(t tb, w world, c chooser) *delayed {
 		chooser: c, t: t, now: 1_000_000, world: w,
 		disk: map[int64]lock.Record{}, onDisk: 100, promised: map[int64]int64{}, ends: map[int64]int64{}, gone: map[int64]bool{}, asked: map[uint64]*asked{},
 	}
-	d.limits = lock.Limits{MaxLocks: 1000, MaxWaiters: 1000, MaxRemembered: 1000, MaxWait: time.Minute}
+	d.bounds = lock.Bounds{MaxLocks: 1000, MaxWaiters: 1000, MaxRemembered: 1000, MaxWait: time.Minute}
 	d.start()
 	return d
 }
@@ -99,7 +99,7 @@ func newDelayed(t tb, w world, c chooser) *delayed {
 // start loads what is durable into a new table.
 func (d *delayed) start() {
 	d.effects, d.queue, d.changes, d.seq, d.durable = lock.Effects{}, nil, nil, 0, 0
-	d.table = lock.New(d.limits, 0, &d.effects)
+	d.table = lock.New(d.bounds, 0, &d.effects)
 	for _, token := range slices.Sorted(maps.Keys(d.disk)) {
 		rec := d.disk[token]
 		require.NoError(d.t, d.table.Restore(d.now, &rec))
@@ -151,9 +151,9 @@ func (d *delayed) step() {
 		d.leave()
 	case op == 15:
 		resource := pick(d.chooser, "resource", d.resources)
-		eviction := lock.NewEviction(resource, 0, "")
+		eviction := lock.NewForceRelease(resource, 0, "")
 		for more := true; more; {
-			d.call("force release", func() { more = d.table.Evict(d.now, eviction, 1, d.reply()) })
+			d.call("force release", func() { more = d.table.ForceRelease(d.now, eviction, 1, d.reply()) })
 		}
 	case op == 16:
 		resource := pick(d.chooser, "resource", d.resources)

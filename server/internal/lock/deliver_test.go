@@ -19,7 +19,7 @@ func TestAnsweredRenewalGivesTheGrantOut(t *testing.T) {
 	for _, id := range []string{"", "1"} {
 		var out lock.Effects
 		said := answers{}
-		table := lock.New(lock.Limits{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
+		table := lock.New(lock.Bounds{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
 		settle := func(now int64, durable uint64) {
 			due := out.Answers
 			out.Answers = nil

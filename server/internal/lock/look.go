@@ -15,7 +15,7 @@ const (
 type Query struct {
 	Prefix string // of the resource
 	Owner  string // one of the holders; "" for any
-	Limit  int    // locks on the page
+	Size   int    // locks on the page
 	Cursor string // Detail.Next of the page before; "" at the start
 }
 
@@ -62,7 +62,7 @@ func (t *Table) Step(now int64, w *Walk, budget int) bool {
 		if r.serial <= w.after || !strings.HasPrefix(r.name, w.q.Prefix) || !r.heldBy(now, w.q.Owner) {
 			continue
 		}
-		if len(w.locks) == w.q.Limit {
+		if len(w.locks) == w.q.Size {
 			w.next = strconv.FormatInt(w.after, 36) + "." + w.locks[len(w.locks)-1].Resource
 			return true
 		}

@@ -41,7 +41,7 @@ func (d *duel) compare() {
 
 	stats := d.table.Stats()
 	held := d.model.where(func(c *place) bool { return c.held })
-	require.Equal(d.t, len(held), stats.Locks)
+	require.Equal(d.t, len(held), stats.Grants)
 	require.Equal(d.t, len(d.model.claims)-len(held), stats.Waiters)
 	require.Len(d.t, d.store, len(held))
 	for _, c := range held {
@@ -156,7 +156,7 @@ func (m *model) renewRemembers(p past, a lock.Answer) bool {
 	case expired:
 		return a.Reason == lock.Expired
 	case evicted:
-		return a.Reason == lock.EvictedBy
+		return a.Reason == lock.Evicted
 	default:
 		return true
 	}

@@ -17,7 +17,7 @@ func (m *model) acquire(n uint64, req lock.Request, remembers bool) {
 		m.answer(n, lock.Answer{Code: lock.Draining})
 		return
 	}
-	wait := min(req.Wait, m.limits.MaxWait)
+	wait := min(req.Wait, m.bounds.MaxWait)
 	if c := m.byName(me); c != nil {
 		m.resume(n, c, req, wait)
 		return
@@ -35,14 +35,14 @@ func (m *model) acquire(n uint64, req lock.Request, remembers bool) {
 		request: n, arrived: m.now, until: m.now + int64(wait),
 	}
 	switch free := len(m.present(req.Resource)) == 0 && m.admits(c); {
-	case free && len(m.where(func(c *place) bool { return c.held })) >= m.limits.MaxLocks:
+	case free && len(m.where(func(c *place) bool { return c.held })) >= m.bounds.MaxLocks:
 		m.answer(n, lock.Answer{Code: lock.TooManyLocks})
 	case free:
 		m.add(c)
 		m.grant(c)
 	case wait == 0:
 		m.answer(n, m.refusal(lock.Locked, req.Resource, m.now))
-	case len(m.where(func(c *place) bool { return !c.held })) >= m.limits.MaxWaiters:
+	case len(m.where(func(c *place) bool { return !c.held })) >= m.bounds.MaxWaiters:
 		m.answer(n, lock.Answer{Code: lock.TooManyWaiters})
 	default:
 		c.parked = true
@@ -162,7 +162,7 @@ func (m *model) notHeld(ref lock.Ref, remembers bool) lock.Answer {
 	case ok && p.how == expired:
 		a.Reason = lock.Expired
 	case ok && p.how == evicted:
-		a.Reason = lock.EvictedBy
+		a.Reason = lock.Evicted
 	case len(m.holders(ref.Resource)) > 0:
 		a.Reason = lock.OtherHolder
 	}
@@ -246,7 +246,7 @@ func (m *model) forceRelease(n uint64, resource string, token int64) {
 		m.free(c, evicted)
 	}
 	m.promote(resource)
-	m.answer(n, lock.Answer{Code: lock.Evicted, Detail: detail})
+	m.answer(n, lock.Answer{Code: lock.ForceReleased, Detail: detail})
 }
 
 // leave is told that the client of the request went away without its answer.

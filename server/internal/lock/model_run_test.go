@@ -94,8 +94,8 @@ func newDuel(t tb, w world, c chooser) *duel {
 	d := &duel{
 		chooser: c, t: t, world: w, now: 1_000_000, store: map[int64]lock.Record{}, last: 100,
 	}
-	d.table = lock.New(d.limits, 100, &d.effects)
-	d.model = newModel(d.limits, 100)
+	d.table = lock.New(d.bounds, 100, &d.effects)
+	d.model = newModel(d.bounds, 100)
 	return d
 }
 
@@ -174,7 +174,7 @@ func (d *duel) operate() {
 			token = d.token()
 		}
 		d.log("force release %q, token %d", resource, token)
-		require.False(d.t, d.table.Evict(d.now, lock.NewEviction(resource, token, ""), d.limits.MaxLocks+d.limits.MaxWaiters, d.reply()))
+		require.False(d.t, d.table.ForceRelease(d.now, lock.NewForceRelease(resource, token, ""), d.bounds.MaxLocks+d.bounds.MaxWaiters, d.reply()))
 		d.settle()
 		d.model.forceRelease(d.n, resource, token)
 	case op == 17:
@@ -258,7 +258,7 @@ func (d *duel) catchUp() {
 // list reads all pages.
 func (d *duel) list() {
 	d.catchUp()
-	q := lock.Query{Limit: 1 + d.choose("page", 3)}
+	q := lock.Query{Size: 1 + d.choose("page", 3)}
 	q.Prefix = pick(d.chooser, "prefix", []string{"", "", "a", "ab", "c"})
 	q.Owner = pick(d.chooser, "owner", []string{"", "", "x"})
 	after := ""
@@ -305,7 +305,7 @@ func (d *duel) rare() {
 
 func (d *duel) restart() {
 	d.log("restart")
-	d.table = lock.New(d.limits, 0, &d.effects)
+	d.table = lock.New(d.bounds, 0, &d.effects)
 	for _, token := range slices.Sorted(maps.Keys(d.store)) {
 		rec := d.store[token]
 		require.NoError(d.t, d.table.Restore(d.now, &rec))

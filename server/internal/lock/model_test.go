@@ -12,7 +12,7 @@ import (
 // for every question. It says what each operation has to change and to answer. It has no part in which an answer waits for a
 // commit: that is the subject of delay_test.go.
 type model struct {
-	limits   lock.Limits
+	bounds   lock.Bounds
 	claims   []*place
 	created  []string // the resources that have claims, in the order of their creation
 	ids      map[name]past
@@ -77,8 +77,8 @@ type grant struct {
 	request uint64
 }
 
-func newModel(limits lock.Limits, last int64) *model {
-	return &model{limits: limits, last: last, ids: map[name]past{}, tokens: map[int64]past{}}
+func newModel(bounds lock.Bounds, last int64) *model {
+	return &model{bounds: bounds, last: last, ids: map[name]past{}, tokens: map[int64]past{}}
 }
 
 func (m *model) begin(now int64) {
@@ -350,7 +350,7 @@ func (m *model) list(q lock.Query, after string) (page []lock.Lock, more bool) {
 		if len(holders) == 0 || !strings.HasPrefix(r, q.Prefix) {
 			continue
 		}
-		if len(page) == q.Limit {
+		if len(page) == q.Size {
 			return page, true
 		}
 		page = append(page, m.view(r, 10))

@@ -122,7 +122,7 @@ func (t *Table) notHeld(r *resource, ref *Ref) Answer {
 	case o == EventExpired:
 		return Answer{Code: NotHeld, Reason: Expired}
 	case o == EventEvicted:
-		return Answer{Code: NotHeld, Reason: EvictedBy}
+		return Answer{Code: NotHeld, Reason: Evicted}
 	case r != nil && r.holders.n > 0:
 		return Answer{Code: NotHeld, Reason: OtherHolder}
 	default:
@@ -168,7 +168,7 @@ func (t *Table) unhold(c *claim) {
 	r.holders.remove(c)
 	r.index.freed(c)
 	r.index.unnamed(c)
-	t.stats.Locks--
+	t.stats.Grants--
 	t.change(r, true, Record{Resource: r.name, Token: c.token})
 }
 

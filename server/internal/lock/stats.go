@@ -4,7 +4,7 @@ import "time"
 
 // Stats tells what the table holds and what has happened to it.
 type Stats struct {
-	Locks   int // grants held now
+	Grants  int // held now
 	Waiters int // places in queues now
 
 	Renewals uint64

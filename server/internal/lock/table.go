@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Limits bound what a table holds.
-type Limits struct {
+// Bounds bound what a table holds.
+type Bounds struct {
 	MaxLocks      int           // grants held at once
 	MaxWaiters    int           // places in all queues together, kept ones included
 	MaxRemembered int           // ended ids and tokens remembered
@@ -24,7 +24,7 @@ const slice = 64
 
 // Table holds all locks. Times are nanoseconds of a clock that never goes back, greater than 0.
 type Table struct {
-	limits    Limits
+	bounds    Bounds
 	resources map[string]*resource
 	oldest    *resource // the list of resources, in the order of creation
 	newest    *resource
@@ -72,9 +72,9 @@ const (
 )
 
 // New returns an empty table whose tokens start above lastToken.
-func New(limits Limits, lastToken int64, out *Effects) *Table {
+func New(bounds Bounds, lastToken int64, out *Effects) *Table {
 	return &Table{
-		limits: limits, resources: map[string]*resource{}, memory: newMemory(limits.MaxRemembered), token: lastToken, out: out,
+		bounds: bounds, resources: map[string]*resource{}, memory: newMemory(bounds.MaxRemembered), token: lastToken, out: out,
 	}
 }
 
@@ -103,7 +103,7 @@ func (t *Table) Restore(now int64, rec *Record) error {
 	r.index.named(c)
 	r.index.granted(c)
 	r.reindex()
-	t.stats.Locks++
+	t.stats.Grants++
 	t.arm(c)
 	return nil
 }

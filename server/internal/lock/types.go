@@ -69,7 +69,7 @@ const (
 	Queued                         // acquire: place kept, nobody waits at it
 	Released                       // release
 	Cancelled                      // release by the ID of a waiter
-	Evicted                        // force release
+	ForceReleased                  // force release: the grants of Detail.Holders were evicted
 	Found                          // look: Detail.Locks
 	Locked                         // acquire: held by others
 	LimitMismatch                  // acquire: held or awaited as another kind
@@ -90,7 +90,7 @@ type Reason uint8
 const (
 	Unknown     Reason = iota // never seen, or forgotten
 	Expired                   // its lease ran out
-	EvictedBy                 // it was force-released
+	Evicted                   // it was force-released
 	OtherHolder               // somebody else holds the resource
 )
 
@@ -107,12 +107,12 @@ type Answer struct {
 	Position  int           // with Queued: 1 is the head
 	PlaceKept time.Duration // with Queued
 	Field     string        // with Mismatch: "id" or "token"
-	Detail    *Detail       // with Queued, Locked, LimitMismatch, Evicted, Found
+	Detail    *Detail       // with Queued, Locked, LimitMismatch, ForceReleased, Found
 }
 
 // Detail is the part of an answer that few answers have.
 type Detail struct {
-	Holders      []Holder // with Evicted: all that were evicted; with Queued, Locked and LimitMismatch: the first few
+	Holders      []Holder // with ForceReleased: all that were evicted; with Queued, Locked and LimitMismatch: the first few
 	HoldersTotal int
 	Waiters      int
 	Locks        []Lock // with Found

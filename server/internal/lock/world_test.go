@@ -11,7 +11,7 @@ import (
 type world struct {
 	resources, owners, idents []string
 	kinds                     []lock.Request
-	limits                    lock.Limits
+	bounds                    lock.Bounds
 	pauses                    []time.Duration
 	crowd                     bool // so many claims that the table must be called whenever it asks for it, and most steps bring one more
 }
@@ -24,7 +24,7 @@ func few() world {
 			{}, {}, {Mode: lock.Shared}, {Mode: lock.Shared}, {Mode: lock.Semaphore, Limit: 1}, {Mode: lock.Semaphore, Limit: 2},
 		},
 		pauses: pauses,
-		limits: lock.Limits{MaxLocks: 6, MaxWaiters: 6, MaxRemembered: 1000, MaxWait: 60 * time.Second},
+		bounds: lock.Bounds{MaxLocks: 6, MaxWaiters: 6, MaxRemembered: 1000, MaxWait: 60 * time.Second},
 	}
 }
 
@@ -34,7 +34,7 @@ func readers() world {
 		resources: []string{"a"}, owners: []string{"x", "y", "z"}, idents: []string{"", "1", "2", "3"},
 		kinds:  []lock.Request{{}, {Mode: lock.Shared}, {Mode: lock.Shared}},
 		pauses: []time.Duration{0, time.Microsecond, time.Microsecond, time.Millisecond, 20 * time.Millisecond, time.Second},
-		limits: lock.Limits{MaxLocks: 10, MaxWaiters: 10, MaxRemembered: 1000, MaxWait: 60 * time.Second},
+		bounds: lock.Bounds{MaxLocks: 10, MaxWaiters: 10, MaxRemembered: 1000, MaxWait: 60 * time.Second},
 	}
 }
 
@@ -43,7 +43,7 @@ func crowded() world {
 	w := world{
 		resources: []string{"a"}, idents: []string{""},
 		kinds:  []lock.Request{{Mode: lock.Shared}, {Mode: lock.Semaphore, Limit: 40}, {Mode: lock.Semaphore, Limit: 40}},
-		limits: lock.Limits{MaxLocks: 60, MaxWaiters: 60, MaxRemembered: 10000, MaxWait: 60 * time.Second},
+		bounds: lock.Bounds{MaxLocks: 60, MaxWaiters: 60, MaxRemembered: 10000, MaxWait: 60 * time.Second},
 		pauses: pauses[:4],
 		crowd:  true,
 	}

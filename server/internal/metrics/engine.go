@@ -61,7 +61,7 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, n uint64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
-	gauge(locks, float64(s.Locks))
+	gauge(locks, float64(s.Grants))
 	gauge(waiters, float64(s.Waiters))
 	up := 1.0
 	if (*e).Err() != nil {

@@ -68,7 +68,7 @@ func (r *Result) Append(b []byte) []byte {
 		return wire.AppendQueued(b, f.Text(wire.FieldID), &r.answer)
 	case lock.Released, lock.Cancelled:
 		return wire.AppendReleased(b, resource, owner, &r.answer)
-	case lock.Evicted:
+	case lock.ForceReleased:
 		return wire.AppendEvicted(b, resource, r.answer.Detail)
 	}
 	if r.call.Op == wire.List {

@@ -41,8 +41,8 @@ func (c *counts) Request(operation, outcome string, _ time.Duration) {
 
 func open(t *testing.T) *engine.Engine {
 	t.Helper()
-	limits := lock.Limits{MaxLocks: 100, MaxWaiters: 100, MaxRemembered: 100, MaxWait: time.Minute}
-	e, err := engine.Open(context.Background(), engine.Config{Store: memory.New(), Limits: limits, Logger: slog.New(slog.DiscardHandler)})
+	bounds := lock.Bounds{MaxLocks: 100, MaxWaiters: 100, MaxRemembered: 100, MaxWait: time.Minute}
+	e, err := engine.Open(context.Background(), engine.Config{Store: memory.New(), Bounds: bounds, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	return e
 }

@@ -114,7 +114,7 @@ func (f *Fields) Ref() lock.Ref {
 // Query returns the question about many locks that the fields make.
 func (f *Fields) Query() lock.Query {
 	return lock.Query{
-		Owner: f.Text(FieldOwner), Prefix: f.Text(FieldPrefix), Cursor: f.Text(FieldCursor), Limit: int(f.Number(FieldPageLimit)),
+		Owner: f.Text(FieldOwner), Prefix: f.Text(FieldPrefix), Cursor: f.Text(FieldCursor), Size: int(f.Number(FieldPageLimit)),
 	}
 }
 

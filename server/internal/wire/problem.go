@@ -68,7 +68,7 @@ func AppendProblem(b []byte, p *Problem) []byte {
 // Refusal returns the problem that an answer of the engine stands for, or nil if the operation succeeded.
 func Refusal(a *lock.Answer) *Problem {
 	switch a.Code {
-	case lock.Granted, lock.Queued, lock.Released, lock.Cancelled, lock.Evicted, lock.Found:
+	case lock.Granted, lock.Queued, lock.Released, lock.Cancelled, lock.ForceReleased, lock.Found:
 		return nil
 	case lock.Locked:
 		return &Problem{Code: Locked, Detail: "others hold the lock", Holds: a.Detail}
@@ -101,7 +101,7 @@ func notHeld(why lock.Reason) *Problem {
 	switch why {
 	case lock.Expired:
 		p.Reason, p.Detail = "expired", "the lease ran out"
-	case lock.EvictedBy:
+	case lock.Evicted:
 		p.Reason, p.Detail = "evicted", "somebody force-released the lock"
 	case lock.OtherHolder:
 		p.Reason, p.Detail = "other_holder", "somebody else holds the lock"

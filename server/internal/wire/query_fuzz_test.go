@@ -39,7 +39,7 @@ func FuzzQuery(f *testing.F) {
 			require.Equal(t, values.Get("owner"), q.Owner)
 			require.Equal(t, values.Get("prefix"), q.Prefix)
 			require.Equal(t, values.Get("cursor"), q.Cursor)
-			require.True(t, q.Limit >= 1 && q.Limit <= 1000)
+			require.True(t, q.Size >= 1 && q.Size <= 1000)
 			require.True(t, got.Number(FieldToken) >= 0 && got.Number(FieldToken) < 1<<53)
 			shown := got.Text(FieldResource) + q.Owner + q.Prefix
 			require.True(t, utf8.ValidString(shown))

@@ -36,7 +36,7 @@ func TestManyEvictedAtOnce(t *testing.T) {
 		newcomer.is(lock.Granted)
 		evicted.pending()
 		time.Sleep(time.Second)
-		require.Equal(t, holders, evicted.is(lock.Evicted).Detail.HoldersTotal)
+		require.Equal(t, holders, evicted.is(lock.ForceReleased).Detail.HoldersTotal)
 		require.Less(t, s.store.largestCommit(), 2000)
 		left := s.show("r").is(lock.Found).Detail.Locks[0]
 		require.Equal(t, 1, left.HoldersTotal)

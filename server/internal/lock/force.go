@@ -1,7 +1,7 @@
 package lock
 
-// Eviction is a force release in the making. It stays good while the table changes between its steps.
-type Eviction struct {
+// ForceRelease is a force release in the making. It stays good while the table changes between its steps.
+type ForceRelease struct {
 	resource string
 	token    int64 // 0: all holders there are when it begins
 	by       string
@@ -9,13 +9,13 @@ type Eviction struct {
 	detail   Detail
 }
 
-// NewEviction begins to evict the holder with that token, or all holders if token is 0. by is who asked for it.
-func NewEviction(resource string, token int64, by string) *Eviction {
-	return &Eviction{resource: resource, token: token, by: by}
+// NewForceRelease begins to evict the holder with that token, or all holders if token is 0. by is who asked for it.
+func NewForceRelease(resource string, token int64, by string) *ForceRelease {
+	return &ForceRelease{resource: resource, token: token, by: by}
 }
 
 // Evict evicts no more than budget holders, and says whether there are more. It answers with the last of them.
-func (t *Table) Evict(now int64, v *Eviction, budget int, to Reply) (more bool) {
+func (t *Table) ForceRelease(now int64, v *ForceRelease, budget int, to Reply) (more bool) {
 	r := t.at(now, v.resource)
 	if v.newest == 0 {
 		v.newest = t.token // what time has brought about by now counts as there
@@ -28,7 +28,7 @@ func (t *Table) Evict(now int64, v *Eviction, budget int, to Reply) (more bool) 
 	if !more {
 		a := Answer{Code: NotFound}
 		if v.detail.HoldersTotal = len(v.detail.Holders); v.detail.HoldersTotal > 0 {
-			a = Answer{Code: Evicted, Detail: &v.detail}
+			a = Answer{Code: ForceReleased, Detail: &v.detail}
 		}
 		t.answer(to, t.resources[v.resource], a)
 	}
@@ -37,7 +37,7 @@ func (t *Table) Evict(now int64, v *Eviction, budget int, to Reply) (more bool) 
 }
 
 // evict frees the holders before the first waiter comes.
-func (t *Table) evict(now int64, r *resource, v *Eviction, budget int) (more bool) {
+func (t *Table) evict(now int64, r *resource, v *ForceRelease, budget int) (more bool) {
 	if v.token != 0 {
 		if c := r.byToken(v.token); c != nil {
 			t.evictOne(now, c, v)
@@ -57,7 +57,7 @@ func (t *Table) evict(now int64, r *resource, v *Eviction, budget int) (more boo
 	return false
 }
 
-func (t *Table) evictOne(now int64, c *claim, v *Eviction) {
+func (t *Table) evictOne(now int64, c *claim, v *ForceRelease) {
 	v.detail.Holders = append(v.detail.Holders, c.holder(now))
 	t.free(now, c, EventEvicted)
 	if t.watched[EventEvicted] {

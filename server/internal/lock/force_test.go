@@ -17,16 +17,16 @@ func (nowhere) Answer(uint64, *lock.Answer) {}
 // Where the timer of a lease is late, the waiter that follows it is the holder that a force release finds.
 func TestEvictionBehindALateTimer(t *testing.T) {
 	effects := &lock.Effects{}
-	table := lock.New(few().limits, 100, effects)
+	table := lock.New(few().bounds, 100, effects)
 	start, late := int64(time.Second), int64(3*time.Second)
 	table.Acquire(start, &lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, lock.Reply{To: nowhere{}, N: 1})
 	require.True(t, table.Settle(start, &effects.Answers[0]))
 	table.Acquire(start, &lock.Request{Resource: "r", Owner: "b", Wait: time.Minute}, lock.Reply{To: nowhere{}, N: 2})
-	require.False(t, table.Evict(late, lock.NewEviction("r", 0, ""), 1, lock.Reply{To: nowhere{}, N: 3}))
+	require.False(t, table.ForceRelease(late, lock.NewForceRelease("r", 0, ""), 1, lock.Reply{To: nowhere{}, N: 3}))
 	evicted := effects.Answers[len(effects.Answers)-1]
 	require.EqualValues(t, 3, evicted.N)
-	require.Equal(t, lock.Evicted, evicted.Answer.Code)
+	require.Equal(t, lock.ForceReleased, evicted.Answer.Code)
 	require.Len(t, evicted.Answer.Detail.Holders, 1)
 	require.Equal(t, "b", evicted.Answer.Detail.Holders[0].Owner)
-	require.Zero(t, table.Stats().Locks)
+	require.Zero(t, table.Stats().Grants)
 }
