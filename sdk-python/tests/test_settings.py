@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import copy
 import json
 import os
 import pickle
@@ -17,16 +19,22 @@ import lockserver_client
 from lockserver_client import (
     AsyncLockserverClient,
     ConfigInvalidError,
+    Holder,
     LockedError,
     LockserverClient,
     LockserverError,
     LockTimeoutError,
     _errors,
 )
-from lockserver_client._settings import parse_address
+from lockserver_client._clock import Clock
+from lockserver_client._contract import ACQUIRE
+from lockserver_client._lease import SafeDeadline
+from lockserver_client._operations import understand
+from lockserver_client._outcome import Answer
+from lockserver_client._settings import parse_address, parse_proxy
 
 SECRET = "s3cret-that-must-not-show"
-CODES = Path(__file__).resolve().parents[2] / "conformance" / "codes.json"
+CONTRACT = Path(__file__).resolve().parents[2] / "conformance" / "contract.json"
 
 
 @pytest.mark.parametrize(
@@ -202,36 +210,45 @@ def test_tls_is_made_by_default_or_taken_as_given() -> None:
 # Errors
 
 
+def public_errors() -> dict[str, type[LockserverError]]:
+    kinds = [getattr(lockserver_client, name) for name in lockserver_client.__all__ if name.endswith("Error")]
+    return {kind.code: kind for kind in kinds if kind is not LockserverError}
+
+
 def test_names_derive_from_the_one_table_of_codes() -> None:
-    table = json.loads(CODES.read_text())
-    for kind in ("wire", "local"):
-        for entry in table[kind]:
-            error = _errors.BY_CODE[entry["code"]]
-            assert error.__name__ == entry["error"]
-            assert error.code == entry["code"]
-            assert issubclass(error, LockserverError)
-            assert getattr(lockserver_client, entry["error"]) is error
-            assert (entry["code"] in _errors.WIRE_CODES) == (kind == "wire")
-    assert len(_errors.BY_CODE) == len(table["wire"]) + len(table["local"])
+    table = json.loads(CONTRACT.read_text())["codes"]
+    kinds = public_errors()
+    for entry in table:
+        error = kinds[entry["code"]]
+        assert error.__name__ == "".join(word.capitalize() for word in entry["code"].split("_")) + "Error"
+        assert issubclass(error, LockserverError)
+        assert (_errors.BY_CODE.get(entry["code"]) is error) == ("client" in entry)
+    assert len(kinds) == len(table)
 
 
 def test_the_tree_in_the_docs_is_complete() -> None:
     assert _errors.__doc__ is not None
     drawn = dict(re.findall(r"[├└]── (\w+) +(\w+)", _errors.__doc__))
-    assert drawn == {kind.__name__: code for code, kind in _errors.BY_CODE.items()}
+    assert drawn == {kind.__name__: code for code, kind in public_errors().items()}
+
+
+def refusal(code: str, **members: Any) -> LockserverError:
+    answer = Answer(409, json.dumps({"code": code, "detail": "held", **members}).encode())
+    error = understand(ACQUIRE, answer, "there", SECRET).error
+    assert error is not None
+    return error
 
 
 def test_a_wire_code_never_makes_a_local_error() -> None:
-    error = _errors.from_problem("lock_lost", "from the wire", 409, {})
+    error = refusal("lock_lost")
     assert type(error) is LockserverError
     assert error.code == "lock_lost"
 
 
 def test_errors_survive_pickling() -> None:
-    error = _errors.from_problem(
-        "locked", "held", 409, {"holders": [{"owner": "o", "token": 5, "expires_in": 1.5}], "waiters": 2}
-    )
+    error = refusal("locked", holders=[{"owner": "o", "token": 5, "expires_in": 1.5, "held_for": 2}], waiters=2)
     assert isinstance(error, LockedError)
+    assert error.holders == (Holder("o", 5, 1.5, 2.0),)
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is LockedError
     assert again.holders == error.holders
@@ -239,6 +256,87 @@ def test_errors_survive_pickling() -> None:
     late = pickle.loads(pickle.dumps(LockTimeoutError("late")))
     assert isinstance(late, TimeoutError)
     assert str(late) == "late"
+
+
+def test_clients_scopes_and_locks_say_what_to_do_instead_of_pickling() -> None:
+    client = LockserverClient(secret=SECRET)
+    for thing, told in [(client, "make one where it is used"), (client.lock("r"), "where it is entered")]:
+        for copies in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=told):
+                copies(thing)
+
+
+# Web proxies
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "credentials"),
+    [
+        ("http://p:3128", "http://p:3128", None),
+        ("http://p", "http://p:80", None),
+        ("https://p/", "https://p:443", None),
+        ("http://us%40er:p%3Aw@[::1]:9", "http://[::1]:9", b"us@er:p:w"),
+        ("http://user@p:1", "http://p:1", b"user:"),
+    ],
+)
+def test_a_proxy_is_taken_apart(url: str, address: str, credentials: bytes | None) -> None:
+    proxy = parse_proxy(url)
+    assert str(proxy.address) == address
+    wanted = None if credentials is None else "Basic " + base64.b64encode(credentials).decode()
+    assert proxy.authorization == wanted
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "p:3128",
+        "socks5://user:hidden@p:1",
+        "http://",
+        "http://user:hidden@p:0",
+        "http://user:hidden@p:x",
+        "http://user:hidden@p:1/path",
+        "http://user:hidden@p:1?q",
+        "http://user:hidden@a b:1",
+    ],
+)
+@pytest.mark.parametrize("kind", [LockserverClient, AsyncLockserverClient])
+def test_a_proxy_that_is_none_is_refused(kind: type[Any], url: str) -> None:
+    with pytest.raises(ConfigInvalidError, match="proxy: ") as caught:
+        kind(secret=SECRET, proxy=url)
+    assert "hidden" not in f"{caught.value} {caught.value!r}"
+
+
+def test_a_proxy_of_another_type_and_its_password_do_not_show() -> None:
+    with pytest.raises(ConfigInvalidError, match="proxy: a string is needed, not int"):
+        LockserverClient(secret=SECRET, proxy=3128)  # type: ignore[arg-type]
+    client = LockserverClient(secret=SECRET, proxy="http://user:hidden@p:1")
+    assert "hidden" not in f"{client!r} {client._settings!r} {client._settings.proxy!r}"
+
+
+# The safe deadline
+
+
+def test_a_renewal_after_a_suspension_counts_though_its_end_is_earlier_on_one_clock() -> None:
+    clock = Clock()
+    deadline = SafeDeadline(clock)
+    deadline.confirm(clock.now(), 0, 100)
+    clock.wall_ahead = 90  # the machine was suspended, which stops the monotonic clock
+    assert 8 < deadline.remaining() < 10
+    deadline.confirm(clock.now(), 0, 30)
+    assert 29 < deadline.remaining() < 30
+    deadline.confirm(clock.now(), 0, 5)
+    assert 29 < deadline.remaining() < 30, "an earlier one shortens nothing"
+
+
+def test_a_renewal_after_the_time_was_set_back_ends_by_the_time_as_it_is_then() -> None:
+    clock = Clock()
+    deadline = SafeDeadline(clock)
+    deadline.confirm(clock.now(), 0, 100)
+    clock.wall_ahead = -1000
+    deadline.confirm(clock.now(), 0, 200)
+    clock.wall_ahead = -1000 + 198
+    assert deadline.remaining() < 0
 
 
 def test_everything_public_says_so() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import inspect
+import json
 import os
 import signal
 import socket
@@ -17,13 +17,16 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.processes import SECRET, LockServer, clean_environment
+from support.processes import SECRET, LockServer, Proxy, clean_environment
+from support.scripted import Scripted, refused, released
 from support.sync_tasks import nothing_left, start, until
 
 from lockserver_client import LockLostError, LockserverClient
 from lockserver_client._clock import Instant
-from lockserver_client._sync._transport import _Connection
-from lockserver_client._wire import Grant, Reply
+from lockserver_client._operations import Grant, Reply
+from lockserver_client._outcome import NetworkError
+from lockserver_client._sync._backend import Stream
+from lockserver_client._sync._tls import Tls
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 
@@ -269,6 +272,119 @@ def test_ctrl_c_releases_what_a_scope_holds(server: LockServer, resource: str) -
     assert server.look(resource) is None
 
 
+HANDLES = """
+import json, signal, sys
+from lockserver_client import LockserverClient
+kind = {kind.__name__: kind for kind in (TimeoutError, ConnectionResetError, ConnectionRefusedError, InterruptedError,
+        BrokenPipeError, OSError, ValueError, RuntimeError)}[sys.argv[3]]
+def handler(number, frame):
+    raise kind("of the handler")
+signal.signal(signal.SIGUSR1, handler)
+client = LockserverClient(sys.argv[1])
+client._bounds.cleanup = 20.0
+call, resource = sys.argv[2], sys.argv[4]
+lock = client.acquire(resource, expire=60) if call in ("renew", "release") else None
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    if lock is not None:
+        getattr(lock, call)()
+    elif call == "scope":
+        with client.lock(resource):
+            pass
+    else:
+        client.acquire(resource)
+except kind as error:
+    print(json.dumps([type(error).__name__, str(error), client._here().held(resource) != []]))
+"""
+OF_HANDLERS = ["TimeoutError", "ConnectionResetError", "ConnectionRefusedError", "InterruptedError"]
+OF_HANDLERS += ["BrokenPipeError", "OSError", "ValueError", "RuntimeError"]
+
+
+class Handling:
+    """A process whose signal handler raises what looks like an error of the network."""
+
+    def __init__(self, addr: str, call: str, kind: str, resource: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HANDLES, addr, call, kind, resource],
+            env=clean_environment(LOCKSERVER_SECRET=SECRET),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGUSR1)
+
+    def said(self) -> list[object]:
+        out, _ = self.process.communicate(timeout=30)
+        return list(json.loads(out))
+
+
+@pytest.mark.parametrize("call", ["acquire", "scope"])
+@pytest.mark.parametrize("kind", OF_HANDLERS)
+def test_what_a_signal_handler_raises_ends_a_wait_and_leaves_the_queue(
+    server: LockServer, resource: str, call: str, kind: str
+) -> None:
+    server.take(resource)
+    one = Handling(server.addr, call, kind, resource)
+    one.go()
+    until(lambda: len(server.waiters(resource)) == 1)
+    one.interrupt()
+    assert one.said() == [kind, "of the handler", False]
+    assert server.waiters(resource) == []
+
+
+@pytest.mark.parametrize("kind", OF_HANDLERS)
+def test_what_a_signal_handler_raises_ends_a_pause_between_two_attempts(resource: str, kind: str) -> None:
+    script = Scripted(otherwise=lambda heard: refused(503, "draining", retry_after="60"))
+    one = Handling(script.addr, "acquire", kind, resource)
+    one.go()
+    until(lambda: script.paths() == ["/acquire"])
+    script.script.append(released())
+    one.interrupt()
+    assert one.said() == [kind, "of the handler", False]
+    assert script.paths() == ["/acquire", "/release"]
+    script.close()
+
+
+@pytest.mark.parametrize("kind", OF_HANDLERS)
+def test_what_a_signal_handler_raises_ends_a_renewal(proxy: Proxy, resource: str, kind: str) -> None:
+    one = Handling(proxy.addr, "renew", kind, resource)
+    proxy.swallow_answers()
+    one.go()
+    until(lambda: asleep(one.process.pid))
+    one.interrupt()
+    assert one.said() == [kind, "of the handler", True]
+
+
+@pytest.mark.parametrize("kind", OF_HANDLERS)
+def test_what_a_signal_handler_raises_ends_a_release_that_reaches_the_server_all_the_same(
+    server: LockServer, proxy: Proxy, resource: str, kind: str
+) -> None:
+    one = Handling(proxy.addr, "release", kind, resource)
+    toxic = proxy.swallow_requests()
+    one.go()
+    until(lambda: asleep(one.process.pid))
+    assert len(server.holders(resource)) == 1
+    one.interrupt()
+    proxy.heal(toxic)
+    assert one.said() == [kind, "of the handler", False]
+    assert server.holders(resource) == []
+
+
+def asleep(pid: int) -> bool:
+    """Whether a process waits for an answer: in a call to the system's poll, not for a line on its input."""
+    return "poll" in Path(f"/proc/{pid}/wchan").read_text() or Path(f"/proc/{pid}/syscall").read_text()[:2] == "7 "
+
+
 def test_a_waiting_thread_keeps_the_process_alive(server: LockServer, resource: str) -> None:
     server.take(resource)
     code = (
@@ -308,7 +424,7 @@ def test_of_two_renewals_confirmed_at_once_the_longer_counts(client: LockserverC
     lock = client.acquire(resource, expire=10)
 
     def confirmed(expires_in: float, sent: Instant) -> None:
-        lock._take(Reply(None, Grant(lock.token, expires_in, 0.0, "exclusive", None)), sent)
+        lock._take(Reply("done", grant=Grant(lock.token, expires_in, 0.0, "exclusive", None), sent=sent))
 
     class Overtaken(float):
         """Lets another thread confirm a longer lease at every step of a calculation."""
@@ -339,11 +455,12 @@ def test_renewal_takes_one_thread_for_many_locks(client: LockserverClient, resou
 def test_a_name_is_looked_up_where_no_thread_can_be_started(
     server: LockServer, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
+    scope = {
+        "__name__": "threading"
+    }  # the standard library raises it; what a test's frame raises is a signal handler's
+    exec("def full(thread): raise RuntimeError('can\\'t start new thread')", scope)
     with LockserverClient(f"localhost:{server.port}", secret=SECRET) as client:
-        monkeypatch.setattr(threading.Thread, "start", full)
+        monkeypatch.setattr(threading.Thread, "start", scope["full"])
         assert client.acquire(resource, timeout=20) is not None
 
 
@@ -360,12 +477,11 @@ def test_an_exchange_that_another_thread_ends_is_never_continued_in_the_clear() 
             return tls.recv(1)
 
     served = start(serve)
-    with trusting.wrap_socket(near, server_hostname="localhost") as tls:
-        connection = _Connection(tls)
-        connection.shutdown()
-        assert tls.version() is not None
-        with pytest.raises((OSError, http.client.HTTPException)):
-            connection.exchange(b"the secret", time.monotonic() + 20)
+    tls = Tls.over(Stream(near, "there"), trusting, "localhost", "there", time.monotonic() + 20)
+    tls.end()
+    with pytest.raises(NetworkError):
+        tls.write(b"the secret", time.monotonic() + 20)
+    tls.close()
     assert served.result() == b""
 
 

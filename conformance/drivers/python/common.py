@@ -13,6 +13,8 @@ import threading
 import lockserver_client
 from lockserver_client import LockLostError, LockserverError
 
+# What the protocol's settings for tests are called here.
+BOUNDS = {"release": "cleanup", "unanswered": "silence", "unanswered_queued": "silence_queued"}
 OPTIONS = ("blocking", "expire", "renew", "timeout", "mode", "limit", "note")
 _writing = threading.Lock()
 
@@ -51,10 +53,10 @@ def hello(name, forms, lacks):
 
 
 def construct(kind, request):
-    settings = {name: request[name] for name in ("addr", "owner", "secret", "dotenv") if name in request}
+    settings = {name: request[name] for name in ("addr", "owner", "secret", "dotenv", "proxy") if name in request}
     client = kind(**settings)
     for name, seconds in request.get("test", {}).items():
-        setattr(client._bounds, name, seconds)
+        setattr(client._bounds, BOUNDS.get(name, name), seconds)
     return client
 
 

@@ -6,7 +6,7 @@
     with client.lock("report", timeout=5) as lock:
         write_report(fence=lock.token)
 
-`AsyncLockserverClient` is the same with `await`; it needs `pip install 'lockserver-client[async]'`.
+`AsyncLockserverClient` is the same with `await`.
 Errors: `LockserverError` and below it one class for each code, drawn in the module `lockserver_client._errors`.
 """
 

@@ -1,15 +1,9 @@
-"""How long a lease may be trusted."""
+"""The two clocks."""
 
 from __future__ import annotations
 
-import math
 import time
 from typing import NamedTuple
-
-
-def safety_margin(lease: float) -> float:
-    """How many seconds before its end a lease is no longer trusted, as clocks run at different speeds."""
-    return 0.01 * lease + 0.002
 
 
 class Instant(NamedTuple):
@@ -18,9 +12,16 @@ class Instant(NamedTuple):
     monotonic: float
     wall: float
 
+    def after(self, seconds: float) -> Instant:
+        return Instant(self.monotonic + seconds, self.wall + seconds)
+
+    def until(self, end: Instant) -> float:
+        """Seconds until whichever clock reaches that moment first."""
+        return min(end.monotonic - self.monotonic, end.wall - self.wall)
+
 
 class Clock:
-    """The two clocks that a lease is measured on; in tests they can be made to run ahead."""
+    """One reading of both; in tests they can be made to run ahead."""
 
     __slots__ = ("monotonic_ahead", "wall_ahead")
 
@@ -30,28 +31,3 @@ class Clock:
 
     def now(self) -> Instant:
         return Instant(time.monotonic() + self.monotonic_ahead, time.time() + self.wall_ahead)
-
-
-class SafeDeadline:
-    """The moment until which a lease is certainly still ours.
-
-    It counts from when the request was sent, so the way of the answer is on the safe side, and keeps the safety margin
-    back. It ends with whichever clock reaches it first.
-    """
-
-    __slots__ = ("_clock", "_end")
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._end = Instant(-math.inf, -math.inf)
-
-    def confirm(self, sent: Instant, waited: float, expires_in: float | None) -> None:
-        """Take in a grant or renewal that the server confirmed. An earlier deadline never shortens a later one."""
-        trusted = math.inf if expires_in is None else waited + expires_in - safety_margin(expires_in)
-        if sent.monotonic + trusted > self._end.monotonic:
-            self._end = Instant(sent.monotonic + trusted, sent.wall + trusted)
-
-    def remaining(self) -> float:
-        """Seconds left; zero or less once it has passed, infinite without a lease."""
-        now, end = self._clock.now(), self._end
-        return min(end.monotonic - now.monotonic, end.wall - now.wall)

@@ -3,7 +3,7 @@
 ::
 
     LockserverError                       code
-    ├── LockTimeoutError                  lock_timeout        also a TimeoutError
+    ├── LockTimeoutError                  lock_timeout        .holders; also a TimeoutError
     ├── LockLostError                     lock_lost
     ├── ConnectionFailedError             connection_failed   also a ConnectionError
     ├── ConfigInvalidError                config_invalid      also a ValueError
@@ -30,7 +30,9 @@ No error holds the secret.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ._contract import CODES
 
 
 class Holder(NamedTuple):
@@ -40,14 +42,8 @@ class Holder(NamedTuple):
     token: int
     expires_in: float | None
     """Seconds left of the lease; None for a lock that is held until released."""
-
-    @classmethod
-    def read(cls, said: object) -> Holder:
-        """A holder as an answer tells it; what is missing or of another type stays empty."""
-        one = said if isinstance(said, dict) else {}
-        expires_in = one.get("expires_in")
-        left = float(expires_in) if isinstance(expires_in, (int, float)) else None
-        return cls(str(one.get("owner", "")), _count(one.get("token")), left)
+    held_for: float | None = None
+    """Seconds since its grant; None where the server does not say."""
 
 
 class LockserverError(Exception):
@@ -70,8 +66,20 @@ class LockserverError(Exception):
         return self.message
 
 
-class LockTimeoutError(LockserverError, TimeoutError):
-    """`timeout` passed before the lock was free. Nothing is held and nothing is queued any more."""
+class _InTheWay(LockserverError):
+    holders: tuple[Holder, ...] = ()
+    """At most ten of those who hold it, as far as is known."""
+    holders_total: int = 0
+    """How many hold it."""
+    waiters: int = 0
+    """How many wait for it."""
+
+
+class LockTimeoutError(_InTheWay, TimeoutError):
+    """`timeout` passed before the lock was free. Nothing is held and nothing is queued any more.
+
+    Its message says what stood in the way last; `holders` are those that are known last.
+    """
 
     code = "lock_timeout"
 
@@ -94,16 +102,10 @@ class ConfigInvalidError(LockserverError, ValueError):
     code = "config_invalid"
 
 
-class LockedError(LockserverError):
+class LockedError(_InTheWay):
     """Others hold the resource, and the call was not to wait."""
 
     code = "locked"
-    holders: tuple[Holder, ...] = ()
-    """At most ten of those who hold it."""
-    holders_total: int = 0
-    """How many hold it."""
-    waiters: int = 0
-    """How many wait for it."""
 
 
 class NotHeldError(LockserverError):
@@ -199,54 +201,5 @@ class StoreUnavailableError(LockserverError):
     code = "store_unavailable"
 
 
-_LOCAL = (LockTimeoutError, LockLostError, ConnectionFailedError, ConfigInvalidError)
-_WIRE = (
-    LockedError,
-    NotHeldError,
-    LimitMismatchError,
-    IdUsedError,
-    InvalidRequestError,
-    TokenRequiredError,
-    UnauthorizedError,
-    NotFoundError,
-    MethodNotAllowedError,
-    TooLargeError,
-    TooManyLocksError,
-    TooManyWaitersError,
-    InternalError,
-    DrainingError,
-    StoreUnavailableError,
-)
-
-BY_CODE: dict[str, type[LockserverError]] = {kind.code: kind for kind in (*_LOCAL, *_WIRE)}
-WIRE_CODES = frozenset(kind.code for kind in _WIRE)
-
-
-def transient(error: LockserverError | None) -> bool:
-    """Whether a repetition may cure it. The code decides; the status only where no code came, as from a proxy."""
-    if isinstance(error, ConnectionFailedError):
-        return error.status in (None, 502, 503, 504)
-    return isinstance(error, (DrainingError, StoreUnavailableError))
-
-
-def from_problem(code: str, message: str, status: int, problem: dict[str, Any]) -> LockserverError:
-    """The error for a server's refusal, with the members that its code is documented to have."""
-    kind = BY_CODE.get(code) if code in WIRE_CODES else None
-    if kind is None:
-        return LockserverError(message, code=code, status=status)
-    error = kind(message, status=status)
-    if isinstance(error, LockedError):
-        holders = problem.get("holders")
-        error.holders = tuple(Holder.read(one) for one in holders) if isinstance(holders, list) else ()
-        error.holders_total = _count(problem.get("holders_total")) or len(error.holders)
-        error.waiters = _count(problem.get("waiters"))
-    elif isinstance(error, NotHeldError):
-        error.reason = str(problem.get("reason") or "unknown")
-    elif isinstance(error, InvalidRequestError):
-        field = problem.get("field")
-        error.field = None if field is None else str(field)
-    return error
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
+BY_CODE: dict[str, type[LockserverError]] = {code: globals()[name] for code, (_, name) in CODES.items()}
+"""The classes of the server's codes."""

@@ -6,29 +6,30 @@ import random
 import time
 from dataclasses import dataclass
 
+from . import _contract
+
 _GRACE = 0.25
-_FIRST, _MOST = 0.05, 2.0
 
 
 @dataclass(slots=True)
 class Bounds:
     """The limits of everything that touches the network, in seconds."""
 
-    hop: float = 10.0
+    connect: float = _contract.CONNECT
+    hop: float = _contract.HOP
     """What one request may wait on the server: short enough for any proxy."""
-    connect: float = 5.0
-    answer: float = 10.0
+    answer: float = _contract.ANSWER
     """What an answer may take beyond its request's wait."""
-    release: float = 5.0
-    """A release or a cancellation in all, repetitions included."""
-    unanswered: float = 30.0
+    cleanup: float = _contract.CLEANUP
+    """A release or a cancel in all, retries included."""
+    silence: float = _contract.SILENCE
     """How long a call without a limit of its own goes on without any answer,"""
-    unanswered_queued: float = 60.0
+    silence_queued: float = _contract.SILENCE_QUEUED
     """and how long one that has its place in the queue."""
 
 
 class Backoff:
-    """The first repetition at once, then jittered delays that double up to 2 s."""
+    """The first retry at once, then jittered pauses that grow up to a limit."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -37,20 +38,13 @@ class Backoff:
         self._count = 0
 
     def next(self, retry_after: float = 0.0) -> float:
-        """Seconds until the next try; what the server asks for is the minimum."""
+        """Seconds until the next attempt; what the server asks for is the minimum."""
         self._count += 1
         if self._count == 1:
             return retry_after
-        delay = min(_MOST, _FIRST * 2.0 ** min(self._count - 2, 10))
-        return max(retry_after, delay * random.uniform(0.5, 1.0))
-
-
-@dataclass(slots=True)
-class Tries:
-    """What is known of the tries of one request, over all calls that send it."""
-
-    unanswered: bool = False
-    """Whether one of them may have taken effect though no answer said so."""
+        grown = _contract.BACKOFF_FIRST * float(_contract.BACKOFF_FACTOR) ** min(self._count - 2, 20)
+        part = random.uniform(1 - _contract.BACKOFF_JITTER, 1)
+        return max(retry_after, min(_contract.BACKOFF_MOST, grown) * part)
 
 
 class Patience:
@@ -61,12 +55,12 @@ class Patience:
         self._timeout = timeout
         self._waits = blocking and timeout != 0
         self._begin = self._heard = time.monotonic()
-        self._silence = bounds.unanswered
+        self._silence = bounds.silence
 
     def heard(self, *, queued: bool) -> None:
         """An answer came that says where the acquisition stands."""
         self._heard = time.monotonic()
-        self._silence = self._bounds.unanswered_queued if queued else self._bounds.unanswered
+        self._silence = self._bounds.silence_queued if queued else self._bounds.silence
 
     def left(self) -> float:
         if self._timeout is not None:
@@ -74,7 +68,7 @@ class Patience:
         return self._heard + self._silence - time.monotonic()
 
     def hop(self) -> tuple[float, float]:
-        """For the next request: how long it may wait on the server, and how long its answer may take in all.
+        """For the next attempt: how long it may wait on the server, and its bound.
 
         The answer to a last wait is given a little longer than the caller's limit, so that as a rule the server's
         word ends the call and not a closed connection.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -10,7 +11,7 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv.parser import parse_stream
 
@@ -42,6 +43,15 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """A web proxy that every connection goes through."""
+
+    address: Address
+    authorization: str | None = field(repr=False)
+    """The value of its `Proxy-Authorization` header."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a client was told, complete and checked."""
 
@@ -49,6 +59,7 @@ class Settings:
     owner: str | None
     secret: str = field(repr=False)
     tls: ssl.SSLContext | None = field(repr=False, default=None)
+    proxy: Proxy | None = None
 
     @classmethod
     def resolve(
@@ -59,19 +70,22 @@ class Settings:
         *,
         dotenv: bool,
         ssl_context: ssl.SSLContext | None,
+        proxy: str | None,
     ) -> Settings:
         given = {"LOCKSERVER_ADDR": addr, "LOCKSERVER_OWNER": owner, "LOCKSERVER_SECRET": secret}
         for name, value in given.items():
             if value is not None and not isinstance(value, str):
-                kind = type(value).__name__
-                raise ConfigInvalidError(f"{name[len('LOCKSERVER_') :].lower()}: a string is needed, not {kind}")
+                raise _no_string(name[len("LOCKSERVER_") :].lower(), value)
         found = {name: value or os.environ.get(name) or None for name, value in given.items()}
         if dotenv and not all(found.values()):
             file = _read_dotenv()
             found = {name: value or file.get(name) or None for name, value in found.items()}
         address = parse_address(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
-        tls = (ssl_context or ssl.create_default_context()) if address.tls else None
-        return cls(address, _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"]), tls)
+        way = None if proxy is None else parse_proxy(proxy)
+        needs_tls = address.tls or (way is not None and way.address.tls)
+        tls = (ssl_context or ssl.create_default_context()) if needs_tls else None
+        owner, secret = _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"])
+        return cls(address, owner, secret, tls, way)
 
     def new_owner(self) -> str:
         """The owner that was set, or a fresh one: host name, process id and random bits."""
@@ -124,6 +138,31 @@ def parse_address(text: str) -> Address:
         DEFAULT_PORT if port is None else port,
         url.path.rstrip("/"),
     )
+
+
+def parse_proxy(text: str) -> Proxy:
+    """Take a web proxy's URL apart, or raise `config_invalid`; no error shows its password."""
+    if not isinstance(text, str):
+        raise _no_string("proxy", text)
+    wrong = f"proxy: {re.sub('//.*@', '//…@', text)!r} is not allowed; an http:// or https:// URL with host and port is"
+    try:
+        url = urlsplit(text)
+        port = url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:
+        raise ConfigInvalidError(wrong) from None
+    host = (url.hostname or "").replace("%25", "%")
+    extra = url.path.strip("/") or url.query or url.fragment or url.port == 0 or any(char.isspace() for char in text)
+    if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.hostname or "") or extra:
+        raise ConfigInvalidError(wrong)
+    authorization = None
+    if url.username is not None:
+        credentials = f"{unquote(url.username)}:{unquote(url.password or '')}"
+        authorization = "Basic " + base64.b64encode(credentials.encode("utf-8", "surrogatepass")).decode()
+    return Proxy(Address(url.scheme == "https", host, port, ""), authorization)
+
+
+def _no_string(name: str, value: object) -> ConfigInvalidError:
+    return ConfigInvalidError(f"{name}: a string is needed, not {type(value).__name__}")
 
 
 def _fault(text: str, url: SplitResult, port: int | None) -> str | None:

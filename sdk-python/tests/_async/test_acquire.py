@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import timedelta
 from typing import Any, assert_type
 
 import pytest
 from support.async_tasks import start, until
-from support.processes import SECRET, LockServer
-from support.scripted import Scripted, granted
+from support.processes import SECRET, LockServer, Port
+from support.scripted import Say, Scripted, granted, refused
 
 from lockserver_client import (
     AsyncLock,
     AsyncLockserverClient,
     ConfigInvalidError,
+    Holder,
     InvalidRequestError,
     LimitMismatchError,
     LockserverError,
@@ -134,6 +137,84 @@ async def test_timeout_0_is_one_try(client: AsyncLockserverClient, server: LockS
     with pytest.raises(LockTimeoutError):
         await client.acquire(resource, timeout=0)
     assert server.waiters(resource) == []
+
+
+async def test_a_timeout_says_who_holds_it(client: AsyncLockserverClient, server: LockServer, resource: str) -> None:
+    server.take(resource, owner="somebody", limit=3)
+    server.take(resource, owner="another", limit=3)
+    server.take(resource, owner="third", limit=3)
+    with pytest.raises(LockTimeoutError) as caught:
+        await client.acquire(resource, limit=3, timeout=0.3)
+    told = rf'resource "{resource}" was not granted within 0\.3 s: held by somebody for \d\.\d s and 2 others'
+    assert re.fullmatch(told, str(caught.value))
+    assert [holder.owner for holder in caught.value.holders] == ["somebody", "another", "third"]
+    assert caught.value.holders_total == 3
+    assert caught.value.holders[0].held_for is not None
+    assert caught.value.holders[0].held_for < 20
+    with pytest.raises(LockTimeoutError, match=r"within 0 s: held by somebody for"):
+        await client.acquire(resource, limit=3, timeout=0)
+
+
+async def test_a_timeout_says_that_this_very_client_holds_it(client: AsyncLockserverClient, resource: str) -> None:
+    await client.acquire(resource)
+    with pytest.raises(LockTimeoutError, match=r"held by .* for \d\.\d s, which is this very client$") as caught:
+        await client.acquire(resource, timeout=0.2)
+    assert caught.value.holders[0].owner == client.owner
+
+
+async def test_a_timeout_says_what_stood_in_the_way_last() -> None:
+    holder = {"owner": "o", "token": 3, "held_for": 12.3, "expires_in": None}
+    queued = Say(202, {"position": 1, "place_kept": 10, "holders": [holder], "holders_total": 1, "waiters": 1})
+    script = Scripted(queued, otherwise=lambda heard: refused(503, "draining"))
+    async with AsyncLockserverClient(script.addr, secret=SECRET) as client:
+        client._bounds.cleanup = 0.1
+        with pytest.raises(LockTimeoutError, match=f"{script.addr} answered 503 draining$") as caught:
+            await client.acquire("r", timeout=0.3)
+        assert caught.value.holders == (Holder("o", 3, None, 12.3),), "who was known last"
+        script.script[:] = [queued] * 99
+        with pytest.raises(LockTimeoutError, match=r"held by o for 12 s$"):
+            await client.acquire("r", timeout=0.3)
+    script.close()
+    port = Port()
+    async with AsyncLockserverClient(f"127.0.0.1:{port.number}", secret=SECRET) as client:
+        with pytest.raises(LockTimeoutError, match=f"connection refused by 127.0.0.1:{port.number}$"):
+            await client.acquire("r", timeout=0.3)
+    port.close()
+
+
+async def test_durations_may_be_timedeltas(client: AsyncLockserverClient, server: LockServer, resource: str) -> None:
+    lock = await client.acquire(resource, expire=timedelta(minutes=1), timeout=timedelta(seconds=20))
+    assert lock is not None
+    assert lock.expires_in is not None
+    assert 50 < lock.expires_in < 60
+    await lock.renew(timedelta(minutes=2))
+    assert 110 < lock.expires_in < 120
+    with pytest.raises(LockTimeoutError, match=r"within 0\.1 s"):
+        async with client.lock(resource, expire=timedelta(seconds=9), timeout=timedelta(milliseconds=100)):
+            pass
+
+    @client.locked(resource, timeout=timedelta(0))
+    async def body() -> None:
+        pass
+
+    with pytest.raises(LockTimeoutError, match="within 0 s"):
+        await body()
+    with pytest.raises(InvalidRequestError, match=r"^timeout: .* from 0 up .*, not .*timedelta"):
+        await client.acquire(resource, timeout=timedelta(seconds=-1))
+
+
+@pytest.mark.parametrize("name", ["expire", "timeout"])
+@pytest.mark.parametrize(
+    ("value", "shown"), [("30", "str '30'"), (b"5", "bytes b'5'"), ([1], r"list \[1\]"), (True, "bool True")]
+)
+async def test_a_duration_of_another_type_is_named_with_its_type(
+    client: AsyncLockserverClient, name: str, value: Any, shown: str
+) -> None:
+    told = f"^{name}: a number of seconds or a timedelta is needed, or None, not {shown}$"
+    with pytest.raises(InvalidRequestError, match=told):
+        await client.acquire("r", **{name: value})
+    with pytest.raises(InvalidRequestError, match=told):
+        client.lock("r", **{name: value})
 
 
 async def test_readers_share_and_a_writer_does_not(client: AsyncLockserverClient, resource: str) -> None:

@@ -92,7 +92,7 @@ async def test_a_lost_answer_of_a_release_is_no_loss(
 ) -> None:
     lock = await through.acquire(resource, expire=30)
     assert lock is not None
-    through._bounds.release = 4.0
+    through._bounds.cleanup = 4.0
     toxic = proxy.swallow_answers()
     running = start(lock.release)
     await until(lambda: not server.holders(resource))
@@ -135,13 +135,13 @@ async def test_a_release_that_is_called_again_knows_of_the_tries_before(
 ) -> None:
     script = Scripted(granted(expires_in=30), otherwise=lambda _: Say(0, hang_up=True))
     client = to(script.addr)
-    client._bounds.release = 0.5
+    client._bounds.cleanup = 0.5
     lock = await client.acquire("r", expire=30)
     assert lock is not None
     with pytest.raises(ConnectionFailedError):
         await lock.release()
     assert "/release" in script.paths()
-    client._bounds.release = 5.0
+    client._bounds.cleanup = 5.0
     script.script.append(refused(409, "not_held", reason="unknown"))
     assert await lock.release() is True
     assert not lock.lost
@@ -190,7 +190,7 @@ async def test_a_release_waits_for_as_long_as_the_server_asks(to: Callable[..., 
 async def test_a_release_without_any_answer_says_so_within_its_bound(
     through: AsyncLockserverClient, proxy: Proxy, server: LockServer, resource: str
 ) -> None:
-    through._bounds.release = 0.6
+    through._bounds.cleanup = 0.6
     lock = await through.acquire(resource)
     assert lock is not None
     proxy.cut()

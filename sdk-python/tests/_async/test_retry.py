@@ -16,7 +16,7 @@ from lockserver_client import (
     ConnectionFailedError,
     LockTimeoutError,
 )
-from lockserver_client._wire import Answer
+from lockserver_client._outcome import Outcome
 
 Make = Callable[..., AsyncLockserverClient]
 
@@ -126,15 +126,15 @@ async def test_a_refusal_does_not_settle_what_was_sent_before_it(to: Make) -> No
 async def test_a_grant_that_meets_a_close_goes_back(to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Scripted(granted(expires_in=30), released())
     client = to(script.addr)
-    transport = client._core().transport
-    post = transport.post
+    transport = client._here().link.transport
+    send = transport.send
 
-    async def closing(path: str, body: bytes, **how: Any) -> Answer:
-        answer = await post(path, body, **how)
+    async def closing(*asked: Any, **how: Any) -> Outcome:
+        outcome = await send(*asked, **how)
         await client.close()
-        return answer
+        return outcome
 
-    monkeypatch.setattr(transport, "post", closing)
+    monkeypatch.setattr(transport, "send", closing)
     with pytest.raises(ConnectionFailedError, match="closed"):
         await client.acquire("r", renew=True)
     acquired, back = script.heard
@@ -146,7 +146,7 @@ async def test_a_grant_that_meets_a_close_goes_back(to: Make, monkeypatch: pytes
 async def test_a_close_while_a_connection_is_made_ends_the_call(to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Scripted()
     client = to(script.addr)
-    transport = client._core().transport
+    transport: Any = client._here().link.transport
     connect = transport._connect
 
     async def closing(bound: float) -> Any:
@@ -184,7 +184,7 @@ async def test_a_grant_that_is_past_its_safe_deadline_is_given_back(to: Make) ->
 
 async def test_nobody_listening_is_said_after_the_time_without_answer(to: Make, resource: str) -> None:
     port = Port()
-    client = to(f"127.0.0.1:{port.number}", unanswered=1.0)
+    client = to(f"127.0.0.1:{port.number}", silence=1.0)
     began = time.monotonic()
     with pytest.raises(ConnectionFailedError, match="refused"):
         await client.acquire(resource)
@@ -199,7 +199,7 @@ async def test_a_name_is_looked_up(server: LockServer, resource: str) -> None:
 
 async def test_a_name_that_does_not_exist_is_said(to: Make) -> None:
     with pytest.raises(ConnectionFailedError, match=r"no-such-host\.invalid"):
-        await to("no-such-host.invalid:1", unanswered=1.0).acquire("r")
+        await to("no-such-host.invalid:1", silence=1.0).acquire("r")
     await nothing_left(60)  # the system's resolver has bounds of its own
 
 
@@ -207,7 +207,7 @@ async def test_silence_is_bounded_where_the_caller_sets_no_limit(
     to: Make, proxy: Proxy, server: LockServer, resource: str
 ) -> None:
     proxy.swallow_answers()
-    client = to(proxy.addr, unanswered=1.0, release=1.0)
+    client = to(proxy.addr, silence=1.0, cleanup=1.0)
     began = time.monotonic()
     with pytest.raises(ConnectionFailedError):
         await client.acquire(resource)
@@ -219,7 +219,7 @@ async def test_one_that_is_queued_may_hear_nothing_for_longer(
     to: Make, proxy: Proxy, server: LockServer, resource: str
 ) -> None:
     server.take(resource)
-    client = to(proxy.addr, hop=0.05, unanswered_queued=2.0, release=1.0)
+    client = to(proxy.addr, hop=0.05, silence_queued=2.0, cleanup=1.0)
     waiting = start(client.acquire, resource)
     await until(lambda: (server.waiters(resource) or [{"waited": 0}])[0]["waited"] > 0.3)
     began = time.monotonic()
@@ -233,7 +233,7 @@ async def test_the_callers_limit_holds_when_no_answer_comes(
     through: AsyncLockserverClient, proxy: Proxy, server: LockServer, resource: str
 ) -> None:
     proxy.swallow_answers()
-    through._bounds.release = 0.5
+    through._bounds.cleanup = 0.5
     began = time.monotonic()
     with pytest.raises(LockTimeoutError) as caught:
         await through.acquire(resource, timeout=0.5)

@@ -179,7 +179,7 @@ async def test_a_decorator_without_its_resource_says_what_is_missing(client: Asy
 
 async def test_a_scope_whose_server_went_away_is_no_error(own_server: LockServer, resource: str) -> None:
     async with AsyncLockserverClient(own_server.addr, secret=own_server.secret) as client:
-        client._bounds.release = 0.5
+        client._bounds.cleanup = 0.5
         async with client.lock(resource) as lock:
             own_server.kill()
         assert not lock.lost

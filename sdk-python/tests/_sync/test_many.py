@@ -67,8 +67,8 @@ def test_memory_stays_as_it_is(client: LockserverClient, resource: str) -> None:
 def test_leases_that_ran_out_are_not_remembered(client: LockserverClient, resource: str) -> None:
     for number in range(3000):
         client.acquire(f"{resource}-{number}", expire=0.02)
-    core = client._core()
-    assert len(core._held) < 2000
+    core = client._here()
+    assert len(core._locks) < 2000
 
 
 if not Path("/proc/self/statm").exists():

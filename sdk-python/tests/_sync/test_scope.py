@@ -168,7 +168,7 @@ def test_a_decorator_without_its_resource_says_what_is_missing(client: Lockserve
 
 def test_a_scope_whose_server_went_away_is_no_error(own_server: LockServer, resource: str) -> None:
     with LockserverClient(own_server.addr, secret=own_server.secret) as client:
-        client._bounds.release = 0.5
+        client._bounds.cleanup = 0.5
         with client.lock(resource) as lock:
             own_server.kill()
         assert not lock.lost

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.processes import SECRET, LockServer, Toxiproxy
+from support.processes import SECRET, LockServer, Port, Toxiproxy
 from support.sync_tasks import MANY, start, until
+from support.webproxy import WebProxy
 
-from lockserver_client import ConnectionFailedError, InvalidRequestError, LockserverClient
+from lockserver_client import ConnectionFailedError, InvalidRequestError, LockserverClient, LockTimeoutError
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,101 @@ def test_a_renewal_that_meets_a_bad_certificate_is_tried_again(
     proxy.close()
 
 
+def test_tls_to_a_plain_port_is_said_at_once(server: LockServer, resource: str) -> None:
+    with LockserverClient(f"https://127.0.0.1:{server.port}", secret=SECRET) as client:
+        began = time.monotonic()
+        with pytest.raises(ConnectionFailedError, match=f"^127.0.0.1:{server.port} does not speak TLS"):
+            client.acquire(resource)
+        assert time.monotonic() - began < 10
+
+
+def test_a_version_of_tls_that_is_refused_is_said_at_once(authority: trustme.CA, resource: str) -> None:
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.minimum_version = ssl.TLSVersion.TLSv1_3
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    old = ssl.create_default_context()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    authority.configure_trust(old)
+    with WebProxy(serving) as stranger:
+        with LockserverClient(f"https://{stranger.addr}", secret=SECRET, ssl_context=old) as client:
+            began = time.monotonic()
+            with pytest.raises(ConnectionFailedError, match="not this version of it"):
+                client.acquire(resource)
+            assert time.monotonic() - began < 10
+
+
 def test_plain_http_to_a_tls_server_is_an_error(tls_server: LockServer, resource: str) -> None:
     with LockserverClient(f"127.0.0.1:{tls_server.port}", secret=SECRET) as client:
-        with pytest.raises(InvalidRequestError, match="HTTPS server"):
+        with pytest.raises(InvalidRequestError, match=r"answered 400 without .*HTTPS server"):
             client.acquire(resource)
+
+
+# Through a web proxy
+
+
+@pytest.fixture
+def plain_proxy() -> Iterator[WebProxy]:
+    with WebProxy() as running:
+        yield running
+
+
+@pytest.fixture
+def tls_proxy(authority: trustme.CA) -> Iterator[WebProxy]:
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    with WebProxy(serving) as running:
+        yield running
+
+
+@pytest.mark.parametrize("to_proxy", ["http", "https"])
+@pytest.mark.parametrize("to_server", ["http", "https"])
+def test_every_connection_goes_through_the_proxy(
+    server: LockServer,
+    tls_server: LockServer,
+    plain_proxy: WebProxy,
+    tls_proxy: WebProxy,
+    trusting: ssl.SSLContext,
+    resource: str,
+    to_proxy: str,
+    to_server: str,
+) -> None:
+    there = tls_server if to_server == "https" else server
+    proxy = tls_proxy if to_proxy == "https" else plain_proxy
+    proxy.wants = "user:pass word"
+    way = f"{to_proxy}://user:pass%20word@{proxy.addr}"
+    with LockserverClient(there.addr, secret=SECRET, ssl_context=trusting, proxy=way) as client:
+        with client.lock(resource, note="n" * 1000):
+            assert client.acquire(resource, blocking=False) is None
+    assert proxy.asked == [f"CONNECT 127.0.0.1:{there.port} HTTP/1.1"]
+
+
+def test_a_proxy_that_refuses_is_named(server: LockServer, plain_proxy: WebProxy, resource: str) -> None:
+    plain_proxy.wants = "user:another"
+    way = f"http://user:hidden@{plain_proxy.addr}"
+    with LockserverClient(server.addr, secret=SECRET, proxy=way) as client:
+        with pytest.raises(ConnectionFailedError) as caught:
+            client.acquire(resource)
+    assert f"the proxy {plain_proxy.addr} answered 407" in str(caught.value)
+    assert "hidden" not in f"{caught.value!r} {caught.value} {caught.value.__cause__!r}"
+    assert len(plain_proxy.asked) == 1, "it was raised at once"
+
+
+def test_a_proxy_that_cannot_reach_the_server_is_asked_again(plain_proxy: WebProxy) -> None:
+    port = Port()
+    way = f"http://{plain_proxy.addr}"
+    with LockserverClient(f"127.0.0.1:{port.number}", secret=SECRET, proxy=way) as client:
+        with pytest.raises(LockTimeoutError, match=f"the proxy {plain_proxy.addr} answered 502"):
+            client.acquire("r", timeout=0.5)
+    assert len(plain_proxy.asked) > 1
+    port.close()
+
+
+def test_the_environments_proxies_are_not_followed(
+    server: LockServer, plain_proxy: WebProxy, resource: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://{plain_proxy.addr}")
+        monkeypatch.setenv(name.lower(), f"http://{plain_proxy.addr}")
+    with LockserverClient(server.addr, secret=SECRET) as client:
+        assert client.acquire(resource) is not None
+    assert plain_proxy.asked == []

@@ -8,19 +8,20 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from .._clock import Clock
 from .._errors import ConnectionFailedError, LockedError, NotHeldError, TokenRequiredError
+from .._operations import Request, Seconds
 from .._retry import Bounds
 from .._settings import Settings
-from .._wire import Request
-from ._acquire import AsyncAcquisition
-from ._core import AsyncCore
-from ._lock import AsyncLock
-from ._runtime import check_decorated, gone, home
+from ._acquisition import AsyncAcquisition
+from ._backend import check_decorated, gone, place
+from ._http import AsyncHttp
+from ._lock import AsyncHoldings, AsyncLock
+from ._retry import AsyncLink
 from ._scope import AsyncScope
-from ._transport import require
+from ._transport import AsyncTransport
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +42,8 @@ class AsyncLockserverClient:
         secret: The server's secret. `LOCKSERVER_SECRET`; there is no default.
         dotenv: False leaves `.env` unread.
         ssl_context: For an `https://` address; by default `ssl.create_default_context()`.
+        proxy: The `http://` or `https://` URL of a web proxy, user name and password allowed, through which every
+            connection is to go by way of CONNECT. No environment variable such as `HTTP_PROXY` is followed.
 
     Raises:
         ConfigInvalidError: No secret is set anywhere, or a setting cannot be used.
@@ -58,17 +61,24 @@ class AsyncLockserverClient:
         *,
         dotenv: bool = True,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
-        require()
-        self._settings = Settings.resolve(addr, owner, secret, dotenv=dotenv, ssl_context=ssl_context)
+        self._settings = Settings.resolve(addr, owner, secret, dotenv=dotenv, ssl_context=ssl_context, proxy=proxy)
         self._bounds = Bounds()
         self._clock = Clock()
-        self._cores: dict[object, AsyncCore] = {}
+        self._places: dict[object, AsyncHoldings] = {}
+        self._transport: Callable[[Settings, Bounds], AsyncTransport] = AsyncHttp
         self._owner = (os.getpid(), self._settings.new_owner())
         self._closed = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._settings.address} owner={self.owner!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or copied, as it has connections and locks: "
+            "make one where it is used, from the settings that were given to this one"
+        )
 
     @property
     def addr(self) -> str:
@@ -89,9 +99,9 @@ class AsyncLockserverClient:
         self,
         resource: str,
         blocking: Literal[True] = True,
-        expire: float | None = None,
+        expire: Seconds | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         renew: bool = False,
         mode: str | None = None,
         limit: int | None = None,
@@ -103,9 +113,9 @@ class AsyncLockserverClient:
         self,
         resource: str,
         blocking: bool,
-        expire: float | None = None,
+        expire: Seconds | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         renew: bool = False,
         mode: str | None = None,
         limit: int | None = None,
@@ -116,9 +126,9 @@ class AsyncLockserverClient:
         self,
         resource: str,
         blocking: bool = True,
-        expire: float | None = None,
+        expire: Seconds | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         renew: bool = False,
         mode: str | None = None,
         limit: int | None = None,
@@ -132,9 +142,9 @@ class AsyncLockserverClient:
         Args:
             resource: What to lock: 1 to 512 bytes, no control characters.
             blocking: False returns None at once where others hold it.
-            expire: Seconds after which the lock ends by itself, unless it is renewed: above 0.00203 (as 1 % and 2 ms
-                are taken off for safety), at most ten years; None: never.
-            timeout: Seconds to wait at most; None: as long as it takes. 0 is one try.
+            expire: Seconds, or a timedelta, after which the lock ends by itself, unless it is renewed: above 0.00203
+                (as 1 % and 2 ms are taken off for safety), at most ten years; None: never.
+            timeout: Seconds, or a timedelta, to wait at most; None: as long as it takes. 0 is one try.
             renew: Renew the lease (30 s if `expire` says nothing else) at a third of its length until the release.
             mode: `exclusive` (default) or `shared`: readers share, a writer excludes all.
             limit: 1 to 1,000,000: a semaphore with so many permits, instead of a lock.
@@ -144,7 +154,7 @@ class AsyncLockserverClient:
             The lock; None only where `blocking` is False and others hold the resource.
 
         Raises:
-            LockTimeoutError: `timeout` passed. Nothing is held or queued any more.
+            LockTimeoutError: `timeout` passed; it says what stood in the way. Nothing is held or queued any more.
             ConnectionFailedError: Without a `timeout`: no answer for 30 s (60 s once queued).
             LimitMismatchError: The resource is in use with another `limit`, or as a lock.
             UnauthorizedError, InvalidRequestError, TooManyLocksError, TooManyWaitersError: The server refuses.
@@ -156,7 +166,7 @@ class AsyncLockserverClient:
             resource, blocking, expire, timeout=timeout, renew=renew, mode=mode, limit=limit, note=note
         )
         try:
-            return await self._take(request)
+            return await AsyncAcquisition(self._here(), request).run()
         except LockedError:
             return None
 
@@ -165,8 +175,8 @@ class AsyncLockserverClient:
         resource: str,
         *,
         blocking: bool = True,
-        expire: float | None = None,
-        timeout: float | None = None,
+        expire: Seconds | None = None,
+        timeout: Seconds | None = None,
         mode: str | None = None,
         limit: int | None = None,
         note: str | None = None,
@@ -190,15 +200,15 @@ class AsyncLockserverClient:
         request = Request.build(
             resource, blocking, expire, timeout=timeout, renew=True, mode=mode, limit=limit, note=note
         )
-        return AsyncScope(self, request)
+        return AsyncScope(self._here, request)
 
     def locked(
         self,
         resource: str,
         *,
         blocking: bool = True,
-        expire: float | None = None,
-        timeout: float | None = None,
+        expire: Seconds | None = None,
+        timeout: Seconds | None = None,
         mode: str | None = None,
         limit: int | None = None,
         note: str | None = None,
@@ -258,12 +268,12 @@ class AsyncLockserverClient:
             TokenRequiredError: Several locks are held on it.
             ConnectionFailedError: No answer within 5 s; whether it was released is unknown.
         """
-        core = self._core()
-        locks = core.held(resource)
+        here = self._here()
+        locks = here.held(resource)
         if len(locks) > 1:
             raise TokenRequiredError(f"{len(locks)} locks are held on {resource!r}: release the one that is meant")
         if not locks:
-            await core.release_by_owner(resource)
+            await here.release_by_owner(resource)
         elif not await locks[0].release():
             raise NotHeldError(f"{resource!r} was not held any more when it was released")
         return True
@@ -275,9 +285,9 @@ class AsyncLockserverClient:
         still be released after it.
         """
         self._closed = True
-        core = self._cores.get(home())
-        if core is not None:
-            await core.close()
+        here = self._places.get(place())
+        if here is not None:
+            await here.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -287,21 +297,15 @@ class AsyncLockserverClient:
     ) -> None:
         await self.close()
 
-    async def _take(self, request: Request) -> AsyncLock:
-        core = self._core()
-        with core.keeper.expecting(request.renew):
-            lock = await AsyncAcquisition(core, request).run()
-            if request.renew:
-                core.keeper.add(lock)
-        return lock
-
-    def _core(self) -> AsyncCore:
+    def _here(self) -> AsyncHoldings:
         if self._closed:
             raise ConnectionFailedError("the client was closed")
-        place = home()
-        core = self._cores.get(place)
-        if core is None:
-            for other in [other for other in list(self._cores) if gone(other)]:
-                self._cores.pop(other, None)
-            core = self._cores.setdefault(place, AsyncCore(self._settings, self.owner, self._bounds, self._clock))
-        return core
+        where = place()
+        here = self._places.get(where)
+        if here is None:
+            for other in [other for other in list(self._places) if gone(other)]:
+                self._places.pop(other, None)
+            transport = self._transport(self._settings, self._bounds)
+            link = AsyncLink(self._settings, self.owner, self._bounds, self._clock, transport)
+            here = self._places.setdefault(where, AsyncHoldings(link))
+        return here

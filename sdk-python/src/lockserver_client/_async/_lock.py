@@ -6,16 +6,80 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
-from .._clock import Instant, SafeDeadline
+from .._clock import Instant
+from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
-from .._retry import Tries
-from .._wire import Grant, Reply, encode, lease
-from ._runtime import shielded
+from .._lease import SafeDeadline
+from .._operations import Grant, Reply, Seconds, by_token, lease
+from ._backend import check_place, shielded, shielded_once
+from ._keeper import AsyncKeeper
+from ._retry import AsyncLink, AsyncRetry
 
-if TYPE_CHECKING:
-    from ._core import AsyncCore
+
+class AsyncHoldings:
+    """The locks that a client holds in one place: in one process, and of the async client in one event loop."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self.link = link
+        self.keeper = AsyncKeeper(link.transport)
+        self._mutex = threading.Lock()
+        self._locks: dict[str, list[AsyncLock]] = {}
+        self._sweep_at = 64
+
+    def remember(self, lock: AsyncLock) -> bool:
+        """Note that the lock is held, so that `close` finds it; false where `close` has been called."""
+        with self._mutex:
+            if self.link.closed.is_set():
+                return False
+            self._locks.setdefault(lock.resource, []).append(lock)
+            full = len(self._locks) > self._sweep_at
+        if full:
+            self._sweep()
+        return True
+
+    def forget(self, lock: AsyncLock) -> None:
+        with self._mutex:
+            locks = self._locks.get(lock.resource)
+            if locks and lock in locks:
+                locks.remove(lock)
+                if not locks:
+                    del self._locks[lock.resource]
+
+    def held(self, resource: str) -> list[AsyncLock]:
+        """The locks on the resource that this client holds."""
+        with self._mutex:
+            locks = list(self._locks.get(resource, ()))
+        return [lock for lock in locks if not lock.lost]
+
+    def _sweep(self) -> None:
+        # Leases that ran out without a word from their holder would pile up otherwise.
+        left = sum(not lock.lost for lock in self._all())
+        self._sweep_at = 64 + 2 * left
+
+    def _all(self) -> list[AsyncLock]:
+        with self._mutex:
+            return [lock for locks in self._locks.values() for lock in locks]
+
+    async def release_by_owner(self, resource: str) -> None:
+        """Free whatever the owner holds there. Not repeated once it may have been sent: it names no grant."""
+        await shielded_once(lambda: self._release_by_owner(resource))
+
+    async def _release_by_owner(self, resource: str) -> None:
+        end = time.monotonic() + self.link.bounds.cleanup
+        body = by_token(resource, self.link.owner, None)
+        retry = AsyncRetry(self.link, lambda: end - time.monotonic(), once=True)
+        reply = await retry.send(RELEASE, lambda: (body, max(end - time.monotonic(), 0.001)))
+        if reply.error is not None:
+            raise reply.error
+
+    async def close(self) -> None:
+        self.link.closed.set()
+        for lock in self._all():
+            lock._unkept()
+        self.link.transport.close()
+        await self.keeper.close()
 
 
 class AsyncLock:
@@ -33,13 +97,14 @@ class AsyncLock:
 
     __slots__ = (
         "__weakref__",
-        "_core",
         "_deadline",
+        "_holdings",
         "_lease",
+        "_link",
         "_loss",
         "_mutex",
         "_on_lost",
-        "_release_tries",
+        "_release_unsettled",
         "_renewed_at",
         "_renews",
         "_returned",
@@ -54,7 +119,7 @@ class AsyncLock:
 
     def __init__(
         self,
-        core: AsyncCore,
+        holdings: AsyncHoldings,
         resource: str,
         ident: str,
         grant: Grant,
@@ -63,20 +128,21 @@ class AsyncLock:
         renews: bool,
     ) -> None:
         self.resource = resource
-        self.owner = core.owner
+        self.owner = holdings.link.owner
         self.id = ident
         self.token = grant.token
         self.mode = grant.mode
         self.limit = grant.limit
-        self._core = core
+        self._holdings = holdings
+        self._link = holdings.link
         self._lease = lease
         self._renews = renews
-        self._deadline = SafeDeadline(core.clock)
+        self._deadline = SafeDeadline(self._link.clock)
         self._deadline.confirm(sent, grant.waited, grant.expires_in)
         self._renewed_at = time.monotonic()
         self._mutex = threading.Lock()
         self._loss: LockLostError | None = None
-        self._release_tries = Tries()
+        self._release_unsettled = False
         self._returned: bool | None = None
         self._stopped = False
         self._on_lost: Callable[[], None] | None = None
@@ -95,7 +161,7 @@ class AsyncLock:
             return True
         if self._returned:
             return False
-        if self._core.pid != os.getpid():
+        if self._link.pid != os.getpid():
             self._lose("the lock belongs to the process that this one was forked from")
         elif self._deadline.remaining() <= 0:
             self._lose("its lease ran out, or no renewal could be confirmed in time")
@@ -114,11 +180,11 @@ class AsyncLock:
         if self.lost:
             raise self._lost_error()
 
-    async def renew(self, expire: float | None = None) -> None:
+    async def renew(self, expire: Seconds | None = None) -> None:
         """Set the lease to end `expire` seconds from now, if that is later than its end so far.
 
         Args:
-            expire: Seconds; None means the length that the lease was taken with.
+            expire: Seconds or a timedelta; None means the length that the lease was taken with.
 
         Raises:
             LockLostError: The lock is lost. This is final.
@@ -126,25 +192,22 @@ class AsyncLock:
             InvalidRequestError: `expire` is no number of seconds, or 0.00203 at most.
             ConnectionFailedError: No answer within 30 s; the lock can be trusted until its lease ends.
         """
-        expire = lease(expire)
+        length = lease(expire)
         self.check()
         if self._stopped:
             raise self._was_released()
-        end = time.monotonic() + self._core.bounds.unanswered
+        check_place(self._link.place)
+        end = time.monotonic() + self._link.bounds.silence
+        retry = AsyncRetry(self._link, lambda: min(end - time.monotonic(), self._deadline.remaining()))
         try:
-            reply, sent = await self._core.settle(
-                "/renew",
-                self._renewal(expire),
-                left=lambda: min(end - time.monotonic(), self._deadline.remaining()),
-                attempt=self._attempt(),
-            )
+            reply = await retry.send(RENEW, lambda: self._renewal(length))
         except ConnectionFailedError as failure:
             if self.lost:
                 raise self._lost_error() from failure
             raise
         if reply.error is not None and not isinstance(reply.error, NotHeldError):
             raise reply.error
-        self._take(reply, sent)
+        self._take(reply)
         self.check()
         if reply.error is not None:
             raise self._was_released()
@@ -164,91 +227,92 @@ class AsyncLock:
     async def _give_back(self) -> bool:
         """Release, and return the server's word on whether the lock was held until now."""
         if self._returned is None:
+            check_place(self._link.place)
             self._stop()
-            if self._core.pid == os.getpid():
+            if self._link.pid == os.getpid():
                 await shielded(self._release)
             else:
                 self._returned = False
         return bool(self._returned)
 
     async def _release(self) -> None:
-        core = self._core
-        end = time.monotonic() + core.bounds.release
-        body = encode({"resource": self.resource, "owner": self.owner, "token": self.token})
-        reply, _ = await core.settle(
-            "/release",
-            body,
-            left=lambda: end - time.monotonic(),
-            attempt=core.bounds.release / 2,
-            tries=self._release_tries,
-        )
+        bound = self._link.bounds.cleanup
+        end = time.monotonic() + bound
+        body = by_token(self.resource, self.owner, self.token)
+        retry = AsyncRetry(self._link, lambda: end - time.monotonic())
+        try:
+            reply = await retry.send(RELEASE, lambda: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
+        finally:
+            self._release_unsettled |= retry.unsettled
         if isinstance(reply.error, NotHeldError):
-            # An unanswered try is what released it, unless the lease or the server's word speaks against that.
-            may_be_ours = self._release_tries.unanswered and self._deadline.remaining() > 0
+            # An unanswered attempt is what released it, unless the lease or the server's word speaks against that.
+            may_be_ours = self._release_unsettled and self._deadline.remaining() > 0
             if not may_be_ours or reply.error._tells_loss:
                 self._lose(f"it was not held any more when it was released ({reply.error.reason})")
                 self._returned = False
                 return
         elif reply.error is not None:
             raise reply.error
-        core.forget(self)
+        self._holdings.forget(self)
         self._returned = True
 
     # Renewal, driven by the keeper
 
-    def _due(self) -> float:
-        """Seconds until the next renewal."""
+    def due(self) -> float:
+        """Seconds until the next renewal; for the keeper."""
         assert self._lease is not None
-        return self._renewed_at + self._lease / 3 - time.monotonic()
+        return self._renewed_at + self._lease / RENEW_PART - time.monotonic()
 
-    async def _keep(self) -> bool:
-        """Renew once, trying until the lease cannot be trusted any more; true if there is a next time."""
+    async def keep(self) -> float | None:
+        """Renew once, trying until the lease cannot be trusted any more; for the keeper. When the next time is due."""
+        if self._stopped or self.lost:
+            return None
+        left = lambda: 0.0 if self._stopped or self.lost else self._deadline.remaining()  # noqa: E731
         try:
-            reply, sent = await self._core.settle(
-                "/renew",
-                self._renewal(None),
-                left=lambda: 0.0 if self._stopped or self.lost else self._deadline.remaining(),
-                attempt=self._attempt(),
-                renewing=self,
-            )
+            reply = await AsyncRetry(self._link, left, tag=self, persist=True).send(RENEW, self._renewal)
         except ConnectionFailedError:
-            return False  # asking `lost` told the holder, if it is a loss
-        self._take(reply, sent)
-        return not self._stopped
+            return None  # asking `lost` told the holder, if it is a loss
+        self._take(reply)
+        return None if self._stopped else self.due()
 
-    def _take(self, reply: Reply, sent: Instant) -> None:
+    def _take(self, reply: Reply) -> None:
         if self._stopped or self.lost:
             return
         if reply.grant is not None:
             with self._mutex:
-                self._deadline.confirm(sent, reply.grant.waited, reply.grant.expires_in)
+                self._deadline.confirm(reply.sent, reply.grant.waited, reply.grant.expires_in)
             self._renewed_at = time.monotonic()
         elif isinstance(reply.error, NotHeldError):
             self._lose(f"the server no longer holds it ({reply.error.reason})")
 
-    def _renewal(self, expire: float | None) -> bytes:
-        body = {"resource": self.resource, "owner": self.owner, "token": self.token}
-        return encode(body if expire is None else {**body, "expire": expire})
-
-    def _attempt(self) -> float:
-        bound = self._core.bounds.answer
-        return bound if self._lease is None else min(bound, self._lease / 3)
+    def _renewal(self, expire: float | None = None) -> tuple[bytes, float]:
+        bound = min(self._link.bounds.answer, RENEW_ATTEMPT)
+        if self._lease is not None:
+            bound = min(bound, self._lease / RENEW_PART)
+        bound = max(min(bound, self._deadline.remaining()), 0.001)
+        return by_token(self.resource, self.owner, self.token, expire), bound
 
     def _unkept(self) -> None:
         """The client was closed: nobody renews any more."""
         if self._renews:
             self._lose("its client was closed, which ended the renewal")
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or copied: it belongs to its client's process; "
+            "hand on its `token`, or acquire where the lock is used"
+        )
+
     # State
 
     def _stop(self) -> None:
         self._stopped = True
-        if self._renews and self._core.pid == os.getpid():
-            self._core.keeper.drop(self)
+        if self._renews and self._link.pid == os.getpid():
+            self._holdings.keeper.drop(self)
 
     def _lose(self, why: str) -> None:
         loss = LockLostError(f"the lock on {self.resource!r} (token {self.token}) is lost: {why}")
-        if self._core.pid != os.getpid():
+        if self._link.pid != os.getpid():
             self._loss = loss  # without the mutex: whoever held it at the fork is not here to let go of it
             return
         with self._mutex:
@@ -257,7 +321,7 @@ class AsyncLock:
             self._loss = loss
         told = self._on_lost
         self._stop()
-        self._core.forget(self)
+        self._holdings.forget(self)
         if told is not None:
             told()
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from .._errors import ConnectionFailedError, LockserverError
-from .._wire import Request
-from ._lock import AsyncLock
-from ._runtime import BodyGuard
-
-if TYPE_CHECKING:
-    from ._client import AsyncLockserverClient
+from .._operations import Request
+from ._acquisition import AsyncAcquisition
+from ._backend import BodyGuard
+from ._lock import AsyncHoldings, AsyncLock
 
 
 class AsyncScope:
     """What `client.lock(...)` returns: acquires when entered, renews while the body runs, releases when left."""
 
-    __slots__ = ("_client", "_guard", "_lock", "_request")
+    __slots__ = ("_guard", "_holdings", "_lock", "_request")
 
-    def __init__(self, client: AsyncLockserverClient, request: Request) -> None:
-        self._client = client
+    def __init__(self, holdings: Callable[[], AsyncHoldings], request: Request) -> None:
+        self._holdings = holdings
         self._request = request
         self._lock: AsyncLock | None = None
         self._guard: BodyGuard | None = None
@@ -28,10 +27,13 @@ class AsyncScope:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._request.resource!r}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: make a scope where it is entered")
+
     async def __aenter__(self) -> AsyncLock:
         if self._lock is not None:
             raise RuntimeError(f"{self!r} is entered already; make a scope for each `with` by client.lock()")
-        lock = await self._client._take(self._request)
+        lock = await AsyncAcquisition(self._holdings(), self._request).run()
         self._lock, self._guard = lock, BodyGuard(lock)
         return lock
 

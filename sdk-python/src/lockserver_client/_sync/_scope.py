@@ -3,25 +3,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from .._errors import ConnectionFailedError, LockserverError
-from .._wire import Request
-from ._lock import Lock
-from ._runtime import BodyGuard
-
-if TYPE_CHECKING:
-    from ._client import LockserverClient
+from .._operations import Request
+from ._acquisition import Acquisition
+from ._backend import BodyGuard
+from ._lock import Holdings, Lock
 
 
 class Scope:
     """What `client.lock(...)` returns: acquires when entered, renews while the body runs, releases when left."""
 
-    __slots__ = ("_client", "_guard", "_lock", "_request")
+    __slots__ = ("_guard", "_holdings", "_lock", "_request")
 
-    def __init__(self, client: LockserverClient, request: Request) -> None:
-        self._client = client
+    def __init__(self, holdings: Callable[[], Holdings], request: Request) -> None:
+        self._holdings = holdings
         self._request = request
         self._lock: Lock | None = None
         self._guard: BodyGuard | None = None
@@ -29,10 +28,13 @@ class Scope:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._request.resource!r}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: make a scope where it is entered")
+
     def __enter__(self) -> Lock:
         if self._lock is not None:
             raise RuntimeError(f"{self!r} is entered already; make a scope for each `with` by client.lock()")
-        lock = self._client._take(self._request)
+        lock = Acquisition(self._holdings(), self._request).run()
         self._lock, self._guard = lock, BodyGuard(lock)
         return lock
 

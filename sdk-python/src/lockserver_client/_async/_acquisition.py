@@ -1,0 +1,121 @@
+"""One acquisition from its first request to its lock, or to a clean end without."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+from .._contract import ACQUIRE, RELEASE
+from .._errors import ConnectionFailedError, IdUsedError, LockedError, LockserverError, LockTimeoutError
+from .._operations import InTheWay, Reply, Request, by_id, new_id
+from .._retry import Patience
+from ._backend import shielded
+from ._lock import AsyncHoldings, AsyncLock
+from ._retry import AsyncRetry
+
+log = logging.getLogger("lockserver_client")
+
+
+class AsyncAcquisition:
+    """Waits on the server in hops under one id, so that its place in the queue outlives a connection."""
+
+    def __init__(self, holdings: AsyncHoldings, request: Request) -> None:
+        self._holdings = holdings
+        self._link = holdings.link
+        self._request = request
+        self._patience = Patience(self._link.bounds, request.timeout, blocking=request.blocking)
+        self._retry = AsyncRetry(self._link, self._patience.left, tag=self, over=self._over)
+        self._id = new_id()
+        self._began = 0.0
+        self._in_the_way = InTheWay()
+        self._lock: AsyncLock | None = None
+
+    async def run(self) -> AsyncLock:
+        """The lock, or LockedError where the request is not to wait. Given up in any way, it leaves nothing held."""
+        try:
+            with self._holdings.keeper.expecting(self._request.renew):
+                while self._lock is None:
+                    await self._go_on(await self._retry.send(ACQUIRE, self._hop))
+            return self._lock
+        except BaseException:
+            if self._lock is not None:
+                self._lock._stop()
+                self._holdings.forget(self._lock)
+            if self._retry.unsettled:
+                await shielded(self._cancel)
+            raise
+
+    def _hop(self) -> tuple[bytes, float]:
+        wait, bound = self._patience.hop()
+        self._began = time.monotonic()
+        return self._request.body(self._link.owner, self._id, wait), bound
+
+    async def _go_on(self, reply: Reply) -> None:
+        if reply.in_the_way is not None:
+            self._in_the_way = reply.in_the_way
+        if reply.grant is not None:
+            await self._granted(reply)
+        elif reply.error is None:
+            self._patience.heard(queued=True)
+            if time.monotonic() - self._began < 0.05:  # a server that lets nobody wait is not to be stormed
+                await self._retry.pause(None)
+            else:
+                self._retry.progress()
+                self._retry.check(None)
+        elif isinstance(reply.error, LockedError) and self._request.blocking:
+            self._patience.heard(queued=False)
+            await self._retry.pause(reply.error, reply.retry_after)
+        elif isinstance(reply.error, IdUsedError):
+            self._rename()
+            await self._retry.pause(reply.error, reply.retry_after)
+        else:
+            raise reply.error
+
+    async def _granted(self, reply: Reply) -> None:
+        asked, grant = self._request, reply.grant
+        assert grant is not None
+        lock = AsyncLock(self._holdings, asked.resource, self._id, grant, reply.sent, asked.expire, asked.renew)
+        if lock.lost:
+            # The answer was so long under way that nothing is certain any more: a new acquisition takes its place.
+            await self._cancel()
+            self._rename()
+            await self._retry.pause(ConnectionFailedError("the grant had run out before its answer came"))
+            return
+        if not self._holdings.remember(lock):
+            raise ConnectionFailedError("the client was closed")
+        self._lock = lock
+        if asked.renew:
+            self._holdings.keeper.add(lock)
+
+    def _rename(self) -> None:
+        self._id = new_id()
+        self._retry.unsettled = False
+        self._patience.heard(queued=False)
+
+    def _over(self, error: LockserverError | None) -> LockserverError:
+        timeout, link = self._request.timeout, self._link
+        if timeout is None:
+            return ConnectionFailedError(f"no usable answer to acquire: {error}")
+        because = str(error)
+        if error is None or isinstance(error, LockedError):
+            because = self._in_the_way.told(link.owner)
+        elif error.status is not None and not isinstance(error, ConnectionFailedError):
+            because = f"{link.peer} answered {error.status} {error.code}"
+        resource = json.dumps(self._request.resource, ensure_ascii=False)
+        over = LockTimeoutError(f"resource {resource} was not granted within {timeout:g} s: {because}")
+        self._in_the_way.put_on(over)
+        return over
+
+    async def _cancel(self) -> None:
+        """Take the id back, whether it waits, was granted or has yet to arrive."""
+        bound = self._link.bounds.cleanup
+        end = time.monotonic() + bound
+        body = by_id(self._request.resource, self._link.owner, self._id)
+        retry = AsyncRetry(self._link, lambda: end - time.monotonic())
+        try:
+            await retry.send(RELEASE, lambda: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
+        except LockserverError as error:
+            log.warning(
+                "an acquisition of %r was given up but could not be cancelled: %s", self._request.resource, error
+            )

@@ -1,0 +1,264 @@
+"""The transport over HTTP/1.1: one request at a time on a connection, idle ones kept."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+
+from .._contract import Operation
+from .._outcome import Answer, Failure, NetworkError, Outcome, closed, late
+from .._retry import Bounds
+from .._settings import Address, Settings
+from .._version import __version__
+from ._backend import Stream, resolve
+from ._tls import AsyncAnyStream, AsyncTls
+
+_KEPT = 256
+_KEPT_SECONDS = 30.0
+_LARGEST_HEAD = 1 << 16
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+
+
+class AsyncHttp:
+    """Never limits how many connections there are, so that parked waits cannot starve a release or renewal."""
+
+    def __init__(self, settings: Settings, bounds: Bounds) -> None:
+        self._settings = settings
+        self._bounds = bounds
+        address = settings.address
+        self._head = (
+            f" HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: lockserver-client-python/{__version__}\r\n"
+            f"X-LOCKSERVER-SECRET: {settings.secret}\r\nContent-Type: application/json\r\nContent-Length: "
+        ).encode("latin-1")
+        self._starts: dict[Operation, bytes] = {}
+        self._mutex = threading.Lock()
+        self._idle: list[_Connection] = []
+        self._busy: set[_Connection] = set()
+        self._closed = False
+
+    async def send(
+        self, operation: Operation, request: bytes, bound: float, *, again: bool = False, tag: object = None
+    ) -> Outcome:
+        """Send one request and read its answer within `bound` seconds; `again` wants a new connection."""
+        end = time.monotonic() + bound
+        connection: _Connection | None = None
+        usable = sending = False
+        try:
+            connection = None if again else self._take()
+            if connection is None:
+                connection = await self._connect(min(self._bounds.connect, bound))
+            connection.tag = tag
+            with self._mutex:
+                self._busy.add(connection)
+                refused = self._closed and tag is not None
+            if refused:
+                return Failure("the client was closed", False)
+            sending = True
+            answer, usable = await connection.exchange(self._request(operation, request), operation.answer_max, end)
+            return answer
+        except NetworkError as error:
+            return Failure(str(error), sending, error.permanent and not sending)
+        finally:
+            if connection is not None:
+                self._put_back(connection, usable)
+
+    def end(self, tag: object) -> None:
+        """End the request of this tag."""
+        with self._mutex:
+            connections = [connection for connection in self._busy if connection.tag is tag]
+        for connection in connections:
+            connection.stream.end()
+
+    def close(self) -> None:
+        """End requests with a tag, close idle connections, and others as soon as their answer is there."""
+        with self._mutex:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            busy = [connection for connection in self._busy if connection.tag is not None]
+        for connection in busy:
+            connection.stream.end()
+        for connection in idle:
+            connection.stream.close()
+
+    def _request(self, operation: Operation, body: bytes) -> bytes:
+        """Head and body in one piece, so that they leave in one packet."""
+        start = self._starts.get(operation)
+        if start is None:
+            target = f"{operation.method} {self._settings.address.prefix}{operation.path}"
+            start = self._starts[operation] = target.encode("latin-1") + self._head
+        return b"%b%d\r\n\r\n%b" % (start, len(body), body)
+
+    def _take(self) -> _Connection | None:
+        while True:
+            with self._mutex:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if time.monotonic() - connection.since < _KEPT_SECONDS and connection.stream.quiet():
+                return connection
+            connection.stream.close()
+
+    def _put_back(self, connection: _Connection, usable: bool) -> None:
+        with self._mutex:
+            self._busy.discard(connection)
+            kept = usable and not self._closed and len(self._idle) < _KEPT
+            if kept:
+                connection.since = time.monotonic()
+                self._idle.append(connection)
+        if not kept:
+            connection.stream.close()
+
+    async def _connect(self, bound: float) -> _Connection:
+        address, proxy, tls = self._settings.address, self._settings.proxy, self._settings.tls
+        end = time.monotonic() + bound
+        stream: AsyncAnyStream | None = None
+        try:
+            if proxy is None:
+                stream = await self._reach(address, address.authority, end)
+            else:
+                peer = f"the proxy {proxy.address.authority}"
+                stream = await self._reach(proxy.address, peer, end)
+                if proxy.address.tls:
+                    assert tls is not None
+                    stream = await AsyncTls.over(stream, tls, proxy.address.host, peer, end)
+                await _Connection(stream).tunnel(address.authority, proxy.authorization, end)
+                stream.peer = address.authority
+            if address.tls:
+                assert tls is not None
+                stream = await AsyncTls.over(stream, tls, address.host, address.authority, end)
+            return _Connection(stream)
+        except BaseException:
+            if stream is not None:
+                stream.close()
+            raise
+
+    async def _reach(self, address: Address, peer: str, end: float) -> AsyncAnyStream:
+        """Try the name's addresses in turn, each for its share of the time, so that a dead one cannot use it all up."""
+        targets = await resolve(address.host, address.port, peer, end)
+        failure = NetworkError(f"{peer}: the name has no address")
+        for tried, target in enumerate(targets):
+            now = time.monotonic()
+            try:
+                return await Stream.open(target, peer, now + (end - now) / (len(targets) - tried))
+            except NetworkError as error:
+                failure = error
+        raise failure
+
+
+class _Connection:
+    """Asks and reads answers, never more of one than is allowed."""
+
+    __slots__ = ("_buffer", "since", "stream", "tag")
+
+    def __init__(self, stream: AsyncAnyStream) -> None:
+        self.stream = stream
+        self.tag: object = None
+        self.since = 0.0
+        self._buffer = b""
+
+    async def exchange(self, request: bytes, most: int, end: float) -> tuple[Answer, bool]:
+        """The answer, and whether the connection can serve another."""
+        await self.stream.write(request, end)
+        status, headers, reusable = await self._head(end)
+        body: bytes | None = b""
+        if status not in (204, 304):
+            coding, length = headers.get(b"transfer-encoding"), headers.get(b"content-length")
+            if coding is not None:
+                if coding.lower() != b"chunked":
+                    raise self._no_http("another transfer coding than chunked")
+                body = await self._chunks(most, end)
+                reusable = reusable and length is None
+            elif length is not None:
+                if not length.isdigit() or len(length) > 18:
+                    raise self._no_http("a length that is none")
+                body = await self._bytes(int(length), end) if int(length) <= most else None
+            else:
+                body, reusable = await self._rest(most, end), False
+        retry_after = headers.get(b"retry-after")
+        answer = Answer(status, body, None if retry_after is None else retry_after.decode("latin-1"))
+        return answer, reusable and body is not None and not self._buffer
+
+    async def tunnel(self, target: str, authorization: str | None, end: float) -> None:
+        """Have a proxy connect this stream with the server, or raise NetworkError."""
+        credentials = "" if authorization is None else f"Proxy-Authorization: {authorization}\r\n"
+        head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{credentials}\r\n"
+        await self.stream.write(head.encode("latin-1"), end)
+        status, _, _ = await self._head(end)
+        if not 200 <= status < 300:
+            hint = ": does it want another user name and password?" if status == 407 else ""
+            message = f"{self.stream.peer} answered {status} when asked for a way to {target}{hint}"
+            raise NetworkError(message, permanent=status not in (502, 503, 504))
+        if self._buffer:
+            raise self._no_http("more than an answer")
+
+    async def _head(self, end: float) -> tuple[int, dict[bytes, bytes], bool]:
+        """Status, headers with their names in lower case, and whether the connection stays open."""
+        while True:
+            lines = (await self._until(b"\r\n\r\n", end)).split(b"\r\n")
+            first = _STATUS_LINE.fullmatch(lines[0])
+            if first is None:
+                raise self._no_http("another first line than HTTP's")
+            status = int(first[2])
+            if status >= 200:
+                break
+        headers: dict[bytes, bytes] = {}
+        for line in lines[1:]:
+            name, colon, value = line.partition(b":")
+            name, value = name.lower(), value.strip()
+            if not colon or (name == b"content-length" and headers.get(name, value) != value):
+                raise self._no_http("a header that is none")
+            headers[name] = value
+        connection = headers.get(b"connection", b"").lower()
+        return status, headers, connection == b"keep-alive" if first[1] == b"0" else b"close" not in connection
+
+    async def _chunks(self, most: int, end: float) -> bytes | None:
+        body = b""
+        while True:
+            size = _CHUNK_SIZE.fullmatch(await self._until(b"\r\n", end))
+            if size is None:
+                raise self._no_http("a chunk without a size")
+            length = int(size[1], 16)
+            if len(body) + length > most:
+                return None
+            if length == 0:
+                while await self._until(b"\r\n", end):
+                    pass
+                return body
+            body += await self._bytes(length, end)
+            if await self._until(b"\r\n", end):
+                raise self._no_http("a chunk of another size")
+
+    async def _bytes(self, length: int, end: float) -> bytes:
+        while len(self._buffer) < length:
+            await self._more(end)
+        data, self._buffer = self._buffer[:length], self._buffer[length:]
+        return data
+
+    async def _rest(self, most: int, end: float) -> bytes | None:
+        while len(self._buffer) <= most:
+            data = await self.stream.read(end)
+            if not data:
+                return self._buffer
+            self._buffer += data
+        return None
+
+    async def _until(self, mark: bytes, end: float) -> bytes:
+        while (at := self._buffer.find(mark)) < 0:
+            if len(self._buffer) > _LARGEST_HEAD:
+                raise self._no_http(f"a head larger than {_LARGEST_HEAD} bytes")
+            await self._more(end)
+        data, self._buffer = self._buffer[:at], self._buffer[at + len(mark) :]
+        return data
+
+    async def _more(self, end: float) -> None:
+        if time.monotonic() > end:
+            raise late(self.stream.peer)
+        data = await self.stream.read(end)
+        if not data:
+            raise closed(self.stream.peer)
+        self._buffer += data
+
+    def _no_http(self, what: str) -> NetworkError:
+        return NetworkError(f"{self.stream.peer} sent {what}: is this the address of a lockserver?")

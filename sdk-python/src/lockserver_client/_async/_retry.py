@@ -1,0 +1,108 @@
+"""The one loop that sends again, and the only place that decides whether to."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from .._clock import Clock
+from .._contract import Operation
+from .._errors import ConnectionFailedError, LockserverError
+from .._operations import Reply, understand
+from .._retry import Backoff, Bounds
+from .._settings import Settings
+from ._backend import Event, pause, place
+from ._transport import AsyncTransport
+
+
+class AsyncLink:
+    """What a client's requests need in one place where it is used."""
+
+    def __init__(self, settings: Settings, owner: str, bounds: Bounds, clock: Clock, transport: AsyncTransport) -> None:
+        self.place = place()
+        self.pid = os.getpid()
+        self.owner = owner
+        self.bounds = bounds
+        self.clock = clock
+        self.transport = transport
+        self.closed = Event()
+        self.mutex = threading.Lock()
+        self.peer = settings.address.authority
+        self.secret = settings.secret
+
+
+class AsyncRetry:
+    """The attempts of one call.
+
+    Args:
+        left: How many seconds it may go on.
+        tag: Who asks, where the client's `close` is to end it.
+        persist: Try again after whatever is no answer to the question, for a lease is at stake.
+        once: Do not repeat an attempt that may have arrived, as it cannot be told from another.
+        over: The error when no time is left; given the last one.
+    """
+
+    def __init__(
+        self,
+        link: AsyncLink,
+        left: Callable[[], float],
+        *,
+        tag: object = None,
+        persist: bool = False,
+        once: bool = False,
+        over: Callable[[LockserverError | None], LockserverError] | None = None,
+    ) -> None:
+        self._link = link
+        self._left = left
+        self._tag = tag
+        self._persist = persist
+        self._once = once
+        self._over = over
+        self._again = once
+        self._backoff = Backoff()
+        self._what = ""
+        self.unsettled = False
+        """Whether one of the attempts may have taken effect."""
+
+    async def send(self, operation: Operation, attempt: Callable[[], tuple[bytes, float]]) -> Reply:
+        """Send until an answer decides: `attempt` gives each request with its bound. Raises what is no such answer."""
+        self._what = operation.name
+        link = self._link
+        while True:
+            body, bound = attempt()
+            before, self.unsettled = self.unsettled, True  # an interruption leaves it open
+            sent = link.clock.now()
+            outcome = await link.transport.send(operation, body, bound, again=self._again, tag=self._tag)
+            reply = understand(operation, outcome, link.peer, link.secret)
+            reply.sent = sent
+            self.unsettled = before or reply.unsettled
+            if reply.verdict in ("done", "handle"):
+                self._again = self._once
+                return reply
+            assert reply.error is not None
+            retries = self._persist or (reply.verdict == "retry" and (reply.unsent or not self._once))
+            if not retries:
+                raise reply.error
+            await self.pause(reply.error, reply.retry_after)
+
+    async def pause(self, error: LockserverError | None, retry_after: float = 0.0) -> None:
+        """Wait for the next attempt, or raise that there is none."""
+        self._again = self._again or error is not None
+        self.check(error)
+        delay = max(0.0, min(self._backoff.next(retry_after), self._left()))
+        await pause(delay, None if self._tag is None else self._link.closed)
+        self.check(error)
+
+    def check(self, error: LockserverError | None) -> None:
+        """Raise where there is to be no other attempt."""
+        if self._tag is not None and self._link.closed.is_set():
+            raise ConnectionFailedError("the client was closed") from error
+        if self._left() <= 0:
+            if self._over is not None:
+                raise self._over(error) from error
+            raise ConnectionFailedError(f"no usable answer to {self._what}: {error}") from error
+
+    def progress(self) -> None:
+        """The server's word was no failure: the next pause is the first again."""
+        self._backoff.reset()

@@ -1,0 +1,343 @@
+"""What is asked of the server, and what its answers mean: the only place that knows the wire's members."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, NoReturn, TypeGuard
+
+from ._clock import Instant
+from ._contract import ACQUIRE, CODES, RELEASE, SCOPE_LEASE, WITHOUT_CODE, WITHOUT_CODE_ELSE, Operation
+from ._errors import (
+    BY_CODE,
+    ConfigInvalidError,
+    ConnectionFailedError,
+    DrainingError,
+    Holder,
+    InvalidRequestError,
+    LockedError,
+    LockserverError,
+    LockTimeoutError,
+    NotHeldError,
+)
+from ._lease import safety_margin
+from ._outcome import Answer, Outcome
+
+Seconds = float | timedelta
+"""A duration as callers give it."""
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_NEVER = Instant(0.0, 0.0)
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder(parse_constant=_not_json).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an acquisition asks for, checked."""
+
+    resource: str
+    blocking: bool
+    timeout: float | None
+    expire: float | None
+    renew: bool
+    mode: str | None
+    limit: int | None
+    note: str | None
+
+    @classmethod
+    def build(
+        cls,
+        resource: str,
+        blocking: bool,
+        expire: Seconds | None,
+        *,
+        timeout: Seconds | None,
+        renew: bool,
+        mode: str | None,
+        limit: int | None,
+        note: str | None,
+    ) -> Request:
+        _text("resource", resource)
+        if note is not None:
+            _text("note", note)
+        length, most = lease(expire), _seconds("timeout", timeout)
+        if most is not None and most < 0:
+            raise _invalid("timeout", timeout, "a number of seconds from 0 up is needed, or None")
+        if most is not None and not blocking:
+            raise ConfigInvalidError("timeout: a call with blocking=False does not wait, so it takes no timeout")
+        if renew and length is None:
+            length = SCOPE_LEASE
+        return cls(resource, bool(blocking), most, length, bool(renew), mode, limit, note)
+
+    def body(self, owner: str, ident: str, wait: float) -> bytes:
+        asked = {
+            "resource": self.resource,
+            "owner": owner,
+            "id": ident,
+            "wait": wait,
+            "expire": self.expire,
+            "mode": self.mode,
+            "limit": self.limit,
+            "note": self.note,
+        }
+        return encode(asked)
+
+
+def by_id(resource: str, owner: str, ident: str) -> bytes:
+    """The body of a release that names an acquisition."""
+    return encode({"resource": resource, "owner": owner, "id": ident})
+
+
+def by_token(resource: str, owner: str, token: int | None, expire: float | None = None) -> bytes:
+    """The body of a release or renewal that names a grant, or no more than an owner."""
+    return encode({"resource": resource, "owner": owner, "token": token, "expire": expire})
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    try:
+        return _encode({name: value for name, value in body.items() if value is not None}).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"an argument cannot be sent: {error}") from None
+
+
+def new_id() -> str:
+    return secrets.token_hex(16)
+
+
+def lease(expire: Seconds | None) -> float | None:
+    """The length of a lease that can be relied on for a time at all, or None; anything else is an error."""
+    length = _seconds("expire", expire)
+    if length is not None and length - safety_margin(length) <= 0:
+        allowed = "more seconds than the 1 % and 2 ms that are taken off for safety (0.00203) are needed, or None"
+        raise _invalid("expire", expire, allowed)
+    return length
+
+
+def _seconds(name: str, value: Seconds | None) -> float | None:
+    """A finite number of seconds, or None; anything else is an error that names the argument and its type."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not _number(value):
+        raise _invalid(name, value, "a number of seconds or a timedelta is needed, or None")
+    return value
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise _invalid(name, value, "a string is needed")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _invalid(name, value, "text that UTF-8 can express is needed (no lone surrogates)") from None
+
+
+def _invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
+    kind = "" if isinstance(value, (int, float)) and not isinstance(value, bool) else f"{type(value).__name__} "
+    error = InvalidRequestError(f"{name}: {allowed}, not {kind}{value!r}")
+    error.field = name
+    return error
+
+
+class InTheWay(NamedTuple):
+    """Who holds a resource, as the server tells it to those who are refused or wait."""
+
+    holders: tuple[Holder, ...] = ()
+    holders_total: int = 0
+    waiters: int = 0
+
+    @classmethod
+    def read(cls, said: dict[str, Any]) -> InTheWay:
+        """What is missing or of another type stays empty."""
+        listed = said.get("holders")
+        holders = tuple(_holder(one) for one in listed) if isinstance(listed, list) else ()
+        return cls(holders, _count(said.get("holders_total")) or len(holders), _count(said.get("waiters")))
+
+    def put_on(self, error: LockedError | LockTimeoutError) -> None:
+        error.holders, error.holders_total, error.waiters = self
+
+    def told(self, owner: str) -> str:
+        """In words, to one who waited under that owner."""
+        if not self.holders:
+            return "others hold it, or wait before"
+        first = next((holder for holder in self.holders if holder.owner == owner), self.holders[0])
+        text = f"held by {first.owner}"
+        if first.held_for is not None:
+            text += f" for {first.held_for:.{0 if first.held_for >= 10 else 1}f} s"
+        others = max(self.holders_total, len(self.holders)) - 1
+        if others > 0:
+            text += f" and {others} other{'s' if others > 1 else ''}"
+        return f"{text}, which is this very client" if first.owner == owner else text
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a 200 of acquire or renew says. Members that this version does not know are left aside."""
+
+    token: int
+    expires_in: float | None
+    waited: float
+    mode: str | None
+    limit: int | None
+
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Grant | str:
+        """The grant in an answer, or what is missing for one."""
+        token, expires_in, waited = data.get("token"), data.get("expires_in"), data.get("waited") or 0
+        if not _number(token) or token != int(token):
+            return 'without "token"'
+        if expires_in is not None and not _number(expires_in):
+            return 'without "expires_in"'
+        if not _number(waited):
+            return 'without "waited"'
+        mode, limit = data.get("mode"), data.get("limit")
+        return cls(
+            int(token),
+            None if expires_in is None else float(expires_in),
+            max(float(waited), 0.0),
+            mode if isinstance(mode, str) else None,
+            int(limit) if _number(limit) else None,
+        )
+
+
+@dataclass(slots=True)
+class Reply:
+    """An outcome that was understood."""
+
+    verdict: str
+    """`done`, `retry`, `raise`, or `handle`: what the contract's table says."""
+    error: LockserverError | None = None
+    """Why what was asked is not done; None where it is, or where the request is queued."""
+    grant: Grant | None = None
+    """What an acquisition or renewal was granted; None also where it is queued."""
+    in_the_way: InTheWay | None = None
+    unsettled: bool = True
+    """Whether the attempt may have taken effect, or has."""
+    unsent: bool = False
+    retry_after: float = 0.0
+    sent: Instant = _NEVER
+    """When the request was sent."""
+
+
+def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -> Reply:
+    """What an outcome means; no error that comes of it shows the secret, even if the other side echoes it."""
+    if not isinstance(outcome, Answer):
+        error = ConnectionFailedError(outcome.why)
+        verdict = "raise" if outcome.permanent else "retry"
+        return Reply(verdict, error, unsettled=outcome.unknown, unsent=not outcome.unknown)
+    said = _object(outcome.body)
+    status = outcome.status
+    if status in operation.answers:
+        if said is None:
+            return _unusable(operation, outcome, peer)
+        if operation is RELEASE:
+            return Reply("done")
+        if operation is ACQUIRE and status == 202:
+            return Reply("done", in_the_way=InTheWay.read(said))
+        grant = Grant.read(said)
+        return Reply("done", grant=grant) if isinstance(grant, Grant) else _unusable(operation, outcome, peer, grant)
+    code = said.get("code") if said is not None and status >= 400 else None
+    if said is not None and isinstance(code, str) and code:
+        reply = _refusal(status, code, {name: _without(secret, value) for name, value in said.items()})
+        # A server that drains has released nothing; who waits may be granted the lock by its last moments.
+        settled = 400 <= status < 500 or (isinstance(reply.error, DrainingError) and operation is not ACQUIRE)
+        reply.unsettled = not settled
+    else:
+        reply = _without_code(outcome, peer, secret)
+    reply.retry_after = _delay(outcome.retry_after)
+    return reply
+
+
+def _object(body: bytes | None) -> dict[str, Any] | None:
+    try:
+        data = None if body is None else _decode(body.decode())
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _unusable(operation: Operation, answer: Answer, peer: str, wrong: str = "with no JSON object") -> Reply:
+    if answer.body is None:
+        wrong = f"with more than {operation.answer_max} bytes"
+    message = f"{peer} answered {answer.status} {wrong}: is this the address of a lockserver?"
+    return Reply(WITHOUT_CODE_ELSE[1], ConnectionFailedError(message, status=answer.status))
+
+
+def _without_code(answer: Answer, peer: str, secret: str) -> Reply:
+    status = answer.status
+    code, verdict = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)
+    likely = "is this a web proxy that wants a password?" if status == 407 else "is this the address of a lockserver?"
+    message = f"{peer} answered {status} without a lockserver's code: {likely}"
+    said = " ".join((answer.body or b"").decode("utf-8", "replace").replace(secret, "…").split())[:200]
+    if said:
+        message += f" It said: {said}"
+    return Reply(verdict, BY_CODE.get(code, ConnectionFailedError)(message, status=status))
+
+
+def _refusal(status: int, code: str, problem: dict[str, Any]) -> Reply:
+    """The server's refusal, with the members that its code is documented to have."""
+    message = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
+    if code not in CODES:
+        verdict = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)[1]
+        return Reply(verdict, LockserverError(message, code=problem["code"], status=status))
+    error = BY_CODE[code](message, status=status)
+    reply = Reply(CODES[code][0], error)
+    if isinstance(error, LockedError):
+        reply.in_the_way = InTheWay.read(problem)
+        reply.in_the_way.put_on(error)
+    elif isinstance(error, NotHeldError):
+        error.reason = str(problem.get("reason") or "unknown")
+    elif isinstance(error, InvalidRequestError):
+        named = problem.get("field")
+        error.field = None if named is None else str(named)
+    return reply
+
+
+def _holder(said: object) -> Holder:
+    one = said if isinstance(said, dict) else {}
+    expires_in, held_for = (float(one[key]) if _number(one.get(key)) else None for key in ("expires_in", "held_for"))
+    return Holder(str(one.get("owner", "")), _count(one.get("token")), expires_in, held_for)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value)
+
+
+def _without(secret: str, value: Any) -> Any:
+    return value.replace(secret, "…") if isinstance(value, str) else value
+
+
+def _delay(retry_after: str | None) -> float:
+    """Seconds, from seconds or a date; 0 for what is neither."""
+    if not retry_after:
+        return 0.0
+    try:
+        delay = float(retry_after)
+    except ValueError:
+        try:
+            delay = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return delay if 0 < delay < math.inf else 0.0

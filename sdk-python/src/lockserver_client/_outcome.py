@@ -1,0 +1,86 @@
+"""What became of an attempt: an answer, or the reason why there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from types import TracebackType
+from typing import NamedTuple
+
+_BESIDE_THE_POINT = re.compile(r"\[[^]]*\] ?| \(_ssl\.c:\d+\)")
+_PERMANENT = re.compile(
+    r"wrong version number|https? (proxy )?request|unsupported protocol|protocol version|no protocols available"
+    r"|version too low|record layer failure|packet length too long"
+)
+_CALLED = ("asyncio", "concurrent", "selectors", "socket", "ssl", "threading")
+
+
+class Answer(NamedTuple):
+    """An answer, read to its end."""
+
+    status: int
+    body: bytes | None
+    """None: larger than any answer to that operation."""
+    retry_after: str | None = None
+
+
+class Failure(NamedTuple):
+    """No answer came."""
+
+    why: str
+    unknown: bool
+    """Whether the request may have taken effect all the same; if not, it surely never arrived."""
+    permanent: bool = False
+    """Whether no other attempt can do better."""
+
+
+Outcome = Answer | Failure
+
+
+class NetworkError(Exception):
+    """What a stream raises. It is no OSError, so that one of a signal handler is never taken for the network's."""
+
+    def __init__(self, why: str, *, permanent: bool = False) -> None:
+        super().__init__(why)
+        self.permanent = permanent
+
+
+def network_error(error: Exception, peer: str) -> NetworkError:
+    """What went wrong on the network, in the same words for both flavours."""
+    if isinstance(error, ConnectionRefusedError):
+        return NetworkError(f"connection refused by {peer}")
+    if isinstance(error, TimeoutError):
+        return late(peer)
+    if isinstance(error, ssl.SSLError):
+        said = _BESIDE_THE_POINT.sub("", str(error)) or type(error).__name__
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return NetworkError(f"{peer}: {said}", permanent=True)
+        if _PERMANENT.search(f"{error.reason} {error}".lower().replace("_", " ")):
+            return NetworkError(f"{peer} does not speak TLS, or not this version of it: {said}", permanent=True)
+        return NetworkError(f"{peer}: {said}")
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, socket.gaierror):
+        return NetworkError(f"{peer}: {os.strerror(error.errno)}")
+    # Anything but an OSError comes from an address that cannot be one.
+    return NetworkError(f"{peer}: {str(error) or type(error).__name__}", permanent=not isinstance(error, OSError))
+
+
+def late(peer: str) -> NetworkError:
+    return NetworkError(f"no answer from {peer} in time")
+
+
+def closed(peer: str) -> NetworkError:
+    return NetworkError(f"{peer} closed the connection before its answer")
+
+
+def of_handler(error: BaseException) -> bool:
+    """Whether a signal handler raised it that ran in the code which catches it, and not a call of that code.
+
+    A handler has a frame of its own; a call into the standard library has no frame, or the library's.
+    """
+    step: TracebackType | None = error.__traceback__
+    while step is not None and (step := step.tb_next) is not None:
+        if str(step.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _CALLED:
+            return True
+    return False
