@@ -82,7 +82,7 @@ type acquisition struct {
 
 // Shortly before a deadline the server is asked once more who stands in the way, so that the error can tell.
 const (
-	lastLook     = 100 * time.Millisecond
+	lastLook     = 250 * time.Millisecond
 	lastLookPart = 5
 )
 
