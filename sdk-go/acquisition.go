@@ -128,7 +128,9 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 			a.restart()
 		case err == nil: // queued
 			if a.options.nonBlocking {
-				return nil, &LockedError{err: &Error{Code: ErrLocked, Resource: a.request.Resource}}
+				locked := a.granted.blockers()
+				locked.err = &Error{Code: ErrLocked, Resource: a.request.Resource}
+				return nil, locked
 			}
 			a.answered(a.granted.locked())
 			a.call.limit = a.client.bounds.SilenceQueued

@@ -227,7 +227,7 @@ func (c *Client) done() {
 }
 
 func closedError(resource string) *Error {
-	return &Error{Code: ErrConnectionFailed, Resource: resource, Message: "the client is closed", short: "the client is closed", cause: net.ErrClosed}
+	return &Error{Code: ErrConnectionFailed, Resource: resource, Message: "the client is closed", cause: net.ErrClosed}
 }
 
 // sendRelease sends a release that names its grant, and so does no harm when it arrives twice, until the server answers or the clean-up

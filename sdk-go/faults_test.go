@@ -345,6 +345,17 @@ func TestForceReleaseThatIsCancelled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// A server that queues what was not to wait says who holds it, too.
+func TestQueuedAlthoughItWasNotToWait(t *testing.T) {
+	server := newMemory().on("/acquire", answer(202, `{"position":1,"holders":[{"owner":"them"}],"holders_total":1}`)).on("/release", freed())
+	_, err := server.client(t, quick).TryAcquire(within(t, soon), "r")
+	requireCode(t, err, lockserver.ErrLocked)
+	var locked *lockserver.LockedError
+	require.ErrorAs(t, err, &locked)
+	require.Equal(t, "them", locked.Holders[0].Owner)
+	require.Len(t, server.seen("/release"), 1)
+}
+
 // Other calls say it too.
 func TestOtherTimeouts(t *testing.T) {
 	server := newScripted(t).on("/acquire", grant(7, "30")).on("/renew", problem(503, "draining", "")).

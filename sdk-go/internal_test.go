@@ -30,6 +30,19 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// Times for people have three digits, and no fewer than whole seconds.
+func TestTimesForPeople(t *testing.T) {
+	for d, text := range map[time.Duration]string{
+		0: "0 s", 400 * time.Microsecond: "0 s", time.Millisecond: "0.001 s", 499_600 * time.Microsecond: "0.5 s", 4_999_900 * time.Microsecond: "5 s",
+		1_234 * time.Millisecond: "1.23 s", 12_345 * time.Millisecond: "12.3 s", 999_960 * time.Millisecond: "1000 s",
+		100_000*time.Second + time.Millisecond: "100000 s",
+	} {
+		require.Equal(t, text, inSeconds(d))
+	}
+	require.Equal(t, "0.3 s", roughly(250*time.Millisecond))
+	require.Equal(t, "12 s", roughly(12_345*time.Millisecond))
+}
+
 // The variables of the environment that name proxies are not followed.
 func TestNoProxyOfTheEnvironment(t *testing.T) {
 	for _, opt := range []Option{func(*settings) {}, WithProxy("http://proxy"), WithHTTPClient(&http.Client{})} {

@@ -174,7 +174,7 @@ func gaveUp(ctx context.Context, op *operation, resource string, began time.Time
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("lockserver: %q: %w", resource, err)
+		return fmt.Errorf("lockserver: %s: %w", op.undone(resource), err)
 	}
 	limit := time.Since(began)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -187,13 +187,13 @@ func gaveUp(ctx context.Context, op *operation, resource string, began time.Time
 	return &Error{Code: ErrLockTimeout, Resource: resource, Message: text, cause: err}
 }
 
-// inSeconds is a time for people, to three digits.
+// inSeconds is a time for people, in three digits or whole seconds.
 func inSeconds(d time.Duration) string {
-	precision := 3
-	if d >= 1000*time.Second {
-		d, precision = d.Round(time.Second), -1
+	precision := time.Millisecond
+	for limit := time.Second; d >= limit && precision < time.Second; limit *= 10 {
+		precision *= 10
 	}
-	return strconv.FormatFloat(d.Round(time.Millisecond).Seconds(), 'g', precision, 64) + " s"
+	return strconv.FormatFloat(d.Round(precision).Seconds(), 'f', -1, 64) + " s"
 }
 
 // about adds the resource to an error that came from an answer.
