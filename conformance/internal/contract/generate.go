@@ -21,10 +21,11 @@ var templates embed.FS
 // outputs are the files that are written, by their place in the repository, and the template of each. In a Markdown file only what
 // stands between markers is written: each block that the template defines has its own, <!-- contract: NAME --> and <!-- end: NAME -->.
 var outputs = map[string]string{
-	"server/internal/wire/contract.go": "server.go.tmpl",
-	"conformance/SPEC.md":              "spec.md.tmpl",
-	"sdk-js/src/contract.ts":           "sdk.ts.tmpl",
-	"sdk-go/contract.go":               "sdk.go.tmpl",
+	"server/internal/wire/contract.go":              "server.go.tmpl",
+	"conformance/SPEC.md":                           "spec.md.tmpl",
+	"sdk-js/src/contract.ts":                        "sdk.ts.tmpl",
+	"sdk-go/contract.go":                            "sdk.go.tmpl",
+	"sdk-python/src/lockserver_client/_contract.py": "sdk.py.tmpl",
 }
 
 var functions = template.FuncMap{
