@@ -1,4 +1,6 @@
+import { FIGURES } from './contract.js'
 import { ConfigInvalidError, InvalidRequestError } from './errors.js'
+import { trusted } from './lease.js'
 import { kind } from './settings.js'
 
 /** Exclusive: one holder. Shared: any number of shared holders, and no exclusive one. */
@@ -35,7 +37,7 @@ export interface AcquireOptions extends ScopeOptions {
 }
 
 /** A checked call. */
-export interface AcquireRequest {
+export interface AcquireCall {
   readonly resource: string
   readonly blocking: boolean
   readonly expire: number | undefined
@@ -47,13 +49,10 @@ export interface AcquireRequest {
   readonly fields: { mode?: LockMode; limit?: number; note?: string }
 }
 
-/** The lease of a scope, and of `renew` without `expire`, in seconds. */
-const defaultLease = 30
-
 const known = new Set(['blocking', 'expire', 'renew', 'timeout', 'signal', 'mode', 'limit', 'note'])
 
 /** Reads the arguments of `acquire`, in the form with options or in the one with positions. */
-export function acquireRequest(resource: string, second: unknown, expire: unknown): AcquireRequest {
+export function acquireCall(resource: string, second: unknown, expire: unknown): AcquireCall {
   if (typeof second === 'object' && second !== null) return checked(resource, second, false)
   return checked(
     resource,
@@ -62,7 +61,7 @@ export function acquireRequest(resource: string, second: unknown, expire: unknow
   )
 }
 
-export function scopeRequest(resource: string, options: ScopeOptions | undefined): AcquireRequest {
+export function scopeCall(resource: string, options: ScopeOptions | undefined): AcquireCall {
   return checked(resource, options ?? {}, true)
 }
 
@@ -70,7 +69,7 @@ export function scopeRequest(resource: string, options: ScopeOptions | undefined
  * Only what the server could not see is checked here: what JSON cannot carry, and the options that stay on this side.
  * The rest is the server's to judge, so that every client gives the same errors.
  */
-function checked(resource: string, options: AcquireOptions, renewing: boolean): AcquireRequest {
+function checked(resource: string, options: AcquireOptions, renewing: boolean): AcquireCall {
   for (const key of Object.keys(options)) {
     if (!known.has(key)) throw invalid(key, `unknown option ${JSON.stringify(key)}; known are ${[...known].join(', ')}`)
   }
@@ -89,7 +88,7 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
     throw invalid('signal', `signal must be an AbortSignal, not ${kind(signal)}`)
   if (typeof resource !== 'string') throw refused('resource', `resource must be a string, not ${kind(resource)}`)
   if (limit !== undefined) finite('limit', limit)
-  const expire = options.expire ?? (renew ? defaultLease : undefined)
+  const expire = options.expire ?? (renew ? FIGURES.scopeLease / 1000 : undefined)
   return {
     resource,
     blocking,
@@ -104,7 +103,7 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
 /** A lease in seconds that JSON can carry and whose safe deadline lies in the future at all. */
 export function usableLease(expire: unknown): number {
   const seconds = finite('expire', expire)
-  if (seconds * 0.99 <= 0.002) throw refused('expire', `expire must be more than 0.002 seconds, not ${seconds}`)
+  if (trusted(seconds) <= 0) throw refused('expire', `expire must be more than 0.002 seconds, not ${seconds}`)
   return seconds
 }
 
