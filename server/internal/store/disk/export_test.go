@@ -31,6 +31,8 @@ func EncodeMark(token int64) (key, value []byte) {
 	return markKey(), value
 }
 
+const PebbleVersion = pebbleVersion
+
 var (
 	DecodeGrant = decodeGrant
 	DecodeMark  = decodeMark

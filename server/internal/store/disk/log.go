@@ -13,6 +13,10 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
+// pebbleVersion is the release of Pebble that the layout below was read from. A test fails if go.mod names another: compare the layout
+// with that one's package record before this constant follows.
+const pebbleVersion = "v2.1.7"
+
 // The layout of Pebble's write-ahead log, for format pebbleFormat and those that a new database passes through on its way there:
 // blocks, in them chunks, and a chunk has a checksum, a length, a kind, the number of its log, and in the later format an offset.
 const (
