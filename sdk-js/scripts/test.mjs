@@ -1,20 +1,22 @@
-// Builds everything that the tests need, and runs them on the oldest Node.js that is supported and on the current LTS.
+// Builds everything that the tests need, and runs them.
 // Arguments are names of test files (without .test.ts); without any, all of them.
+// NODES says on which versions of Node.js, with spaces between them; "this" is the one that runs this script. Without it they are
+// the oldest that is supported and the current LTS.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
-const oldest = '20.18.1'
-const lts = '24.21.0'
-/** Slow, and not different from one version to the other. */
+const nodes = (process.env.NODES || '24.21.0 20.18.1').split(/\s+/).filter(Boolean)
+/** On the first only: slow, and not different from one version to the other. */
 const onceOnly = ['load', 'package']
 
 const run = (command, args, options = {}) => execFileSync(command, args, { cwd: root, stdio: 'inherit', ...options })
 
 /** The program of one version of Node.js, as its package on npm has it. */
 function node(version) {
+  if (version === 'this') return process.execPath
   const platform = process.platform === 'win32' ? 'win' : process.platform
   const prefix = join(root, 'build/node', version)
   const name = `node-${platform}-${process.arch}`
@@ -48,15 +50,14 @@ const all = readdirSync(join(root, 'build/test'))
 const names = chosen.length > 0 ? chosen : all
 
 let failed = false
-for (const [version, those] of [
-  [lts, names],
-  [oldest, names.filter((name) => !onceOnly.includes(name))],
-]) {
+for (const [i, version] of nodes.entries()) {
+  const those = i === 0 ? names : names.filter((name) => !onceOnly.includes(name))
   if (those.length === 0) continue
-  console.log(`\nNode.js ${version}: ${those.join(', ')}`)
+  const program = node(version)
+  console.log(`\nNode.js ${execFileSync(program, ['--version']).toString().trim()}: ${those.join(', ')}`)
   const files = those.map((name) => join('build/test', `${name}.test.js`))
   const options = ['--test', '--test-reporter=spec', '--test-concurrency=4', '--test-timeout=300000']
-  const { status } = spawnSync(node(version), [...options, ...files], { cwd: root, stdio: 'inherit' })
+  const { status } = spawnSync(program, [...options, ...files], { cwd: root, stdio: 'inherit' })
   failed ||= status !== 0
 }
 process.exit(failed ? 1 : 0)
