@@ -40,7 +40,7 @@ func TestErrorNamesDeriveFromTheirCodes(t *testing.T) {
 	require.Len(t, found, len(want), "codes that the contract does not have")
 	for code, name := range found {
 		derived := "Err"
-		for _, word := range strings.Split(code, "_") {
+		for word := range strings.SplitSeq(code, "_") {
 			if word == "id" {
 				word = "ID"
 			}

@@ -94,8 +94,7 @@ func ExampleClient_TryAcquire() {
 	defer first.Release(ctx)
 
 	lock, err := client.TryAcquire(ctx, "nightly-report")
-	var locked *lockserver.LockedError
-	if errors.As(err, &locked) {
+	if locked, ok := errors.AsType[*lockserver.LockedError](err); ok {
 		fmt.Println("held by", locked.Holders[0].Owner)
 		return
 	}

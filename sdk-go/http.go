@@ -109,7 +109,7 @@ func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 	if err != nil {
 		return t.failure(ctx, bounded, a.bound, err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end below, or the connection is of no more use
+	defer response.Body.Close()
 	body, err := readAnswer(response, a.op.answerMax)
 	if err != nil {
 		return t.failure(ctx, bounded, a.bound, err)

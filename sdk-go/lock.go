@@ -222,8 +222,7 @@ func (l *Lock) giveBack(ctx context.Context) (releaseResult, error) {
 }
 
 func (l *Lock) lossReason() string {
-	var loss *LockLostError
-	if errors.As(l.Err(), &loss) {
+	if loss, ok := errors.AsType[*LockLostError](l.Err()); ok {
 		return loss.Reason
 	}
 	return ReasonUnknown

@@ -35,8 +35,9 @@ func TestReadmeSnippetsAreRun(t *testing.T) {
 	for _, snippet := range snippets(t)[1:] {
 		require.Contains(t, flush(string(examples)), flush(snippet))
 		if strings.Contains(snippet, "UPDATE") {
-			body := snippet[strings.Index(snippet, "\ttoken := "):]
-			require.Contains(t, flush(string(fence)), flush(body))
+			_, body, found := strings.Cut(snippet, "\ttoken := ")
+			require.True(t, found)
+			require.Contains(t, flush(string(fence)), flush("\ttoken := "+body))
 		}
 	}
 	// The other way round: no example is one that only compiles, but the one with a database.

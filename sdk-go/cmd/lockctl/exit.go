@@ -37,7 +37,6 @@ func (e *ending) Error() string { return e.text }
 func (s *server) ended(resource string, err error) error {
 	var already *ending
 	var locked *lockserver.LockedError
-	var timeout *lockserver.LockTimeoutError
 	var failure *lockserver.Error
 	switch {
 	case err == nil, errors.As(err, &already):
@@ -52,7 +51,7 @@ func (s *server) ended(resource string, err error) error {
 	text := clean(failure.Message)
 	switch failure.Code {
 	case lockserver.ErrLockTimeout:
-		if errors.As(err, &timeout) {
+		if timeout, ok := errors.AsType[*lockserver.LockTimeoutError](err); ok {
 			return &ending{exitTimeout, "gave up: " + text + ourselves(resource, timeout.Holders)}
 		}
 		return &ending{exitServer, "gave up: " + text}
@@ -108,8 +107,7 @@ func ourselves(resource string, holders []lockserver.Holder) string {
 
 // loss says why a lock was lost.
 func loss(err error) string {
-	var lost *lockserver.LockLostError
-	if errors.As(err, &lost) {
+	if lost, ok := errors.AsType[*lockserver.LockLostError](err); ok {
 		switch lost.Reason {
 		case lockserver.ReasonExpired:
 			return "its lease ran out"

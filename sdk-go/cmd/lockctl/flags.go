@@ -121,8 +121,7 @@ func (o *runOptions) unstartable(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &ending{exitNotFound, fmt.Sprintf("command %q was not found", o.command[0])}
 	}
-	var code syscall.Errno // without the steps on which it came up
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[syscall.Errno](err); ok { // without the steps on which it came up
 		err = code
 	}
 	return &ending{exitNotExecutable, fmt.Sprintf("command %q cannot be executed: %v", o.command[0], err)}

@@ -292,7 +292,7 @@ func (b *bare) post(ctx context.Context, path string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		return err
