@@ -10,7 +10,6 @@ import { codeless, stranger } from './operations.js'
 import type { ServerAddress, TlsOptions } from './settings.js'
 import type { Attempt, Failure, Outcome, Route, Transport } from './transport.js'
 import { version } from './version.js'
-import { after } from './waiting.js'
 
 export interface HttpOptions {
   address: ServerAddress
@@ -64,7 +63,7 @@ export class HttpTransport implements Transport {
   }
 
   send(operation: Operation, request: object, bound: number, { fresh = false, background = false }: Route = {}): Attempt {
-    const exchange = new Exchange(this.peer, operation, this.#clock, bound, background)
+    const exchange = new Exchange(this.peer, operation, this.#clock, bound, !background)
     // A closed transport still carries the release of a lock that outlives its client, but keeps no connection.
     const single = fresh || this.#closed
     const dispatcher = single ? this.#single(background) : this.#pooled(background)
@@ -193,7 +192,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   readonly #peer: string
   readonly #operation: Operation
   readonly #clock: Clock
-  readonly #stopTimer: () => void
+  readonly #timer: NodeJS.Timeout
   #resolve!: (outcome: Outcome) => void
   #controller: Dispatcher.DispatchController | undefined
   #sent: Instant | undefined
@@ -204,16 +203,18 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor(peer: string, operation: Operation, clock: Clock, bound: number, background: boolean) {
+  constructor(peer: string, operation: Operation, clock: Clock, bound: number, keepsAlive: boolean) {
     this.#peer = peer
     this.#operation = operation
     this.#clock = clock
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    const late = () =>
-      this.#stop({ reason: `no answer from ${peer} within ${Number((bound / 1000).toPrecision(3))} s`, late: true })
-    this.#stopTimer = after(bound, late, background)
+    this.#timer = setTimeout(
+      () => this.#stop({ reason: `no answer from ${peer} within ${Number((bound / 1000).toPrecision(3))} s`, late: true }),
+      bound,
+    )
+    if (!keepsAlive) this.#timer.unref()
   }
 
   get sent(): boolean {
@@ -286,7 +287,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #end(outcome: Outcome): void {
     if (this.#ended) return
     this.#ended = true
-    this.#stopTimer()
+    clearTimeout(this.#timer)
     this.#resolve(outcome)
   }
 }

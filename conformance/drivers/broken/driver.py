@@ -11,6 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "http"))
 import driver as wire  # noqa: E402
 
 FAULT = sys.argv[1] if len(sys.argv) > 1 else "none"
+if FAULT == "codes-from-statuses":
+    wire.WITHOUT_CODE |= {404: "not_found", 409: "locked", 429: "too_many_waiters"}
+if FAULT == "reads-without-end":
+    wire.ANSWER_MAX = 1 << 30
 
 LACKS = {
     feature: "the broken driver has only what the cases need that are there to catch its faults"
@@ -46,6 +50,8 @@ class Client(wire.Client):
             raise wire.WireError("config_invalid", "set LOCKSERVER_SECRET")
         if FAULT == "sends-no-secret":
             self.secret = None
+        if FAULT == "follows-proxy-variables" and "http_proxy" in os.environ:
+            self.addr = os.environ["http_proxy"].removeprefix("http://")
 
     def __repr__(self):
         return f"Client({self.addr}, {self.secret if FAULT == 'shows-secret' else '…'})"
@@ -60,7 +66,14 @@ class Client(wire.Client):
                 return super().post(path, body, wait)
             except wire.WireError as e:
                 refused = e
+        if FAULT == "knows-no-new-codes" and refused.code == "conflict":
+            refused.code = "internal"
         raise refused
+
+    def timed_out(self, resource, timeout, holders):
+        if FAULT == "hides-the-reason":
+            return wire.WireError("lock_timeout", f"{resource} was not free within {timeout} s")
+        return super().timed_out(resource, timeout, holders)
 
     def acquire(self, resource, blocking=True, timeout=None, **fields):
         sent = time.monotonic()

@@ -1,6 +1,4 @@
-import { FIGURES } from './contract.js'
 import { ConfigInvalidError, InvalidRequestError } from './errors.js'
-import { trusted } from './lease.js'
 import { kind } from './settings.js'
 
 /** Exclusive: one holder. Shared: any number of shared holders, and no exclusive one. */
@@ -37,7 +35,7 @@ export interface AcquireOptions extends ScopeOptions {
 }
 
 /** A checked call. */
-export interface AcquireCall {
+export interface AcquireRequest {
   readonly resource: string
   readonly blocking: boolean
   readonly expire: number | undefined
@@ -49,10 +47,13 @@ export interface AcquireCall {
   readonly fields: { mode?: LockMode; limit?: number; note?: string }
 }
 
+/** The lease of a scope, and of `renew` without `expire`, in seconds. */
+const defaultLease = 30
+
 const known = new Set(['blocking', 'expire', 'renew', 'timeout', 'signal', 'mode', 'limit', 'note'])
 
 /** Reads the arguments of `acquire`, in the form with options or in the one with positions. */
-export function acquireCall(resource: string, second: unknown, expire: unknown): AcquireCall {
+export function acquireRequest(resource: string, second: unknown, expire: unknown): AcquireRequest {
   if (typeof second === 'object' && second !== null) return checked(resource, second, false)
   return checked(
     resource,
@@ -61,7 +62,7 @@ export function acquireCall(resource: string, second: unknown, expire: unknown):
   )
 }
 
-export function scopeCall(resource: string, options: ScopeOptions | undefined): AcquireCall {
+export function scopeRequest(resource: string, options: ScopeOptions | undefined): AcquireRequest {
   return checked(resource, options ?? {}, true)
 }
 
@@ -69,7 +70,7 @@ export function scopeCall(resource: string, options: ScopeOptions | undefined): 
  * Only what the server could not see is checked here: what JSON cannot carry, and the options that stay on this side.
  * The rest is the server's to judge, so that every client gives the same errors.
  */
-function checked(resource: string, options: AcquireOptions, renewing: boolean): AcquireCall {
+function checked(resource: string, options: AcquireOptions, renewing: boolean): AcquireRequest {
   for (const key of Object.keys(options)) {
     if (!known.has(key)) throw invalid(key, `unknown option ${JSON.stringify(key)}; known are ${[...known].join(', ')}`)
   }
@@ -88,7 +89,7 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
     throw invalid('signal', `signal must be an AbortSignal, not ${kind(signal)}`)
   if (typeof resource !== 'string') throw refused('resource', `resource must be a string, not ${kind(resource)}`)
   if (limit !== undefined) finite('limit', limit)
-  const expire = options.expire ?? (renew ? FIGURES.scopeLease / 1000 : undefined)
+  const expire = options.expire ?? (renew ? defaultLease : undefined)
   return {
     resource,
     blocking,
@@ -103,7 +104,7 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
 /** A lease in seconds that JSON can carry and whose safe deadline lies in the future at all. */
 export function usableLease(expire: unknown): number {
   const seconds = finite('expire', expire)
-  if (trusted(seconds) <= 0) throw refused('expire', `expire must be more than 0.002 seconds, not ${seconds}`)
+  if (seconds * 0.99 <= 0.002) throw refused('expire', `expire must be more than 0.002 seconds, not ${seconds}`)
   return seconds
 }
 
