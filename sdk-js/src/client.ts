@@ -1,15 +1,17 @@
 import { inspect } from 'node:util'
 import { Acquisition } from './acquisition.js'
-import { type Bounds, defaultBounds } from './bounds.js'
 import { type Clock, systemClock } from './clock.js'
-import { OPERATIONS } from './contract.js'
-import { closedError, persist, withinRelease } from './core.js'
-import { errorFrom, InvalidRequestError, LockserverError, NotHeldError, TokenRequiredError } from './errors.js'
+import { type Core, figures } from './core.js'
+import { ConnectionFailedError, InvalidRequestError, LockserverError, NotHeldError, TokenRequiredError } from './errors.js'
 import { HttpTransport } from './http.js'
-import { Lock, type LockHome } from './lock.js'
-import { type AcquireOptions, type AcquireRequest, acquireRequest, type ScopeOptions, scopeRequest } from './request.js'
-import { type LockserverClientOptions, resolveSettings } from './settings.js'
-import { allowListeners } from './signal.js'
+import { Lock } from './lock.js'
+import { release } from './operations.js'
+import { type AcquireCall, type AcquireOptions, acquireCall, type ScopeOptions, scopeCall } from './options.js'
+import { cleanup, Retry } from './retry.js'
+import { within } from './scope.js'
+import { kind, type LockserverClientOptions, resolveSettings } from './settings.js'
+import type { Transport } from './transport.js'
+import { Stop } from './waiting.js'
 
 /** Names one grant or one acquisition, for {@link LockserverClient.release}. */
 export interface ReleaseOptions {
@@ -19,12 +21,13 @@ export interface ReleaseOptions {
   id?: string | undefined
 }
 
-/** For tests: the key of an option that shortens the bounds and replaces the clock. @internal */
+/** For tests: the key of an option that replaces the clock, the transport and figures. @internal */
 export const testing: unique symbol = Symbol.for('lockserver-client.testing') as never
 
 interface Testing {
-  bounds?: Partial<Bounds>
   clock?: Clock
+  transport?: Transport
+  figures?: Partial<typeof figures>
 }
 
 /**
@@ -40,12 +43,12 @@ interface Testing {
  */
 export class LockserverClient implements AsyncDisposable {
   readonly #addr: string
-  readonly #home: LockHome
+  readonly #core: Core
   readonly #pending = new Map<Acquisition, Promise<unknown>>()
   readonly #background = new Set<Promise<unknown>>()
   readonly #held = new Map<string, Set<Lock>>()
-  readonly #ended = new AbortController()
-  #closing: Promise<void> | undefined
+  readonly #closing = new Stop()
+  #closed: Promise<void> | undefined
 
   /**
    * Connects to nothing yet. Throws {@link ConfigInvalidError} for a setting that is wrong, and where no secret is found.
@@ -53,20 +56,18 @@ export class LockserverClient implements AsyncDisposable {
    * from `.env` in the working directory.
    */
   constructor(options: LockserverClientOptions = {}) {
-    const { addr, address, owner, secret, tls, proxy } = resolveSettings(options)
-    const { bounds: shorter, clock = systemClock } = (options as { [testing]?: Testing })[testing] ?? {}
-    const bounds = { ...defaultBounds, ...shorter }
-    const transport = new HttpTransport({ address, secret, tls, proxy, connectTimeout: bounds.connect, clock })
-    allowListeners(this.#ended.signal)
+    const { addr, owner, ...settings } = resolveSettings(options)
+    const replaced = (options as { [testing]?: Testing })[testing] ?? {}
+    const { clock = systemClock } = replaced
+    const kept = { ...figures, ...replaced.figures }
     this.#addr = addr
-    this.#home = {
-      transport,
+    this.#core = {
+      transport: replaced.transport ?? new HttpTransport({ ...settings, connectTimeout: kept.connect, clock }),
       clock,
-      bounds,
+      figures: kept,
       owner,
-      closing: this.#ended.signal,
+      closing: this.#closing,
       background: (work) => this.#track(work),
-      forget: (lock) => this.#forget(lock),
     }
   }
 
@@ -77,7 +78,7 @@ export class LockserverClient implements AsyncDisposable {
 
   /** The label under which this client holds locks. */
   get owner(): string {
-    return this.#home.owner
+    return this.#core.owner
   }
 
   /**
@@ -103,7 +104,7 @@ export class LockserverClient implements AsyncDisposable {
   /** The same with options by their names: the lock, or with `blocking: false` `null` at once where others hold it. */
   acquire(resource: string, options: AcquireOptions): Promise<Lock | null>
   async acquire(resource: string, second?: boolean | AcquireOptions, expire?: number | null): Promise<Lock | null> {
-    const acquired = await this.#acquire(acquireRequest(resource, second, expire))
+    const acquired = await this.#acquire(acquireCall(resource, second, expire))
     return acquired instanceof Lock ? acquired : null
   }
 
@@ -117,7 +118,7 @@ export class LockserverClient implements AsyncDisposable {
    * @throws {@link LockedError} with `blocking: false` where others hold it; otherwise as {@link acquire}.
    */
   async lock(resource: string, options?: ScopeOptions): Promise<Lock> {
-    const acquired = await this.#acquire(scopeRequest(resource, options))
+    const acquired = await this.#acquire(scopeCall(resource, options))
     if (acquired instanceof Lock) return acquired
     throw acquired
   }
@@ -136,15 +137,7 @@ export class LockserverClient implements AsyncDisposable {
     const [options, body] = typeof second === 'function' ? [undefined, second] : [second, third]
     if (typeof body !== 'function') throw new InvalidRequestError('withLock needs a function to run', { field: 'body' })
     const lock = await this.lock(resource, (options ?? undefined) as ScopeOptions | undefined)
-    let result: T
-    try {
-      result = await (body as (lock: Lock) => Promise<T> | T)(lock)
-    } catch (error) {
-      await lock[Symbol.asyncDispose]().catch(() => undefined)
-      throw error
-    }
-    await lock[Symbol.asyncDispose]()
-    return result
+    return within(lock, body as (lock: Lock) => Promise<T> | T)
   }
 
   /**
@@ -156,11 +149,12 @@ export class LockserverClient implements AsyncDisposable {
    * sent twice, because its repetition could free a later lock of the same owner.
    */
   async release(resource: string, options: ReleaseOptions = {}): Promise<void> {
-    if (typeof resource !== 'string')
-      throw new InvalidRequestError(`resource must be a string, not ${typeof resource}`, { field: 'resource' })
+    if (typeof resource !== 'string') {
+      throw new InvalidRequestError(`resource must be a string, not ${kind(resource)}`, { field: 'resource' })
+    }
     const { token, id } = options
     const doing = `release ${JSON.stringify(resource)}`
-    if (this.#home.closing.aborted) throw closedError(doing)
+    this.#closing.throwIfStopped()
     const handles = [...(this.#held.get(resource) ?? [])].filter(
       (lock) => !lock.lost && (token === undefined || lock.token === token) && (id === undefined || lock.id === id),
     )
@@ -174,11 +168,10 @@ export class LockserverClient implements AsyncDisposable {
       if (await lock.release()) return
       throw new NotHeldError(`${doing}: it was no longer held`, { cause: lock.signal.reason })
     }
-    const how = withinRelease(performance.now() + this.#home.bounds.release)
-    const named = token !== undefined || id !== undefined
-    const body = { resource, owner: this.#home.owner, token, id }
-    const answer = await persist(this.#home, OPERATIONS.release, body, doing, { ...how, repeatable: named })
-    if (answer.code !== undefined) throw errorFrom(answer, doing)
+    const call = release({ resource, owner: this.owner, token, id })
+    const once = token === undefined && id === undefined
+    const reply = await new Retry(this.#core, { ...cleanup(this.#core), doing, call: () => call, once }).run()
+    if (reply instanceof LockserverError) throw reply
   }
 
   /**
@@ -187,8 +180,8 @@ export class LockserverClient implements AsyncDisposable {
    * their handles can still release them. Calls on a closed client reject.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    this.#closed ??= this.#close()
+    return this.#closed
   }
 
   /** As {@link close}, for `await using client = new LockserverClient()`. */
@@ -202,30 +195,31 @@ export class LockserverClient implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    this.#ended.abort()
+    const reason = new ConnectionFailedError('the client is closed')
+    this.#closing.now(reason)
     for (const locks of this.#held.values()) for (const lock of locks) lock.orphan()
-    for (const acquisition of this.#pending.keys()) acquisition.giveUp(closedError('acquire'))
+    for (const acquisition of this.#pending.keys()) acquisition.giveUp(reason)
     while (this.#pending.size > 0 || this.#background.size > 0) {
       await Promise.allSettled([...this.#pending.values(), ...this.#background])
     }
-    await this.#home.transport.close()
+    await this.#core.transport.close()
   }
 
-  #acquire(request: AcquireRequest): Promise<Lock | LockserverError> {
-    const acquisition = new Acquisition(this.#home, request)
-    const call = this.#run(acquisition, request)
-    this.#pending.set(acquisition, call)
-    return call
+  #acquire(call: AcquireCall): Promise<Lock | LockserverError> {
+    const acquisition = new Acquisition(this.#core, call)
+    const pending = this.#run(acquisition, call)
+    this.#pending.set(acquisition, pending)
+    return pending
   }
 
-  async #run(acquisition: Acquisition, request: AcquireRequest): Promise<Lock | LockserverError> {
+  async #run(acquisition: Acquisition, call: AcquireCall): Promise<Lock | LockserverError> {
     try {
       const acquired = await acquisition.run()
       if (acquired instanceof LockserverError) return acquired
-      const lock = Lock.of(this.#home, request, acquired)
-      if (this.#home.closing.aborted) {
+      const lock = Lock.of(this.#core, call, acquired, (ended) => this.#forget(ended))
+      if (this.#closing.stopped) {
         await lock.release().catch(() => false) // granted in the turn in which the client was closed
-        throw closedError(`acquire ${JSON.stringify(request.resource)}`)
+        this.#closing.throwIfStopped()
       }
       this.#remember(lock)
       return lock

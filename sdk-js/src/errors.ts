@@ -1,11 +1,6 @@
 import type { ErrorCode } from './contract.js'
 import type { Answer } from './transport.js'
 
-/** The name of the error class for a code: `lock_lost` is `LockLostError`. */
-export function errorName(code: string): string {
-  return `${code.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())}Error`
-}
-
 /** What an error may carry besides its message. */
 export interface ErrorDetails {
   /** The error that led to this one. */
@@ -16,15 +11,9 @@ export interface ErrorDetails {
   body?: Record<string, unknown> | undefined
 }
 
-/** Where a class of this package keeps its mark. A class that extends one of them has none of its own. */
-const mark = Symbol('mark')
-
 /**
  * The base of every error that this package makes. `code` says what happened and is the same in every language;
  * `status` is there only where a server said so, `cause` where another error led to it. No error ever carries the secret.
- *
- * `instanceof` works by a registered mark and not by identity, so that it also holds where one process has loaded both
- * the ESM and the CommonJS copy of this package, or two versions of it.
  */
 export class LockserverError extends Error {
   /** What happened, as a stable word: one of {@link CODES}, or a newer server's code that this version does not know. */
@@ -37,26 +26,15 @@ export class LockserverError extends Error {
     this.code = code
     if (details.status !== undefined) this.status = details.status
   }
+}
 
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    if (!Object.hasOwn(this, mark)) return Function.prototype[Symbol.hasInstance].call(this, value)
-    return typeof value === 'object' && value !== null && (this as unknown as Marked)[mark] in value
+/** An error whose class has a code. */
+abstract class CodedError extends LockserverError {
+  static readonly code: ErrorCode
+  constructor(message: string, details?: ErrorDetails) {
+    super(new.target.code, message, details)
   }
 }
-
-interface Marked {
-  readonly [mark]: symbol
-}
-
-/** Gives a class the name that `String(error)` and stack traces show, and the mark that `instanceof` looks for. */
-function name(type: { prototype: LockserverError }, name: string): void {
-  const registered = Symbol.for(`lockserver-client.${name}`)
-  Object.defineProperty(type.prototype, 'name', { value: name, configurable: true, writable: true })
-  Object.defineProperty(type.prototype, registered, { value: true })
-  Object.defineProperty(type, mark, { value: registered })
-}
-
-name(LockserverError, 'LockserverError')
 
 /** One of those who hold a resource, as a {@link LockedError} tells it. */
 export interface Holder {
@@ -71,41 +49,34 @@ export interface Holder {
 }
 
 /** 400: the server refused a value; `field` names it. Also made by the client for values that JSON cannot carry. */
-export class InvalidRequestError extends LockserverError {
+export class InvalidRequestError extends CodedError {
+  static override readonly code = 'invalid_request'
   /** The field that is wrong, where one is to blame. */
   readonly field: string | null
   constructor(message: string, details: ErrorDetails & { field?: string } = {}) {
-    super('invalid_request', message, details)
+    super(message, details)
     this.field = details.field ?? text(details.body?.field)
   }
 }
 
 /** 400: several grants are held there, and it was not said which one is meant. */
-export class TokenRequiredError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('token_required', message, details)
-  }
+export class TokenRequiredError extends CodedError {
+  static override readonly code = 'token_required'
 }
 
 /** 401: the server does not know the secret. */
-export class UnauthorizedError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('unauthorized', message, details)
-  }
+export class UnauthorizedError extends CodedError {
+  static override readonly code = 'unauthorized'
 }
 
 /** 404: nothing there; for a client this usually means a wrong address or path prefix. */
-export class NotFoundError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('not_found', message, details)
-  }
+export class NotFoundError extends CodedError {
+  static override readonly code = 'not_found'
 }
 
 /** 405: something between client and server changed the request's method, or the address is another service's. */
-export class MethodNotAllowedError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('method_not_allowed', message, details)
-  }
+export class MethodNotAllowedError extends CodedError {
+  static override readonly code = 'method_not_allowed'
 }
 
 /** Who stands in the way of a lock. */
@@ -119,25 +90,25 @@ export interface Rivals {
 }
 
 /** 409: others hold the resource. Thrown by scopes with `blocking: false`; `acquire` gives `null` instead. */
-export class LockedError extends LockserverError implements Rivals {
-  readonly holders: Holder[]
-  readonly holdersTotal: number
-  readonly waiters: number
-  constructor(message: string, details: ErrorDetails = {}) {
-    super('locked', message, details)
-    const { holders, holdersTotal, waiters } = rivals(details.body)
-    this.holders = holders
-    this.holdersTotal = holdersTotal
-    this.waiters = waiters
+export class LockedError extends CodedError implements Rivals {
+  static override readonly code = 'locked'
+  declare readonly holders: Holder[]
+  declare readonly holdersTotal: number
+  declare readonly waiters: number
+  constructor(message: string, details: ErrorDetails & { rivals?: Rivals | undefined } = {}) {
+    super(message, details)
+    const { holders, holdersTotal, waiters } = details.rivals ?? rivals(details.body)
+    Object.assign(this, { holders, holdersTotal, waiters })
   }
 }
 
 /** 409: the grant to be released or renewed is not held; `reason` says why. */
-export class NotHeldError extends LockserverError {
+export class NotHeldError extends CodedError {
+  static override readonly code = 'not_held'
   /** `expired`, `evicted`, `other_holder` or `unknown`; `released` where this client had already released it. */
   readonly reason: string | null
   constructor(message: string, details: ErrorDetails & { reason?: string } = {}) {
-    super('not_held', message, details)
+    super(message, details)
     this.reason = details.reason ?? text(details.body?.reason)
   }
 
@@ -152,127 +123,105 @@ export class NotHeldError extends LockserverError {
 }
 
 /** 409: the resource is held or awaited as another kind: exclusive and shared are one, each `limit` is another. */
-export class LimitMismatchError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('limit_mismatch', message, details)
-  }
+export class LimitMismatchError extends CodedError {
+  static override readonly code = 'limit_mismatch'
 }
 
 /** 409: the id of an acquisition was used up. The client handles it by itself; it is here to complete the table. */
-export class IdUsedError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('id_used', message, details)
-  }
+export class IdUsedError extends CodedError {
+  static override readonly code = 'id_used'
 }
 
 /** 413: the request was larger than the server takes. */
-export class TooLargeError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('too_large', message, details)
-  }
+export class TooLargeError extends CodedError {
+  static override readonly code = 'too_large'
 }
 
 /** 429: the server holds as many locks as it is set to. */
-export class TooManyLocksError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('too_many_locks', message, details)
-  }
+export class TooManyLocksError extends CodedError {
+  static override readonly code = 'too_many_locks'
 }
 
 /** 429: the server has as many waiters as it is set to. */
-export class TooManyWaitersError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('too_many_waiters', message, details)
-  }
+export class TooManyWaitersError extends CodedError {
+  static override readonly code = 'too_many_waiters'
 }
 
 /** 500: a fault of the server, or an answer whose meaning is not known. */
-export class InternalError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('internal', message, details)
-  }
+export class InternalError extends CodedError {
+  static override readonly code = 'internal'
 }
 
 /** 503: the server is shutting down. Retried; seen as the `cause` of a {@link ConnectionFailedError}. */
-export class DrainingError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('draining', message, details)
-  }
+export class DrainingError extends CodedError {
+  static override readonly code = 'draining'
 }
 
 /** 503: the server could not make a change durable. Retried; seen as the `cause` of a {@link ConnectionFailedError}. */
-export class StoreUnavailableError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('store_unavailable', message, details)
-  }
+export class StoreUnavailableError extends CodedError {
+  static override readonly code = 'store_unavailable'
 }
 
 /**
  * The caller's `timeout` ran out before the lock was granted. The place in the queue has been given up. The message says
  * what stood in the way last; who held the lock then is in `holders`, if the server said so.
  */
-export class LockTimeoutError extends LockserverError implements Rivals {
-  readonly holders: Holder[]
-  readonly holdersTotal: number
-  readonly waiters: number
-  constructor(message: string, details: ErrorDetails = {}) {
-    super('lock_timeout', message, details)
-    const { holders, holdersTotal, waiters } = rivals(details.body)
-    this.holders = holders
-    this.holdersTotal = holdersTotal
-    this.waiters = waiters
+export class LockTimeoutError extends CodedError implements Rivals {
+  static override readonly code = 'lock_timeout'
+  declare readonly holders: Holder[]
+  declare readonly holdersTotal: number
+  declare readonly waiters: number
+  constructor(message: string, details: ErrorDetails & { rivals?: Rivals | undefined } = {}) {
+    super(message, details)
+    const { holders, holdersTotal, waiters } = details.rivals ?? rivals(details.body)
+    Object.assign(this, { holders, holdersTotal, waiters })
   }
 }
 
 /** The lock is no longer held, or its lease can no longer be trusted. Final: nothing is acquired again silently. */
-export class LockLostError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('lock_lost', message, details)
-  }
+export class LockLostError extends CodedError {
+  static override readonly code = 'lock_lost'
 }
 
 /** No usable answer within the bounds; `cause` is the last thing that went wrong. Also: the client was closed. */
-export class ConnectionFailedError extends LockserverError {
-  constructor(message: string, details?: ErrorDetails) {
-    super('connection_failed', message, details)
-  }
+export class ConnectionFailedError extends CodedError {
+  static override readonly code = 'connection_failed'
 }
 
 /** A setting or an argument is wrong; nothing was sent. `setting` names it. */
-export class ConfigInvalidError extends LockserverError {
+export class ConfigInvalidError extends CodedError {
+  static override readonly code = 'config_invalid'
   /** The name of the setting or option, where one is to blame. */
   readonly setting: string | null
   constructor(message: string, details: ErrorDetails & { setting?: string } = {}) {
-    super('config_invalid', message, details)
+    super(message, details)
     this.setting = details.setting ?? null
   }
 }
 
-type ErrorType = new (message: string, details?: ErrorDetails) => LockserverError
-
-const classes: Record<ErrorCode, ErrorType> = {
-  invalid_request: InvalidRequestError,
-  token_required: TokenRequiredError,
-  unauthorized: UnauthorizedError,
-  not_found: NotFoundError,
-  method_not_allowed: MethodNotAllowedError,
-  locked: LockedError,
-  not_held: NotHeldError,
-  limit_mismatch: LimitMismatchError,
-  id_used: IdUsedError,
-  too_large: TooLargeError,
-  too_many_locks: TooManyLocksError,
-  too_many_waiters: TooManyWaitersError,
-  internal: InternalError,
-  draining: DrainingError,
-  store_unavailable: StoreUnavailableError,
-  lock_timeout: LockTimeoutError,
-  lock_lost: LockLostError,
-  connection_failed: ConnectionFailedError,
-  config_invalid: ConfigInvalidError,
+const classes = new Map<string, new (message: string, details?: ErrorDetails) => LockserverError>()
+for (const type of [
+  ...[
+    InvalidRequestError,
+    TokenRequiredError,
+    UnauthorizedError,
+    NotFoundError,
+    MethodNotAllowedError,
+    LockedError,
+    NotHeldError,
+  ],
+  ...[LimitMismatchError, IdUsedError, TooLargeError, TooManyLocksError, TooManyWaitersError, InternalError, DrainingError],
+  ...[StoreUnavailableError, LockTimeoutError, LockLostError, ConnectionFailedError, ConfigInvalidError],
+]) {
+  classes.set(type.code, type)
+  name(type, `${type.code.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())}Error`)
 }
+name(LockserverError, 'LockserverError')
 
-for (const [code, type] of Object.entries(classes)) name(type, errorName(code))
+/** Gives a class the name that `String(error)` and stack traces show. */
+function name({ prototype }: { prototype: LockserverError }, value: string): void {
+  Object.defineProperty(prototype, 'name', { value, configurable: true, writable: true })
+}
 
 /**
  * The error for a problem.
@@ -281,9 +230,8 @@ for (const [code, type] of Object.entries(classes)) name(type, errorName(code))
 export function errorFrom({ status, code = '', body }: Answer, doing: string): LockserverError {
   const message = `${doing}: ${text(body.detail) ?? text(body.title) ?? `${code} (status ${status})`}`
   const details = { status, body }
-  return Object.hasOwn(classes, code)
-    ? new classes[code as ErrorCode](message, details)
-    : new LockserverError(code, message, details)
+  const type = classes.get(code)
+  return type === undefined ? new LockserverError(code, message, details) : new type(message, details)
 }
 
 function text(value: unknown): string | null {

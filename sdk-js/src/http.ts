@@ -10,6 +10,7 @@ import { codeless, stranger } from './operations.js'
 import type { ServerAddress, TlsOptions } from './settings.js'
 import type { Attempt, Failure, Outcome, Route, Transport } from './transport.js'
 import { version } from './version.js'
+import { after } from './waiting.js'
 
 export interface HttpOptions {
   address: ServerAddress
@@ -63,7 +64,7 @@ export class HttpTransport implements Transport {
   }
 
   send(operation: Operation, request: object, bound: number, { fresh = false, background = false }: Route = {}): Attempt {
-    const exchange = new Exchange(this.peer, operation, this.#clock, bound, !background)
+    const exchange = new Exchange(this.peer, operation, this.#clock, bound, background)
     // A closed transport still carries the release of a lock that outlives its client, but keeps no connection.
     const single = fresh || this.#closed
     const dispatcher = single ? this.#single(background) : this.#pooled(background)
@@ -192,7 +193,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   readonly #peer: string
   readonly #operation: Operation
   readonly #clock: Clock
-  readonly #timer: NodeJS.Timeout
+  readonly #stopTimer: () => void
   #resolve!: (outcome: Outcome) => void
   #controller: Dispatcher.DispatchController | undefined
   #sent: Instant | undefined
@@ -203,18 +204,16 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor(peer: string, operation: Operation, clock: Clock, bound: number, keepsAlive: boolean) {
+  constructor(peer: string, operation: Operation, clock: Clock, bound: number, background: boolean) {
     this.#peer = peer
     this.#operation = operation
     this.#clock = clock
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    this.#timer = setTimeout(
-      () => this.#stop({ reason: `no answer from ${peer} within ${Number((bound / 1000).toPrecision(3))} s`, late: true }),
-      bound,
-    )
-    if (!keepsAlive) this.#timer.unref()
+    const late = () =>
+      this.#stop({ reason: `no answer from ${peer} within ${Number((bound / 1000).toPrecision(3))} s`, late: true })
+    this.#stopTimer = after(bound, late, background)
   }
 
   get sent(): boolean {
@@ -287,7 +286,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #end(outcome: Outcome): void {
     if (this.#ended) return
     this.#ended = true
-    clearTimeout(this.#timer)
+    this.#stopTimer()
     this.#resolve(outcome)
   }
 }

@@ -26,5 +26,5 @@ export {
   UnauthorizedError,
 } from './errors.js'
 export { Lock } from './lock.js'
-export type { AcquireOptions, LockMode, ScopeOptions } from './request.js'
+export type { AcquireOptions, LockMode, ScopeOptions } from './options.js'
 export type { LockserverClientOptions, TlsOptions } from './settings.js'

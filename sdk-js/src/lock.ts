@@ -1,24 +1,10 @@
 import type { Acquired } from './acquisition.js'
-import { backoff, timerDelay } from './bounds.js'
-import { OPERATIONS } from './contract.js'
-import { type Core, closedError, persist, send, troubleOf, withinRelease } from './core.js'
-import { errorFrom, LockLostError, type LockserverError, NotHeldError } from './errors.js'
-import type { Lease } from './lease.js'
-import { grantIn } from './operations.js'
-import { type AcquireRequest, type LockMode, usableLease } from './request.js'
-import { allowListeners, watchedSignal } from './signal.js'
-import type { Outcome } from './transport.js'
-
-/** What a lock needs of the client that made it. */
-export interface LockHome extends Core {
-  /** Called once, when the lock is released or lost. */
-  forget(lock: Lock): void
-}
-
-type State = 'held' | 'releasing' | 'released' | 'lost'
-
-/** Milliseconds for all tries to renew a lock that has no lease. */
-const renewInAll = 30_000
+import type { Core } from './core.js'
+import { LockserverError, NotHeldError } from './errors.js'
+import { Keeper } from './keeper.js'
+import { release } from './operations.js'
+import { type AcquireCall, type LockMode, usableLease } from './options.js'
+import { cleanup, Retry, type Tries } from './retry.js'
 
 /**
  * A lock that this client was granted. It is truthy, so code that treats the result of `acquire` as a boolean goes on to
@@ -41,41 +27,26 @@ export class Lock implements AsyncDisposable {
   /** The permits of a semaphore; null otherwise. */
   readonly limit: number | null
 
-  readonly #home: LockHome
-  readonly #lease: Lease
-  /** The lease's length in milliseconds; undefined without one. */
-  readonly #length: number | undefined
-  #state: State = 'held'
-  #renewing: boolean
-  #renewAt: number
-  #renewFailures = 0
-  #renewal: Promise<void> | undefined
+  readonly #core: Core
+  readonly #keeper: Keeper
+  readonly #tries: Tries = { unsettled: false }
   #release: Promise<boolean> | undefined
-  readonly #releaseTries = { unsettled: false }
-  #timer: NodeJS.Timeout | undefined
-  #controller: AbortController | undefined
-  #loss: LockLostError | undefined
-  /** Whether it was the server that said so. */
-  #lossCertain = false
 
-  private constructor(home: LockHome, request: AcquireRequest, { id, grant, lease }: Acquired) {
-    this.resource = request.resource
-    this.owner = home.owner
+  private constructor(core: Core, call: AcquireCall, { id, token, lease }: Acquired, onEnd: (lock: Lock) => void) {
+    const { resource, expire, renew, fields } = call
+    this.resource = resource
+    this.owner = core.owner
     this.id = id
-    this.token = grant.token
-    this.mode = request.fields.limit === undefined ? (request.fields.mode ?? 'exclusive') : null
-    this.limit = request.fields.limit ?? null
-    this.#home = home
-    this.#lease = lease
-    this.#length = request.expire === undefined ? undefined : request.expire * 1000
-    this.#renewing = request.renew
-    this.#renewAt = this.#nextRenewal()
-    this.#schedule()
+    this.token = token
+    this.mode = fields.limit === undefined ? (fields.mode ?? 'exclusive') : null
+    this.limit = fields.limit ?? null
+    this.#core = core
+    this.#keeper = new Keeper(core, this, lease, expire, renew, () => onEnd(this))
   }
 
-  /** @internal */
-  static of(home: LockHome, request: AcquireRequest, acquired: Acquired): Lock {
-    return new Lock(home, request, acquired)
+  /** `onEnd` is called once, when the lock is released or lost. @internal */
+  static of(core: Core, call: AcquireCall, acquired: Acquired, onEnd: (lock: Lock) => void): Lock {
+    return new Lock(core, call, acquired, onEnd)
   }
 
   /**
@@ -84,25 +55,18 @@ export class Lock implements AsyncDisposable {
    * lease it says so even if no timer has fired yet.
    */
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController()
-      allowListeners(this.#controller.signal)
-      watchedSignal(this.#controller.signal, () => this.#look())
-      if (this.#loss !== undefined) this.#controller.abort(this.#loss)
-    }
-    this.#look()
-    return this.#controller.signal
+    return this.#keeper.signal
   }
 
   /** Whether the lock has been lost. Compares the clocks. A lock that was released in time was not lost. */
   get lost(): boolean {
-    this.#look()
-    return this.#loss !== undefined
+    this.#keeper.look()
+    return this.#keeper.loss !== undefined
   }
 
   /** Throws {@link LockLostError} if the lock has been lost. Compares the clocks, so it is right even before any timer fires. */
   check(): void {
-    if (this.lost) throw this.#loss
+    if (this.lost) throw this.#keeper.loss
   }
 
   /**
@@ -116,28 +80,7 @@ export class Lock implements AsyncDisposable {
    * closed.
    */
   async renew(expire?: number | null): Promise<void> {
-    const doing = `renew ${JSON.stringify(this.resource)}`
-    this.#assertHeld(doing)
-    const seconds = expire == null ? undefined : usableLease(expire)
-    if (this.#home.closing.aborted) throw closedError(doing)
-    const end = performance.now() + renewInAll
-    const left = () => {
-      if (this.#home.closing.aborted) return 0
-      const lease = this.#lease.left()
-      return lease === Number.POSITIVE_INFINITY ? end - performance.now() : lease
-    }
-    try {
-      await this.#confirm(seconds, (body) =>
-        persist(this.#home, OPERATIONS.renew, body, doing, {
-          left,
-          attempt: (left) => this.#renewalBound(left),
-          until: this.#home.closing,
-        }),
-      )
-    } catch (error) {
-      this.check()
-      throw error
-    }
+    return this.#keeper.renew(expire == null ? undefined : usableLease(expire))
   }
 
   /**
@@ -145,13 +88,11 @@ export class Lock implements AsyncDisposable {
    * {@link ConnectionFailedError} if the server gave no usable answer within 5 seconds; renewal has ended then all the same.
    */
   release(): Promise<boolean> {
-    if (this.#state === 'held') this.#look()
-    if (this.#state === 'released') return Promise.resolve(this.#loss === undefined)
-    if (this.#loss !== undefined) {
-      if (!this.#lossCertain) this.#free().catch(() => undefined)
-      return Promise.resolve(false)
-    }
-    return this.#free()
+    const lost = this.lost
+    if (this.#keeper.state === 'released') return Promise.resolve(!lost)
+    if (!lost) return this.#free()
+    if (!this.#keeper.lossCertain) this.#free().catch(() => undefined)
+    return Promise.resolve(false)
   }
 
   /**
@@ -159,10 +100,10 @@ export class Lock implements AsyncDisposable {
    * answer decides; if it gives none, what was known at the end of the scope. That it is unreachable is no error here.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state === 'released') return
-    if (this.#state === 'held') this.#look()
-    const loss = this.#loss
-    if (loss !== undefined && this.#lossCertain) throw loss
+    if (this.#keeper.state === 'released') return
+    this.#keeper.look()
+    const { loss, lossCertain } = this.#keeper
+    if (loss !== undefined && lossCertain) throw loss
     let released: boolean
     try {
       released = await this.#free()
@@ -170,149 +111,41 @@ export class Lock implements AsyncDisposable {
       if (loss !== undefined) throw loss
       return
     }
-    if (!released) throw this.#loss ?? this.#lostError('the server no longer holds it')
+    if (!released) throw this.#keeper.loss ?? this.#keeper.lostError('the server no longer holds it')
   }
 
-  /** The client is closed: a lock that it renewed is lost from now on, another one lasts as long as its lease. @internal */
+  /** The client is closed. @internal */
   orphan(): void {
-    if (this.#renewing) this.#lose('its client was closed, which ended the renewal', false)
-  }
-
-  #assertHeld(doing: string): void {
-    if (this.#state === 'held') this.#look()
-    if (this.#loss !== undefined) throw this.#loss
-    if (this.#state !== 'held') throw new NotHeldError(`${doing}: it was released`, { reason: 'released' })
-  }
-
-  /** Compares the clocks. */
-  #look(): void {
-    if (this.#state === 'held' && this.#lease.left() <= 0) this.#lose('its lease ran out before a renewal was confirmed', false)
-  }
-
-  #lose(why: string, certain: boolean, cause?: LockserverError): void {
-    if (this.#state === 'released' || this.#lossCertain) return
-    this.#lossCertain = certain
-    if (this.#loss === undefined) {
-      this.#loss = this.#lostError(why, cause)
-      this.#home.forget(this)
-    }
-    this.#end('lost')
-    this.#controller?.abort(this.#loss)
-  }
-
-  #lostError(why: string, cause?: LockserverError): LockLostError {
-    return new LockLostError(
-      `the lock on ${JSON.stringify(this.resource)} (token ${this.token}) is lost: ${why}`,
-      cause && { cause },
-    )
-  }
-
-  #end(state: 'released' | 'lost'): void {
-    this.#state = state
-    this.#renewing = false
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.#keeper.orphan()
   }
 
   /** Tells the server that the lock is free, once; resolves to whether it had still been held. */
   #free(): Promise<boolean> {
     this.#release ??= this.#sendRelease().catch((error) => {
       this.#release = undefined
-      if (this.#state === 'releasing') {
-        this.#state = 'held'
-        this.#schedule()
-      }
+      this.#keeper.unreleased()
       throw error
     })
-    this.#home.background(this.#release)
+    this.#core.background(this.#release)
     return this.#release
   }
 
   async #sendRelease(): Promise<boolean> {
-    if (this.#state === 'held') this.#state = 'releasing'
-    this.#renewing = false
-    clearTimeout(this.#timer)
+    this.#keeper.releasing()
     const { resource, owner, token } = this
+    const call = release({ resource, owner, token })
     const doing = `release ${JSON.stringify(resource)}`
-    const how = { ...withinRelease(performance.now() + this.#home.bounds.release), tries: this.#releaseTries }
-    const answer = await persist(this.#home, OPERATIONS.release, { resource, owner, token }, doing, how)
-    const refusal = answer.code === undefined ? undefined : errorFrom(answer, doing)
-    if (refusal instanceof NotHeldError) {
-      // A try before this one, which got no answer, is what ended it, unless the lease or the server's word speaks against that.
-      const released = this.#releaseTries.unsettled && this.#loss === undefined && this.#lease.left() > 0 && !refusal.tellsLoss
-      if (!released) {
-        this.#lose(`the server says ${refusal.reason ?? 'not_held'}`, true, refusal)
+    const retry = new Retry(this.#core, { ...cleanup(this.#core), doing, call: () => call, tries: this.#tries })
+    const reply = await retry.run()
+    if (reply instanceof NotHeldError) {
+      // An attempt before this one, which got no answer, is what ended it, unless the lease or the server's word speaks against that.
+      const { loss, expired } = this.#keeper
+      if (!this.#tries.unsettled || loss !== undefined || expired || reply.tellsLoss) {
+        this.#keeper.lose(`the server says ${reply.reason ?? 'not_held'}`, true, reply)
         return false
       }
-    } else if (refusal !== undefined) throw refusal
-    this.#end('released')
-    this.#home.forget(this)
+    } else if (reply instanceof LockserverError) throw reply
+    this.#keeper.released()
     return true
-  }
-
-  /** Sends one renewal, and takes in what is answered. */
-  async #confirm(seconds: number | undefined, request: (body: object) => Promise<Outcome>): Promise<void> {
-    const { resource, owner, token } = this
-    const answer = await request({ resource, owner, token, expire: seconds })
-    this.#assertHeld(`renew ${JSON.stringify(resource)}`)
-    if (answer.kind === 'answer' && answer.code === 'not_held') {
-      const notHeld = errorFrom(answer, `renew ${JSON.stringify(resource)}`)
-      this.#lose(`the server says ${(notHeld as NotHeldError).reason ?? 'not_held'}`, true, notHeld)
-      throw this.#loss
-    }
-    if (answer.kind !== 'answer' || answer.code !== undefined) throw troubleOf(answer, `renew ${JSON.stringify(resource)}`)
-    const grant = grantIn(answer)
-    this.#lease.confirm(answer.sent, grant.waited, grant.expiresIn)
-    this.#renewAt = this.#nextRenewal()
-    this.#schedule()
-  }
-
-  /** Milliseconds for one try to renew, of those that are left. */
-  #renewalBound(left: number): number {
-    return timerDelay(Math.min(left, (this.#length ?? Number.POSITIVE_INFINITY) / 3, this.#home.bounds.answer))
-  }
-
-  #nextRenewal(): number {
-    return this.#renewing && this.#length !== undefined ? performance.now() + this.#length / 3 : Number.POSITIVE_INFINITY
-  }
-
-  /** Sets the timer for whatever comes first: the renewal, the safe deadline, or the next look at the clocks. */
-  #schedule(): void {
-    const left = this.#lease.left()
-    if (this.#state !== 'held' || left === Number.POSITIVE_INFINITY || this.#length === undefined) return
-    clearTimeout(this.#timer)
-    const renewal = this.#renewing ? this.#renewAt - performance.now() : Number.POSITIVE_INFINITY
-    const next = Math.min(left, renewal, this.#length / 3)
-    this.#timer = setTimeout(() => this.#tick(), timerDelay(Math.ceil(next)))
-    this.#timer.unref()
-  }
-
-  #tick(): void {
-    this.#look()
-    if (this.#state !== 'held') return
-    if (this.#renewing && this.#renewal === undefined && performance.now() >= this.#renewAt) {
-      this.#renewal = this.#renewInBackground().finally(() => {
-        this.#renewal = undefined
-        this.#schedule()
-      })
-    }
-    this.#schedule()
-  }
-
-  /** One try to renew. Whatever goes wrong short of `not_held` is tried again, until the safe deadline. */
-  async #renewInBackground(): Promise<void> {
-    const third = (this.#length as number) / 3
-    const route = { background: true, fresh: this.#renewFailures > 0 }
-    this.#renewAt = Number.POSITIVE_INFINITY
-    try {
-      await this.#confirm(undefined, (body) => {
-        const bound = this.#renewalBound(Math.max(this.#lease.left(), 1))
-        return send(this.#home, OPERATIONS.renew, body, bound, route)
-      })
-      this.#renewFailures = 0
-    } catch {
-      this.#renewFailures++
-      this.#renewAt = performance.now() + Math.min(backoff(this.#renewFailures), third / 2)
-    }
   }
 }

@@ -1,35 +1,107 @@
 import type { Instant } from './clock.js'
-import { type Operation, VERDICTS, WITHOUT_CODE } from './contract.js'
+import { OPERATIONS, type Operation, WITHOUT_CODE } from './contract.js'
+import { type Rivals, rivals } from './errors.js'
 import type { Answer, Failure, Outcome } from './transport.js'
 
-/** A grant, as an answer to acquire or renew tells it. */
-export interface Grant {
+/** A request, and what its answers say. */
+export interface Call<Reply> {
+  readonly operation: Operation
+  readonly request: object
+  /** The reply in a success; undefined if it lacks something, which `has` notes. */
+  reply(answer: Answer, has: Has): Reply | undefined
+}
+
+/** Whether an answer has a member that is as it must be. */
+type Has = (member: string, usable: (value: unknown) => boolean) => boolean
+
+interface AcquireRequest {
+  resource: string
+  owner: string
+  id: string
+  wait: number
+  expire?: number | undefined
+  mode?: string
+  limit?: number
+  note?: string
+}
+
+interface ReleaseRequest {
+  resource: string
+  owner: string
+  token?: number | undefined
+  id?: string | undefined
+}
+
+interface RenewRequest extends ReleaseRequest {
+  expire?: number | undefined
+}
+
+/** A grant. */
+export interface Granted {
+  readonly kind: 'granted'
   readonly token: number
   /** Seconds that the request spent on the server. */
   readonly waited: number
   /** Seconds left of the lease; null without one. */
   readonly expiresIn: number | null
+  /** When it was asked for. */
+  readonly sent: Instant
 }
 
-type Members = Record<string, unknown>
-
-const finite = (value: unknown) => typeof value === 'number' && Number.isFinite(value)
-
-/** What an answer must have to be of use, by the operation and the status. */
-const members: Record<string, Record<string, (value: unknown) => boolean>> = {
-  'acquire 200': { token: Number.isSafeInteger, expires_in: (value) => value === null || finite(value), waited: finite },
-  'renew 200': { token: Number.isSafeInteger, expires_in: (value) => value === null || finite(value), waited: finite },
-  'acquire 202': { position: finite },
-  'release 200': { outcome: (value) => typeof value === 'string' },
+/** A place in the queue. */
+export interface Queued {
+  readonly kind: 'queued'
+  readonly rivals: Rivals
 }
 
-/** The failure that an answer comes to which lacks what its operation needs; undefined for a usable one. */
-export function unusable(operation: Operation, { status, code, body }: Answer, peer: string): Failure | undefined {
-  if (code !== undefined) return undefined
-  for (const [name, usable] of Object.entries(members[`${operation.name} ${status}`] ?? {})) {
-    if (!usable(body[name])) return stranger(peer, status, `with${name in body ? ' an unusable' : 'out'} "${name}"`)
+export interface Released {
+  readonly kind: 'released'
+}
+
+export function acquire(request: AcquireRequest): Call<Granted | Queued> {
+  return {
+    operation: OPERATIONS.acquire,
+    request,
+    reply: (answer, has) => (answer.status === 202 ? queued : granted)(answer, has),
   }
-  return undefined
+}
+
+export function renew(request: RenewRequest): Call<Granted> {
+  return { operation: OPERATIONS.renew, request, reply: granted }
+}
+
+export function release(request: ReleaseRequest): Call<Released> {
+  return { operation: OPERATIONS.release, request, reply: released }
+}
+
+function queued({ body }: Answer, has: Has): Queued | undefined {
+  return has('position', finite) ? { kind: 'queued', rivals: rivals(body) } : undefined
+}
+
+function released(_: Answer, has: Has): Released | undefined {
+  return has('outcome', (value) => typeof value === 'string') ? { kind: 'released' } : undefined
+}
+
+function granted({ body, sent }: Answer, has: Has): Granted | undefined {
+  if (!has('token', Number.isSafeInteger) || !has('waited', finite)) return undefined
+  if (!has('expires_in', (value) => value === null || finite(value))) return undefined
+  const { token, waited, expires_in: expiresIn } = body as { token: number; waited: number; expires_in: number | null }
+  return { kind: 'granted', token, waited: Math.max(waited, 0), expiresIn, sent }
+}
+
+function finite(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value)
+}
+
+/** What a success says; a failure if it lacks what its operation needs. */
+export function read<Reply>(call: Call<Reply>, answer: Answer, peer: string): Reply | Failure {
+  let lacks = ''
+  const reply = call.reply(answer, (member, usable) => {
+    if (usable(answer.body[member])) return true
+    lacks = `${member in answer.body ? 'with an unusable' : 'without'} "${member}"`
+    return false
+  })
+  return reply ?? stranger(peer, answer.status, lacks)
 }
 
 /** An answer that no lock server gave. It may be that one behind it acted. */
@@ -37,19 +109,7 @@ export function stranger(peer: string, status: number, how: string, hint = 'is t
   return { kind: 'unknown', permanent: true, reason: `${peer} answered ${status} ${how}: ${hint}`, status }
 }
 
-/** Whether the same request may be answered otherwise soon: the server is going down or coming up, or a proxy cannot reach it. */
-export function isTransient({ code, status }: Answer): boolean {
-  if (code === undefined) return false
-  return (Object.hasOwn(VERDICTS, code) ? VERDICTS[code] : WITHOUT_CODE[status]?.verdict) === 'retry'
-}
-
-/** The grant in a usable 200. */
-export function grantIn({ body }: Answer): Grant {
-  const { token, waited, expires_in: expiresIn } = body as Members & { token: number; waited: number; expires_in: number | null }
-  return { token, expiresIn, waited: Math.max(waited, 0) }
-}
-
-/** What an answer means that has neither the members of a success nor a code: it is a proxy's, or a stranger's. */
+/** What an answer means that is no success and has no code: it is a proxy's, or a stranger's. */
 export function codeless(peer: string, status: number, retryAfter: number, sent: Instant): Outcome {
   const { code, verdict } = WITHOUT_CODE[status] ?? { code: 'connection_failed', verdict: 'raise' }
   if (verdict === 'retry') return { kind: 'unknown', permanent: false, reason: `${peer} answered ${status}`, status, retryAfter }

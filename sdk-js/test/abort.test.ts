@@ -129,7 +129,7 @@ test('aborted between retries: rejects at once', async () => {
 
 test('aborted where nothing answers: rejects soon, though the cancel cannot be confirmed', async () => {
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 10_000 } }) })
+  const through = server.client({ addr: middle.addr, ...testing({ figures: { cleanup: 10_000 } }) })
   const abort = new AbortController()
   const arrived = new Promise<void>((resolve) => {
     middle.handle = () => {

@@ -54,7 +54,7 @@ test('waiters are served in the order of their arrival, each exactly when the on
 
 test('waiting longer than one hop keeps the place', async () => {
   const middle = await Middle.start(server.addr)
-  const hopping = server.client({ addr: middle.addr, ...testing({ bounds: { hop: 100 } }) })
+  const hopping = server.client({ addr: middle.addr, ...testing({ figures: { hop: 100 } }) })
   const held = await client.acquire('hops')
   const waiting = hopping.acquire('hops')
   await server.waiters('hops', 1)

@@ -208,7 +208,7 @@ test('a time-out says what was wrong with the server', async () => {
     'resource "x" was not granted within 0.1 s: connection refused by 127.0.0.1:1',
   )
   middle.handle = () => new Promise(() => undefined)
-  const silent = server.client({ addr: middle.addr, ...testing({ bounds: { release: 100, abandon: 1 } }) })
+  const silent = server.client({ addr: middle.addr, ...testing({ figures: { cleanup: 100, abandon: 1 } }) })
   assert.match(
     (await timedOut(silent.acquire('x', { timeout: 0.1 }))).message,
     /: no answer from 127\.0\.0\.1:\d+ within 0\.35 s$/,
@@ -274,7 +274,7 @@ test('a proxy that says nothing is bounded like any connection', async () => {
   const mute = createServer().listen(0, '127.0.0.1')
   await once(mute, 'listening')
   const proxy = `http://127.0.0.1:${(mute.address() as { port: number }).port}`
-  const through = server.client({ proxy, ...testing({ bounds: { connect: 100 } }) })
+  const through = server.client({ proxy, ...testing({ figures: { connect: 100 } }) })
   assert.match((await timedOut(through.acquire('x', { timeout: 0.25 }))).message, /no tunnel within 0\.1 s/)
   mute.close()
 })

@@ -8,7 +8,7 @@ import * as sdk from 'lockserver-client'
 import { root } from './support/binaries.js'
 import { secret, TestServer } from './support/server.js'
 
-const { CODES, LockedError, LockserverClient, LockserverError, LockTimeoutError } = sdk
+const { CODES, LockedError, LockserverClient, LockserverError } = sdk
 const cjs: typeof sdk = createRequire(import.meta.url)('lockserver-client')
 
 let server: TestServer
@@ -43,19 +43,10 @@ test('the table of codes is the contract’s, and every code has its class', () 
   )
 })
 
-test('instanceof holds between the ESM and the CommonJS copy', () => {
-  assert.notEqual(cjs.LockserverError, LockserverError)
-  for (const name of Object.keys(sdk).filter((name) => name.endsWith('Error') && name !== 'LockserverError')) {
-    const here = (sdk as never)[name] as new (message: string) => Error
-    const there = (cjs as never)[name] as new (message: string) => Error
-    assert.ok(new here('x') instanceof there, `${name} of ESM in CommonJS`)
-    assert.ok(new there('x') instanceof here, `${name} of CommonJS in ESM`)
-    assert.ok(new there('x') instanceof LockserverError)
-    assert.ok(new here('x') instanceof cjs.LockserverError)
-  }
-  assert.ok(!(new cjs.LockedError('x') instanceof LockTimeoutError))
-  assert.ok(!(new Error('x') instanceof LockserverError))
-  for (const other of [null, undefined, 'x', {}]) assert.ok(!((other as unknown) instanceof LockserverError))
+test('the ES module and the CommonJS one are the same, so instanceof holds between them', () => {
+  assert.deepEqual(Object.keys(sdk).sort(), Object.keys(cjs).sort())
+  for (const [name, value] of Object.entries(sdk)) assert.equal((cjs as never)[name], value, name)
+  assert.ok(new cjs.LockedError('x') instanceof LockserverError)
 })
 
 test('a class that extends one of ours has ordinary instances', () => {
@@ -63,7 +54,7 @@ test('a class that extends one of ours has ordinary instances', () => {
   assert.ok(new Mine('x') instanceof Mine)
   assert.ok(new Mine('x') instanceof LockedError)
   assert.ok(!(new LockedError('x') instanceof Mine))
-  assert.ok(new Mine('x') instanceof cjs.LockedError)
+  assert.equal(new Mine('x').code, 'locked')
 })
 
 function everything(value: unknown): string {

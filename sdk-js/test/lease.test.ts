@@ -174,7 +174,7 @@ test('transient trouble is no loss before the deadline', async () => {
 
 test('a try to renew has its bound, however long the lease', async () => {
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ bounds: { answer: 500 } }) })
+  const through = server.client({ addr: middle.addr, ...testing({ figures: { answer: 500 } }) })
   const lock = await through.acquire('long', { expire: 600 })
   let tries = 0
   middle.handle = ({ path }) => (path === '/renew' && ++tries === 1 ? new Promise(() => undefined) : undefined)

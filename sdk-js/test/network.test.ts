@@ -100,7 +100,7 @@ test('a renewal survives a connection that went dead without a word', async () =
 
 test('a call with no limit fails with connection_failed once nothing was heard for the bound', async () => {
   await proxy.set(false)
-  const client = through(testing({ bounds: { unanswered: 600 } }))
+  const client = through(testing({ figures: { silence: 600 } }))
   for (const call of [() => client.acquire('nobody'), () => client.acquire('nobody', false)]) {
     const from = performance.now()
     await assert.rejects(call(), (error: Error & { code: string; cause: unknown }) => {
@@ -120,7 +120,7 @@ test('a call with no limit fails with connection_failed once nothing was heard f
 
 test('the error of a call that ran out of time tells what went wrong before that', async () => {
   const middle = await Middle.start(server.addr)
-  const client = server.client({ addr: middle.addr, ...testing({ bounds: { unanswered: 1500 } }) })
+  const client = server.client({ addr: middle.addr, ...testing({ figures: { silence: 1500 } }) })
   middle.handle = ({ answer }) => (middle.seen.length === 1 ? answer(503, '{"code":"draining"}') : new Promise(() => undefined))
   await assert.rejects(client.acquire('told'), (error: Error & { code: string; cause: { code: string } }) => {
     assert.equal(error.code, 'connection_failed')
@@ -132,13 +132,13 @@ test('the error of a call that ran out of time tells what went wrong before that
 
 test('a server that is silent is bounded, too; once queued, the longer bound holds', async () => {
   const middle = await Middle.start(server.addr)
-  const bounded = (bounds: Record<string, number>) => server.client({ addr: middle.addr, ...testing({ bounds }) })
+  const bounded = (figures: Record<string, number>) => server.client({ addr: middle.addr, ...testing({ figures }) })
   middle.handle = () => new Promise(() => undefined)
   let from = performance.now()
-  await assert.rejects(bounded({ unanswered: 800 }).acquire('silent'), { code: 'connection_failed' })
+  await assert.rejects(bounded({ silence: 800 }).acquire('silent'), { code: 'connection_failed' })
   assert.ok(seconds(from) >= 0.79 && seconds(from) < 8, `took ${seconds(from)} s, and an answer may take 10`)
 
-  const client = bounded({ unanswered: 2000, unansweredQueued: 4000, hop: 100 })
+  const client = bounded({ silence: 2000, silenceQueued: 4000, hop: 100 })
   const held = await direct.acquire('silent')
   middle.handle = () => undefined
   const waiting = client.acquire('silent')

@@ -72,10 +72,10 @@ test('the types consumer compiles, without skipLibCheck, and runs', async () => 
 })
 
 test('every public name has its documentation in the types that are shipped', () => {
-  const declared = ['client', 'contract', 'errors', 'lock', 'request', 'settings']
-    .map((file) => readFileSync(join(root, `dist/esm/${file}.d.ts`), 'utf8'))
+  const declared = ['client', 'contract', 'errors', 'lock', 'options', 'settings']
+    .map((file) => readFileSync(join(root, `dist/cjs/${file}.d.ts`), 'utf8'))
     .join('\n')
-  const exported = [...readFileSync(join(root, 'dist/esm/index.d.ts'), 'utf8').matchAll(/\{([^}]+)\}/g)].flatMap(([, names]) =>
+  const exported = [...readFileSync(join(root, 'dist/cjs/index.d.ts'), 'utf8').matchAll(/\{([^}]+)\}/g)].flatMap(([, names]) =>
     (names ?? '').split(',').map((name) => name.trim()),
   )
   assert.ok(exported.length > 25)

@@ -90,7 +90,7 @@ test('a release whose answer was lost is retried and counts as released, also wh
 
 test('a release that is called again counts as released, too, where one before it may have been the one', async () => {
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 300 } }) })
+  const through = server.client({ addr: middle.addr, ...testing({ figures: { cleanup: 300 } }) })
   const lock = await through.acquire('called-again', { expire: 60 })
   middle.handle = async ({ path, forward, drop }) => {
     if (path !== '/release') return
@@ -166,7 +166,7 @@ test('by owner alone, a release that may have been sent is never sent again', as
 test('a release that gets no answer ends in its bound, and may be tried again', async () => {
   const middle = await Middle.start(server.addr)
   const clock = new TestClock()
-  const through = server.client({ addr: middle.addr, ...testing({ clock, bounds: { release: 2000 } }) })
+  const through = server.client({ addr: middle.addr, ...testing({ clock, figures: { cleanup: 2000 } }) })
   const lock = await through.acquire('bounded', { expire: 6, renew: true })
   middle.handle = () => new Promise(() => undefined)
   const from = performance.now()
@@ -190,7 +190,7 @@ test('a release that gets no answer ends in its bound, and may be tried again', 
 
 test('where every connection that stands has gone dead, a retry takes a new one', async () => {
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ bounds: { release: 4000 } }) })
+  const through = server.client({ addr: middle.addr, ...testing({ figures: { cleanup: 4000 } }) })
   const locks = await Promise.all([1, 2, 3, 4].map((n) => through.acquire(`dead-${n}`)))
   // The HTTP client lets a connection rest for a turn before it takes it again, and would make a new one meanwhile.
   await sleep(50)

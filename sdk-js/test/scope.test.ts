@@ -108,7 +108,7 @@ test('the answer to the release decides, not a clock that jumped', async () => {
 test('a server that is unreachable at the end is no error by itself; with a lock that was lost, it is', async () => {
   const clock = new TestClock()
   const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ clock, bounds: { release: 400 } }) })
+  const through = server.client({ addr: middle.addr, ...testing({ clock, figures: { cleanup: 400 } }) })
   const from = performance.now()
   const result = await through.withLock('unreachable', () => {
     middle.handle = ({ drop }) => drop()

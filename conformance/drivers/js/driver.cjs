@@ -119,12 +119,12 @@ function given(request, names) {
 function construct({ LockserverClient }, request) {
   const ahead = { monotonic: 0, wall: 0 }
   const clock = { monotonic: () => performance.now() + ahead.monotonic, wall: () => Date.now() + ahead.wall }
-  const names = { hop: 'hop', connect: 'connect', answer: 'answer', release: 'release', unanswered: 'unanswered', unanswered_queued: 'unansweredQueued' }
-  const bounds = Object.fromEntries(Object.entries(given(request.test ?? {}, names)).map(([bound, seconds]) => [bound, seconds * 1000]))
+  const names = { hop: 'hop', connect: 'connect', answer: 'answer', release: 'cleanup', unanswered: 'silence', unanswered_queued: 'silenceQueued' }
+  const figures = Object.fromEntries(Object.entries(given(request.test ?? {}, names)).map(([figure, seconds]) => [figure, seconds * 1000]))
   const client = new LockserverClient({
     ...given(request, { addr: 'addr', owner: 'owner', secret: 'secret', proxy: 'proxy' }),
     ...(request.dotenv === false && { dotenv: false }),
-    [Symbol.for('lockserver-client.testing')]: { clock, bounds },
+    [Symbol.for('lockserver-client.testing')]: { clock, figures },
   })
   clients.set(request.client, client)
   clocks.set(request.client, ({ monotonic, wall }) => {

@@ -1,4 +1,4 @@
-// What a CommonJS module of a user does; also beside an ES module that has loaded the other copy of the package.
+// What a CommonJS module of a user does; also beside an ES module that has loaded the package, too.
 const assert = require('node:assert/strict')
 const { LockserverClient, LockserverError, LockTimeoutError } = require('lockserver-client')
 
@@ -11,7 +11,7 @@ async function main() {
   assert.equal(typeof result, 'number')
 
   const esm = await import('lockserver-client')
-  assert.notEqual(esm.LockserverClient, LockserverClient)
+  assert.equal(esm.LockserverClient, LockserverClient)
   await assert.rejects(new esm.LockserverClient({ secret: 'wrong' }).acquire('consumer-cjs'), (error) => {
     return error instanceof LockserverError && error instanceof esm.UnauthorizedError
   })

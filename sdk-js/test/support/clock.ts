@@ -14,10 +14,10 @@ export class TestClock {
   wall = () => Date.now() + this.ahead.wall
 }
 
-/** The option by which tests replace the clock and shorten the bounds (in milliseconds); not part of the public face. */
-export function testing(options: { clock?: TestClock; bounds?: Record<string, number> }): LockserverClientOptions {
+/** The option by which tests replace the clock and figures (in milliseconds); not part of the public face. */
+export function testing(options: { clock?: TestClock; figures?: Record<string, number> }): LockserverClientOptions {
   return { [Symbol.for('lockserver-client.testing')]: options } as LockserverClientOptions
 }
 
 /** For tests that look at what is left on the server as soon as an abandoned call has rejected. */
-export const untilConfirmed = testing({ bounds: { abandon: 60_000 } })
+export const untilConfirmed = testing({ figures: { abandon: 60_000 } })

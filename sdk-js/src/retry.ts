@@ -1,0 +1,180 @@
+import { VERDICTS, type Verdict, WITHOUT_CODE } from './contract.js'
+import type { Core } from './core.js'
+import { ConnectionFailedError, errorFrom, type LockserverError } from './errors.js'
+import { type Call, read } from './operations.js'
+import type { Attempt, Failure, Outcome } from './transport.js'
+import { Stop } from './waiting.js'
+
+/** How an operation is sent until it has its answer. */
+export interface Plan<Reply> {
+  /** What is done, for messages. */
+  doing: string
+  /** Milliseconds that are left, asked anew before each attempt. The first is made in any case. */
+  left(): number
+  /** What is sent next. */
+  call(): Call<Reply>
+  /** The bound of the attempt, of the milliseconds that are left. */
+  bound(left: number): number
+  /** Ends the call. The attempt that is on its way goes on. */
+  stop?: Stop
+  /** Where is noted what became of the attempts. */
+  tries?: Tries
+  /** It is sent again only while it certainly had no effect. */
+  once?: boolean
+  /** It runs in the background, and what is raised elsewhere is retried too, with pauses of at most so many milliseconds. */
+  stubborn?: number
+  /** The error of a call that ran out of time; absent: connection_failed. */
+  expired?(obstacle: string, trouble: Error | undefined): Error
+}
+
+/** What is known of the attempts of one request, over all calls that send it. */
+export interface Tries {
+  /** Whether the server may know of one, or hear of it yet. */
+  unsettled: boolean
+  /** The last one. */
+  attempt?: Attempt
+}
+
+/** Sends one operation until an answer decides. Here, and nowhere else, is decided whether to send again. */
+export class Retry<Reply extends { kind: string }> {
+  /** When the last answer came, or this began. */
+  heard = performance.now()
+  readonly #core: Core
+  readonly #plan: Plan<Reply>
+  readonly #stop: Stop
+  readonly #tries: Tries
+  #begun = false
+  #failures = 0
+  #fresh = false
+  #retryAfter = 0
+  #pause = 0
+  #obstacle = ''
+  #trouble: Error | undefined
+
+  constructor(core: Core, plan: Plan<Reply>) {
+    this.#core = core
+    this.#plan = plan
+    this.#stop = plan.stop ?? new Stop()
+    this.#tries = plan.tries ?? { unsettled: false }
+  }
+
+  /** The reply, or the error of a code that its caller knows what to do with. It can be run again: pauses and limits go on. */
+  async run(): Promise<Reply | LockserverError> {
+    for (;;) {
+      await this.#rest()
+      const call = this.#plan.call()
+      let outcome = await this.#send(call)
+      this.#retryAfter = outcome.retryAfter ?? 0
+      if (outcome.kind === 'answer' && outcome.code === undefined) {
+        const reply = read(call, outcome, this.#core.transport.peer)
+        if (!isFailure(reply)) return this.#answered(reply)
+        outcome = reply
+      }
+      const error = this.#judge(outcome)
+      if (error !== undefined) return this.#answered(error)
+    }
+  }
+
+  /** The last reply brought the call no further: the next attempt is a retry. */
+  setback(obstacle: string, trouble?: Error): void {
+    this.#note(obstacle, trouble)
+    const { backoffFirst, backoffFactor, backoffMost, backoffJitter } = this.#core.figures
+    const pause = this.#failures++ === 0 ? 0 : Math.min(backoffFirst * backoffFactor ** (this.#failures - 2), backoffMost)
+    // A random part is taken away, so that many clients do not come back together.
+    this.#pause = Math.max(pause * (1 - backoffJitter * Math.random()), this.#retryAfter)
+  }
+
+  /** The last reply was all that could be hoped for yet. */
+  progress(obstacle: string): void {
+    this.#note(obstacle, undefined)
+    this.#failures = 0
+    this.#pause = 0
+  }
+
+  #note(obstacle: string, trouble: Error | undefined): void {
+    this.#obstacle = obstacle
+    this.#trouble = trouble
+  }
+
+  async #rest(): Promise<void> {
+    if (!this.#begun) {
+      this.#begun = true
+      this.#stop.throwIfStopped()
+      return
+    }
+    const { left, stubborn = Number.POSITIVE_INFINITY, doing } = this.#plan
+    const pause = Math.min(this.#pause, stubborn, left())
+    if (pause > 0) await this.#stop.pause(pause, stubborn !== Number.POSITIVE_INFINITY)
+    this.#stop.throwIfStopped()
+    if (left() >= this.#core.figures.shortestAttempt) return
+    const why = this.#obstacle && `: ${this.#obstacle}`
+    const timedOut = new ConnectionFailedError(`${doing}: no usable answer in time${why}`, { cause: this.#trouble })
+    throw this.#plan.expired?.(this.#obstacle, this.#trouble) ?? timedOut
+  }
+
+  async #send({ operation, request }: Call<Reply>): Promise<Outcome> {
+    const { left, bound, stubborn } = this.#plan
+    const route = { fresh: this.#fresh, background: stubborn !== undefined }
+    const attempt = this.#core.transport.send(operation, request, bound(Math.max(left(), 1)), route)
+    this.#tries.attempt = attempt
+    try {
+      return await this.#stop.race(attempt.outcome)
+    } catch (reason) {
+      if (attempt.sent) this.#tries.unsettled = true
+      else attempt.abort()
+      throw reason
+    }
+  }
+
+  #answered<T>(reply: T): T {
+    this.heard = performance.now()
+    this.#fresh = false
+    return reply
+  }
+
+  /** Decides what becomes of a call after anything but a success: returns an error to handle, throws one, or notes a setback. */
+  #judge(outcome: Outcome): LockserverError | undefined {
+    const draining = outcome.kind === 'answer' && outcome.code === 'draining' // the server says that it did nothing
+    const harmless = outcome.kind === 'unsent' || draining || (outcome.kind === 'answer' && outcome.status < 500)
+    if (!harmless) this.#tries.unsettled = true
+    const { doing, stubborn, once } = this.#plan
+    const { error, obstacle } = describe(outcome, doing, this.#core.transport.peer)
+    const verdict = verdictOn(outcome)
+    if (verdict === 'handle') return error
+    if (stubborn === undefined) {
+      if (verdict === 'raise') throw error
+      if (once && !harmless)
+        throw error instanceof ConnectionFailedError ? error : new ConnectionFailedError(error.message, { cause: error })
+    }
+    // That the last attempt ran out of time says less than what went wrong before.
+    const late = outcome.kind !== 'answer' && outcome.late && this.#plan.left() < this.#core.figures.shortestAttempt
+    if (late && this.#obstacle !== '') this.setback(this.#obstacle, this.#trouble)
+    else this.setback(obstacle, error)
+    this.#fresh = true
+    return undefined
+  }
+}
+
+function isFailure(reply: { kind: string }): reply is Failure {
+  return reply.kind === 'unknown'
+}
+
+function verdictOn(outcome: Outcome): Verdict {
+  if (outcome.kind !== 'answer') return outcome.permanent ? 'raise' : 'retry'
+  const { code = '', status } = outcome
+  return (Object.hasOwn(VERDICTS, code) ? VERDICTS[code] : WITHOUT_CODE[status]?.verdict) ?? 'raise'
+}
+
+function describe(outcome: Outcome, doing: string, peer: string): { error: LockserverError; obstacle: string } {
+  if (outcome.kind === 'answer') {
+    return { error: errorFrom(outcome, doing), obstacle: `${peer} answered ${outcome.status} ${outcome.code}` }
+  }
+  const { reason, status, cause } = outcome
+  return { error: new ConnectionFailedError(`${doing}: ${reason}`, { status, ...(cause && { cause }) }), obstacle: reason }
+}
+
+/** For what tidies up: all attempts end in time, each within half of what is left, so that one dead connection does not use it all up. */
+export function cleanup(core: Core): Pick<Plan<never>, 'left' | 'bound'> {
+  const end = performance.now() + core.figures.cleanup
+  return { left: () => end - performance.now(), bound: (left) => Math.max(left / 2, Math.min(left, 100)) }
+}
