@@ -52,7 +52,7 @@ type Operation struct {
 	Name      string   `json:"name"`
 	Method    string   `json:"method"`
 	Path      string   `json:"path"`
-	In        string   `json:"in"` // where its fields are: body, query or none
+	In        string   `json:"in"` // where its fields are: body, query or none; session: it is asked for in a session only
 	Fields    []string `json:"fields"`
 	Required  []string `json:"required"`
 	Open      bool     `json:"open"` // needs no secret
@@ -114,7 +114,7 @@ func (c *Contract) check() error {
 		}
 	}
 	for _, o := range c.Operations {
-		if err := seen.add("operation", o.Name, "none", o.In, "body", "query"); err != nil {
+		if err := seen.add("operation", o.Name, "none", o.In, "body", "query", "session"); err != nil {
 			return err
 		}
 		for _, f := range append(o.Fields, o.Required...) {

@@ -15,6 +15,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
+	"github.com/lockserver/lockserver/server/internal/session"
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
@@ -25,6 +26,7 @@ type App struct {
 	open     func(context.Context) (store.Store, error) // waits for the right to write the store
 	service  *service.Service
 	metrics  *metrics.Metrics
+	sessions *session.Server
 	http     *http.Server
 	silent   *httpapi.Silent
 	listener net.Listener
@@ -56,8 +58,12 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	}
 	counts := metrics.New(version)
 	ops := service.New(service.Config{Secrets: accepted, Observer: counts})
+	sessions := session.NewServer(ops, session.Config{
+		MaxOperations: opts.MaxSessionOperations, MaxUnsent: opts.MaxSessionUnsent, WriteTimeout: opts.SessionTimeout, Logger: log,
+	})
+	counts.Sessions(sessions.Sessions)
 	api := httpapi.New(ops, httpapi.Config{
-		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Logger: log,
+		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Logger: log,
 	})
 	server := httpapi.NewServer(api, httpapi.ServerConfig{
 		HeaderTimeout: opts.HeaderTimeout, BodyTimeout: opts.HeaderTimeout, IdleTimeout: opts.IdleTimeout, TLS: encryption, Logger: log,
@@ -67,13 +73,14 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		log:      log,
 		open:     func(context.Context) (store.Store, error) { return openStore(opts.Store, log) },
 		service:  ops,
+		sessions: sessions,
 		metrics:  counts,
 		http:     server,
 		silent:   httpapi.NewSilent(server),
 		listener: httpapi.Limit(listener, connectionLimit(opts.MaxConnections, log), log),
 		ready:    make(chan struct{}),
 	}
-	a.drains = append(a.drains, a.drainHTTP)
+	a.drains = append(a.drains, a.drainHTTP, sessions.Shutdown)
 	return a, nil
 }
 
@@ -105,6 +112,7 @@ func (a *App) Ready() <-chan struct{} { return a.ready }
 func (a *App) Close() error {
 	var err error
 	a.closing.Do(func() {
+		a.sessions.Close()
 		err = errors.Join(ignoreClosed(a.http.Close()), ignoreClosed(a.listener.Close()))
 	})
 	return err

@@ -11,6 +11,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/config"
 	"github.com/lockserver/lockserver/server/internal/engine"
 	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/session"
 	"github.com/lockserver/lockserver/server/internal/store"
 	"github.com/lockserver/lockserver/server/internal/store/disk"
 	"github.com/lockserver/lockserver/server/internal/store/memory"
@@ -52,6 +53,8 @@ func (a *App) term(ctx context.Context) (again bool, err error) {
 	}()
 
 	a.metrics.Watch(eng)
+	losses := eng.Subscribe(session.MaxLost, session.Lost...)
+	go a.sessions.Watch(losses.Events, &losses.Dropped)
 	a.service.Serve(eng)
 	defer a.service.Withdraw()
 	a.begun.Do(func() { close(a.ready) })
@@ -61,6 +64,7 @@ func (a *App) term(ctx context.Context) (again bool, err error) {
 	case <-ctx.Done():
 		a.log.Info("shutting down", "timeout", a.opts.ShutdownTimeout)
 		a.service.Drain()
+		a.sessions.Drain()
 		eng.Drain()
 		a.drain(a.opts.ShutdownTimeout)
 	case <-eng.Failed():

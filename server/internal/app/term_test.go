@@ -230,7 +230,7 @@ func TestTermsOfAServerThatIsReplaced(t *testing.T) {
 	s.store.right <- refused
 
 	second := s.begin()
-	granted.Undelivered() // says the first term's client, now
+	granted.Ticket.Leave() // says the first term's client, now
 	shown := s.is(service.OK, wire.Show, "resource=r")
 	require.Equal(t, decoded(t, &granted)["token"], decoded(t, &shown)["holders"].([]any)[0].(map[string]any)["token"])
 	require.Empty(t, s.queue(&shown), "who waited has to ask again")

@@ -26,6 +26,10 @@ type Options struct {
 	MaxBody        int // bytes
 	MaxConnections int
 
+	MaxSessionOperations int
+	MaxSessionUnsent     int // bytes
+	SessionTimeout       time.Duration
+
 	HeaderTimeout   time.Duration
 	IdleTimeout     time.Duration
 	ShutdownTimeout time.Duration

@@ -18,7 +18,13 @@ type Config struct {
 	MaxBody     int // bytes
 	BodyTimeout time.Duration
 	Metrics     http.Handler // nil for none
+	Sessions    Upgrader     // nil for none
 	Logger      *slog.Logger
+}
+
+// Upgrader turns the connection of a request into a session. If it returns a problem, it has written nothing.
+type Upgrader interface {
+	Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem
 }
 
 // answerTimeout bounds the time to write an answer.
@@ -54,6 +60,9 @@ type route struct {
 func routes() map[string]route {
 	table := map[string]route{}
 	for op := range wire.Other {
+		if op.Path() == "" {
+			continue // it is asked for in a session only
+		}
 		r, found := table[op.Path()]
 		if !found {
 			r = route{operations: map[string]wire.Operation{}, first: op}

@@ -38,6 +38,8 @@ func (x *exchange) serve() (outcome string) {
 		return service.OK
 	case wire.Metrics:
 		return x.metrics()
+	case wire.Session:
+		return x.upgrade()
 	}
 	x.call.Op, x.call.From = x.op, x.r.RemoteAddr
 	if p := x.decode(&x.call.Fields); p != nil {
@@ -80,20 +82,17 @@ func (x *exchange) deliver(result *service.Result) {
 	delivered := false
 	defer func() {
 		if !delivered {
-			result.Undelivered()
+			result.Ticket.Leave()
 		}
 	}()
 	buf := x.api.buffer()
 	defer x.api.recycle(buf)
 	buf.b = result.Append(buf.b)
 	var err error
-	switch p := result.Problem(); {
-	case p != nil:
+	if p := result.Problem; p != nil {
 		err = x.sendProblem(p, buf.b)
-	case result.Queued():
-		err = x.send(http.StatusAccepted, x.api.headers.json, buf.b)
-	default:
-		err = x.send(http.StatusOK, x.api.headers.json, buf.b)
+	} else {
+		err = x.send(result.Status(), x.api.headers.json, buf.b)
 	}
 	delivered = err == nil
 }
@@ -113,6 +112,17 @@ func (x *exchange) metrics() (outcome string) {
 		return service.Gone
 	}
 	x.api.cfg.Metrics.ServeHTTP(x.w, x.r)
+	return service.OK
+}
+
+// upgrade begins a session.
+func (x *exchange) upgrade() (outcome string) {
+	if x.api.cfg.Sessions == nil {
+		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server has no sessions"})
+	}
+	if p := x.api.cfg.Sessions.Upgrade(x.w, x.r); p != nil {
+		return x.refuse(p)
+	}
 	return service.OK
 }
 

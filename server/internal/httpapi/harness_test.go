@@ -19,6 +19,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
+	"github.com/lockserver/lockserver/server/internal/session"
 	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
@@ -29,10 +30,11 @@ const (
 
 // server is the front end on a real engine and a real listener.
 type server struct {
-	t       *testing.T
-	service *service.Service
-	engine  *engine.Engine
-	addr    string
+	t        *testing.T
+	service  *service.Service
+	sessions *session.Server
+	engine   *engine.Engine
+	addr     string
 }
 
 type setup struct {
@@ -78,7 +80,11 @@ func start(t *testing.T, s setup) *server {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	srv.addr = listener.Addr().String()
-	api := httpapi.New(srv.service, httpapi.Config{Version: version, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Metrics: counts, Logger: s.logger})
+	srv.sessions = session.NewServer(srv.service, session.Config{MaxOperations: 10, MaxUnsent: 1 << 20, WriteTimeout: 10 * time.Second, Logger: s.logger})
+	t.Cleanup(srv.sessions.Close)
+	api := httpapi.New(srv.service, httpapi.Config{
+		Version: version, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Metrics: counts, Sessions: srv.sessions, Logger: s.logger,
+	})
 	web := httpapi.NewServer(api, httpapi.ServerConfig{HeaderTimeout: s.headerTimeout, BodyTimeout: s.headerTimeout, IdleTimeout: time.Minute, Logger: s.logger})
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(httpapi.Limit(listener, s.maxConnections, s.logger)) }()

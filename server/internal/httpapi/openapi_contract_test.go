@@ -50,6 +50,9 @@ func TestDescriptionIsThatOfTheContract(t *testing.T) {
 
 	seen, statuses := map[string]bool{}, map[string]map[string]bool{}
 	for _, op := range contract.Operations {
+		if op.In == "session" {
+			continue // OpenAPI does not describe the messages of a WebSocket
+		}
 		where := []string{"paths", op.Path, strings.ToLower(op.Method)}
 		node, _ := d.at(where...)
 		require.NotNil(t, node, op.Name)
@@ -79,7 +82,8 @@ func TestDescriptionIsThatOfTheContract(t *testing.T) {
 		for status := range answers.(map[string]any) {
 			media, _ := d.at(append(where, "responses", status, "content")...)
 			found := map[string]bool{}
-			for kind := range media.(map[string]any) {
+			kinds, _ := media.(map[string]any)
+			for kind := range kinds {
 				schema, _ := d.at(append(where, "responses", status, "content", kind, "schema")...)
 				d.codes(schema, found)
 			}

@@ -22,6 +22,7 @@ import (
 
 	description "github.com/lockserver/lockserver/server"
 	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/session"
 )
 
 // TestMain holds openapi.yaml and the handlers against each other, in both directions: each answer that any test of this package
@@ -129,6 +130,10 @@ func (d *openAPI) check(resp *http.Response, content []byte) error {
 			return fmt.Errorf("%s %s %s: no header %s", method, path, status, name)
 		}
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols { // what follows is no answer
+		d.saw(method, path, status, nil)
+		return nil
+	}
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		return err
@@ -202,7 +207,8 @@ func (d *openAPI) missing() []string {
 			for status := range answers.(map[string]any) {
 				content, _ := d.at("paths", path, method, "responses", status, "content")
 				codes := map[string]bool{}
-				for media := range content.(map[string]any) {
+				kinds, _ := content.(map[string]any)
+				for media := range kinds {
 					schema, _ := d.at("paths", path, method, "responses", status, "content", media, "schema")
 					d.codes(schema, codes)
 				}
@@ -298,11 +304,12 @@ func TestEveryOperationHasTheCommonAnswers(t *testing.T) {
 		{"DELETE", "/lock?resource=r", ""},
 		{"GET", "/metrics", ""},
 		{"GET", "/openapi.yaml", ""},
+		{"GET", "/session", ""},
 	} {
 		name := op.method + " " + op.path
 		require.Equal(t, http.StatusUnauthorized, good.do(op.method, op.path, op.body, "X-LOCKSERVER-SECRET", "wrong").status, name)
 		require.Equal(t, http.StatusMethodNotAllowed, good.do("PUT", op.path, op.body).status, name)
-		if op.path == "/metrics" || op.path == "/openapi.yaml" {
+		if op.path == "/metrics" || op.path == "/openapi.yaml" || op.path == "/session" {
 			continue // they need no engine
 		}
 		require.Equal(t, "internal", bug.do(op.method, op.path, op.body).code(), name)
@@ -340,4 +347,29 @@ func TestTheTextsOfMetricsAndDescription(t *testing.T) {
 		require.NoError(t, described().check(resp, content))
 		require.Contains(t, string(content), want)
 	}
+}
+
+func TestSessionsBeginHere(t *testing.T) {
+	s := start(t, setup{})
+	require.Equal(t, "Upgrade", s.do("GET", "/session", "").body["field"])
+	upgrade := []string{
+		"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==",
+		"Sec-WebSocket-Protocol", session.Subprotocol,
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.addr+"/session", nil)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+secret)
+	for i := 0; i < len(upgrade); i += 2 {
+		req.Header.Set(upgrade[i], upgrade[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	require.NoError(t, described().check(resp, nil))
+	require.NoError(t, resp.Body.Close())
+
+	s.sessions.Drain()
+	got := s.do("GET", "/session", "", upgrade...)
+	require.Equal(t, http.StatusServiceUnavailable, got.status)
+	require.Equal(t, "draining", got.code())
 }

@@ -49,6 +49,13 @@ func New(version string) *Metrics {
 // Watch makes the metrics tell of the engine from now on.
 func (m *Metrics) Watch(e Engine) { m.engine.watch(e) }
 
+// Sessions makes the metrics tell how many sessions are open.
+func (m *Metrics) Sessions(open func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lockserver_sessions", Help: "Open sessions.",
+	}, func() float64 { return float64(open()) }))
+}
+
 // Request counts one request. It does not allocate but for the first of its kind.
 func (m *Metrics) Request(operation, code string, took time.Duration) {
 	m.requests.WithLabelValues(operation, code).Inc()

@@ -9,13 +9,38 @@ import (
 
 // Call is one operation that somebody asks for.
 type Call struct {
-	Op     wire.Operation
-	From   string      // who asks, for those who watch
-	Fields wire.Fields // decoded for the operation
+	Op       wire.Operation
+	From     string      // who asks, for those who watch
+	Fields   wire.Fields // decoded for the operation
+	Uncapped bool        // --max-wait does not cap its wait
 }
 
-// start hands the call to the engine, which sends its answer to the reply. The ticket is for an acquire.
-func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.Ticket, p *wire.Problem) {
+// Ticket names the request of an acquire.
+type Ticket struct {
+	engine Engine
+	lock   lock.Ticket
+}
+
+// Leave withdraws the request: its caller is gone, or the grant did not reach it, because the caller went away before the first byte
+// was written or because the write failed. The lock then passes to the next waiter. For an acquire that was refused, and for the zero
+// Ticket, it does nothing.
+func (t Ticket) Leave() {
+	if t.engine != nil {
+		t.engine.Leave(t.lock)
+	}
+}
+
+// Start hands a call to the engine, which sends its answer to the reply, perhaps before Start returns. If there is a problem, no
+// answer comes. The ticket is for an acquire.
+func (s *Service) Start(ctx context.Context, c *Call, to lock.Reply) (Ticket, *wire.Problem) {
+	t := s.term.Load()
+	if t == nil {
+		return Ticket{}, loading()
+	}
+	return c.start(ctx, t.engine, to)
+}
+
+func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket Ticket, p *wire.Problem) {
 	f := &c.Fields
 	switch c.Op {
 	case wire.Acquire:
@@ -23,7 +48,8 @@ func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.
 		if p != nil {
 			return ticket, p
 		}
-		return e.Acquire(&req, to), nil
+		req.Uncapped = c.Uncapped
+		return Ticket{e, e.Acquire(&req, to)}, nil
 	case wire.Release:
 		ref := f.Ref()
 		e.Release(&ref, to)
@@ -42,33 +68,40 @@ func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket lock.
 	return ticket, nil
 }
 
-// Do runs a call and waits for its answer. It returns false if ctx ended first, so that nobody is left to be told.
-func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
-	r := Result{call: c}
+// Renew renews one lease by its own length, for a front end that keeps leases alive by itself. If there is a problem, no answer comes.
+func (s *Service) Renew(ref *lock.Ref, to lock.Reply) *wire.Problem {
 	t := s.term.Load()
 	if t == nil {
-		r.problem = loading()
-		return r, true
+		return loading()
 	}
-	r.engine = t.engine
+	t.engine.Renew(ref, 0, to)
+	return nil
+}
+
+// Do runs a call and waits for its answer. It returns false if ctx ended first, so that nobody is left to be told.
+func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
+	r := c.result()
 	to := s.sinks.Get().(*sink)
-	if r.ticket, r.problem = c.start(ctx, r.engine, lock.Reply{To: to}); r.problem != nil {
+	ticket, p := s.Start(ctx, c, lock.Reply{To: to})
+	r.Ticket = ticket
+	if p != nil {
 		s.sinks.Put(to)
+		r.Problem = p
 		return r, true
 	}
 	select {
-	case r.answer = <-to.answer:
+	case answer := <-to.answer:
 		s.sinks.Put(to)
+		r.Set(&answer)
 	case <-ctx.Done(): // the sink may still get its answer, so it must not be reused
-		r.Undelivered()
+		ticket.Leave()
 		return r, false
 	}
 	// If the caller went away as the answer came, nothing has been written yet, so the grant is withdrawn.
 	if c.Op == wire.Acquire && ctx.Err() != nil {
-		r.Undelivered()
+		ticket.Leave()
 		return r, false
 	}
-	r.problem = wire.Refusal(&r.answer)
 	return r, true
 }
 

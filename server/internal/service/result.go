@@ -7,36 +7,45 @@ import (
 
 // Result is what became of a call, for a front end to write.
 type Result struct {
-	call    *Call
-	answer  lock.Answer
-	problem *wire.Problem
-	engine  Engine
-	ticket  lock.Ticket
+	Op                  wire.Operation
+	Resource, Owner, ID string                // as in the call
+	Ticket              Ticket                // for an acquire: to leave if the result is not delivered
+	Problem             *wire.Problem         // nil if the caller got what it wanted
+	Body                func(b []byte) []byte // appends the body of an answer that is not the engine's
+	answer              lock.Answer
 }
 
-// Undelivered withdraws a grant that did not reach the caller, because it went away before the first byte was written or because the
-// write failed. The lock passes to the next waiter.
-func (r *Result) Undelivered() {
-	if r.call.Op == wire.Acquire && r.engine != nil {
-		r.engine.Leave(r.ticket)
+func (c *Call) result() Result {
+	f := &c.Fields
+	return Result{Op: c.Op, Resource: f.Text(wire.FieldResource), Owner: f.Text(wire.FieldOwner), ID: f.Text(wire.FieldID)}
+}
+
+// Set makes an answer of the engine the result.
+func (r *Result) Set(a *lock.Answer) {
+	r.answer = *a
+	r.Problem = wire.Refusal(a)
+}
+
+// Status returns the HTTP status.
+func (r *Result) Status() int {
+	switch {
+	case r.Problem != nil:
+		return r.Problem.Code.Status()
+	case r.answer.Code == lock.Queued:
+		return 202
 	}
+	return 200
 }
-
-// Problem returns the error that the call ended with, or nil.
-func (r *Result) Problem() *wire.Problem { return r.problem }
-
-// Queued reports whether the answer is that an acquire is still queued.
-func (r *Result) Queued() bool { return r.answer.Code == lock.Queued }
 
 // Outcome returns the code of the problem, or a word for how the call succeeded. The metrics use it as a label, so there are only a
 // few.
 func (r *Result) Outcome() string {
-	if r.problem != nil {
-		return string(r.problem.Code)
+	if r.Problem != nil {
+		return string(r.Problem.Code)
 	}
 	switch r.answer.Code {
 	case lock.Granted:
-		if r.call.Op == wire.Renew {
+		if r.Op == wire.Renew {
 			return "renewed"
 		}
 		return "granted"
@@ -56,22 +65,23 @@ const (
 
 // Append appends the body of the answer.
 func (r *Result) Append(b []byte) []byte {
-	if r.problem != nil {
-		return wire.AppendProblem(b, r.problem)
+	if r.Problem != nil {
+		return wire.AppendProblem(b, r.Problem)
 	}
-	f := &r.call.Fields
-	resource, owner := f.Text(wire.FieldResource), f.Text(wire.FieldOwner)
+	if r.Body != nil {
+		return r.Body(b)
+	}
 	switch r.answer.Code {
 	case lock.Granted:
-		return wire.AppendGrant(b, resource, owner, &r.answer)
+		return wire.AppendGrant(b, r.Resource, r.Owner, &r.answer)
 	case lock.Queued:
-		return wire.AppendQueued(b, f.Text(wire.FieldID), &r.answer)
+		return wire.AppendQueued(b, r.ID, &r.answer)
 	case lock.Released, lock.Cancelled:
-		return wire.AppendReleased(b, resource, owner, &r.answer)
+		return wire.AppendReleased(b, r.Resource, r.Owner, &r.answer)
 	case lock.ForceReleased:
-		return wire.AppendEvicted(b, resource, r.answer.Detail)
+		return wire.AppendEvicted(b, r.Resource, r.answer.Detail)
 	}
-	if r.call.Op == wire.List {
+	if r.Op == wire.List {
 		return wire.AppendPage(b, r.answer.Detail)
 	}
 	return wire.AppendLockAndQueue(b, r.answer.Detail)

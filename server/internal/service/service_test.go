@@ -80,7 +80,7 @@ func (x *transport) call(ctx context.Context, secret string, op wire.Operation, 
 	x.service.Count(op, result.Outcome(), 0)
 	answer := string(result.Append(nil))
 	if lost {
-		result.Undelivered()
+		result.Ticket.Leave()
 	}
 	return answer
 }

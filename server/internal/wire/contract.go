@@ -54,6 +54,8 @@ const (
 	FieldPrefix
 	FieldCursor
 	FieldPageLimit
+	FieldSeq
+	FieldOp
 	fieldCount
 )
 
@@ -106,6 +108,14 @@ var fieldRows = [fieldCount]fieldRow{
 		name: "limit", kind: kindInteger, min: 1, max: 1000, absent: 100,
 		allowed: "a whole number from 1 to 1000",
 	},
+	FieldSeq: {
+		name: "seq", kind: kindInteger, min: 1, max: 9007199254740991,
+		allowed: "a whole number from 1 to 9007199254740991",
+	},
+	FieldOp: {
+		name: "op", kind: kindChoice, of: []string{"acquire", "release", "renew", "show", "keepalive"},
+		allowed: "\"acquire\", \"release\", \"renew\", \"show\" or \"keepalive\"",
+	},
 }
 
 // The operations.
@@ -116,6 +126,8 @@ const (
 	List
 	Show
 	ForceRelease
+	Keepalive
+	Session
 	Healthz
 	Readyz
 	Metrics
@@ -152,6 +164,12 @@ var operationRows = [operationCount]operationRow{
 		name: "force_release", method: "DELETE", path: "/lock",
 		fields:   1<<FieldResource | 1<<FieldToken,
 		required: 1 << FieldResource,
+	},
+	Keepalive: {
+		name: "keepalive", method: "", path: "",
+	},
+	Session: {
+		name: "session", method: "GET", path: "/session",
 	},
 	Healthz: {
 		name: "healthz", method: "GET", path: "/healthz", open: true,

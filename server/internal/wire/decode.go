@@ -12,7 +12,7 @@ import (
 // do not refer to body.
 func (f *Fields) DecodeBody(op Operation, body []byte) *Problem {
 	d := decoder{b: body, allowed: operationRows[op].fields, fields: f}
-	if p := d.object(); p != nil {
+	if p := d.body(); p != nil {
 		return p
 	}
 	return f.require(operationRows[op].required)
@@ -27,6 +27,18 @@ type decoder struct {
 	fields  *Fields
 }
 
+// body reads one object and makes sure that nothing follows it.
+func (d *decoder) body() *Problem {
+	if p := d.object(); p != nil {
+		return p
+	}
+	d.space()
+	if d.i < len(d.b) {
+		return InvalidBody("goes on behind the object with " + d.excerpt(d.i))
+	}
+	return nil
+}
+
 func (d *decoder) object() *Problem {
 	d.space()
 	if d.i == len(d.b) {
@@ -39,7 +51,7 @@ func (d *decoder) object() *Problem {
 	d.space()
 	if d.peek() == '}' {
 		d.i++
-		return d.end()
+		return nil
 	}
 	for {
 		which, err := d.name()
@@ -56,19 +68,11 @@ func (d *decoder) object() *Problem {
 			d.space()
 		case '}':
 			d.i++
-			return d.end()
+			return nil
 		default:
 			return invalid(which.String(), "is followed by "+d.excerpt(d.i), "a comma or the end of the object")
 		}
 	}
-}
-
-func (d *decoder) end() *Problem {
-	d.space()
-	if d.i < len(d.b) {
-		return InvalidBody("goes on behind the object with " + d.excerpt(d.i))
-	}
-	return nil
 }
 
 // name reads the name of a field and the colon after it.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		want, slow := decodeSlowly(body)
+		want, slow := decodeSlowly(body, all)
 		before := bytes.Clone(body)
 		got, fast := decodeAll(body)
 		require.Equal(t, before, body, "the body was changed")
@@ -43,8 +44,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// decodeSlowly does what decodeAll does, but for what it says of errors.
-func decodeSlowly(body []byte) (*Fields, error) {
+// decodeSlowly does what the decoder does, but for what it says of errors.
+func decodeSlowly(body []byte, allowed fieldSet) (*Fields, error) {
 	f := &Fields{}
 	if !utf8.Valid(body) || !json.Valid(body) || !pairedSurrogates(body) {
 		return f, errors.New("no JSON in UTF-8")
@@ -69,7 +70,7 @@ func decodeSlowly(body []byte) (*Fields, error) {
 		if err != nil {
 			return f, err
 		}
-		if err := f.setSlowly(key, value); err != nil {
+		if err := f.setSlowly(key, value, allowed); err != nil {
 			return f, err
 		}
 	}
@@ -82,7 +83,7 @@ func decodeSlowly(body []byte) (*Fields, error) {
 	return f, nil
 }
 
-func (f *Fields) setSlowly(key string, value json.Token) error {
+func (f *Fields) setSlowly(key string, value json.Token, allowed fieldSet) error {
 	wrong := fmt.Errorf("%s: %v", key, value)
 	s, isString := value.(string)
 	n, isNumber := value.(json.Number)
@@ -92,9 +93,9 @@ func (f *Fields) setSlowly(key string, value json.Token) error {
 	const most = 10 * 365 * 24 * time.Hour
 	which, known := map[string]Field{
 		"resource": FieldResource, "owner": FieldOwner, "id": FieldID, "note": FieldNote, "mode": FieldMode,
-		"expire": FieldExpire, "wait": FieldWait, "limit": FieldLimit, "token": FieldToken,
+		"expire": FieldExpire, "wait": FieldWait, "limit": FieldLimit, "token": FieldToken, "seq": FieldSeq, "op": FieldOp,
 	}[key]
-	if !known {
+	if !known || !allowed.has(which) {
 		return wrong
 	}
 	if value == nil {
@@ -110,6 +111,9 @@ func (f *Fields) setSlowly(key string, value json.Token) error {
 		ok, f.text[which] = isString && s != "" && len(s) <= 64, s
 	case FieldNote:
 		ok, f.text[which] = isString && len(s) <= 1024, s
+	case FieldOp:
+		f.number[which] = int64(slices.Index([]string{"acquire", "release", "renew", "show", "keepalive"}, s))
+		ok = isString && f.number[which] >= 0
 	case FieldMode:
 		ok = s == "exclusive" || s == "shared"
 		if s == "shared" {
@@ -130,7 +134,7 @@ func (f *Fields) setSlowly(key string, value json.Token) error {
 			r, small := rational(n.String())
 			if ok = small && r.IsInt() && r.Sign() > 0 && r.Num().IsInt64(); ok {
 				f.number[which] = r.Num().Int64()
-				ok = f.number[which] < 1<<53 && (which == FieldToken || f.number[which] <= 1_000_000)
+				ok = f.number[which] < 1<<53 && (which != FieldLimit || f.number[which] <= 1_000_000)
 			}
 		}
 	}

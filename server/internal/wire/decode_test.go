@@ -20,7 +20,7 @@ const maxExpire = 315_360_000 * time.Second
 func decodeAll(body []byte) (*Fields, *Problem) {
 	f := &Fields{}
 	d := decoder{b: body, allowed: all, fields: f}
-	p := d.object()
+	p := d.body()
 	return f, p
 }
 

@@ -1,0 +1,112 @@
+package session
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/service"
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// slice is how many leases a keepalive renews before it lets others in.
+const slice = 256
+
+// renewal is a keepalive on its way: it takes the answers to its renewals.
+type renewal struct {
+	x      *session
+	slot   uint32
+	leases []lease
+
+	mu       sync.Mutex
+	left     int // renewals without an answer
+	renewed  int
+	shortest time.Duration
+	lost     []wire.Lost
+	failed   *wire.Problem
+}
+
+type lease struct {
+	token           int64
+	resource, owner string
+}
+
+// keepalive renews every lease that the session holds, each by its own length.
+func (x *session) keepalive(slot uint32) {
+	k := &renewal{x: x, slot: slot}
+	x.mu.Lock()
+	for token, h := range x.held {
+		if h.leased {
+			k.leases = append(k.leases, lease{token, h.resource, h.owner})
+		}
+	}
+	x.mu.Unlock()
+	if k.left = len(k.leases); k.left == 0 {
+		k.done()
+		return
+	}
+	if k.left <= slice {
+		k.run()
+		return
+	}
+	go k.run() // the session goes on reading
+}
+
+func (k *renewal) run() {
+	for i := range k.leases {
+		l := &k.leases[i]
+		ref := lock.Ref{Resource: l.resource, Owner: l.owner, Token: l.token}
+		if p := k.x.server.service.Renew(&ref, lock.Reply{To: k, N: uint64(i)}); p != nil {
+			k.take(func() { k.failed = p })
+		}
+		if i%slice == slice-1 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// Answer takes the answer to one renewal, under the engine's mutex.
+func (k *renewal) Answer(n uint64, a *lock.Answer) {
+	l := &k.leases[n]
+	k.take(func() {
+		switch p := wire.Refusal(a); {
+		case p == nil:
+			if k.renewed == 0 || a.ExpiresIn < k.shortest {
+				k.shortest = a.ExpiresIn
+			}
+			k.renewed++
+		case p.Code == wire.NotHeld:
+			k.lost = append(k.lost, wire.Lost{Resource: l.resource, Owner: l.owner, Token: l.token, Reason: p.Reason})
+		default:
+			k.failed = p
+		}
+	})
+}
+
+// take notes one answer, and answers the keepalive after the last.
+func (k *renewal) take(note func()) {
+	k.mu.Lock()
+	note()
+	k.left--
+	last := k.left == 0
+	k.mu.Unlock()
+	if last {
+		k.done()
+	}
+}
+
+func (k *renewal) done() {
+	x := k.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return
+	}
+	for i := range k.lost {
+		x.forget(k.lost[i].Token)
+	}
+	r := service.Result{Op: wire.Keepalive, Problem: k.failed}
+	r.Body = func(b []byte) []byte { return wire.AppendKept(b, k.renewed, k.shortest, k.lost) }
+	x.answer(k.slot, &r)
+}

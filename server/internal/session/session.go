@@ -1,0 +1,353 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/service"
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// session is one connection. Its states are:
+//
+//	open       requests are read and answered
+//	finishing  the server shuts down: once nothing is unanswered or unwritten, it is closed
+//	closing    a close frame is the last thing to be written
+//	ended      nothing is written any more; calls whose answers were not written are left
+type session struct {
+	server *Server
+	conn   net.Conn
+	from   string
+	in     *bufio.Reader // of the reader
+	head   []byte        // of the reader: the header of a frame
+	call   service.Call  // of the reader: the request that it handles
+	ping   *time.Timer
+
+	mu        sync.Mutex
+	changed   sync.Cond // something was written, or there is room, or the session has ended
+	calls     []call    // by slot; the engine knows a call by its slot
+	free      []uint32  // slots without a call
+	seqs      map[int64]struct{}
+	held      map[int64]held // by token: grants to renew, and to tell of if they are lost
+	queue     []*frame       // to be written; the last one is still filled
+	unsent    int            // bytes in it
+	pong      []byte         // the frame that answers the last ping
+	pinging   bool           // a ping is to be written
+	closing   []byte         // the close frame that ends the session
+	counts    []count
+	batch     bool // the reader is handling requests, and will write
+	writing   bool
+	stalled   bool // the reader waits for room, so it sees no pong
+	pings     int  // without a pong
+	finishing bool
+	ended     bool
+}
+
+// call is a request that is unanswered, or whose answer is not written yet.
+type call struct {
+	seq             int64
+	op              wire.Operation
+	began           time.Duration // since the start of the server
+	resource, owner string
+	id              string
+	ticket          service.Ticket
+}
+
+// held is a grant that was given to this session.
+type held struct {
+	resource, owner string
+	leased          bool
+}
+
+// count is what is still to be told to the metrics, which take longer than the engine's mutex may be held.
+type count struct {
+	op      wire.Operation
+	outcome string
+	took    time.Duration
+}
+
+const readBuffer = 4 << 10
+
+// newSession makes a session of a connection, of which in reads.
+func newSession(s *Server, conn net.Conn, in io.Reader, from string) *session {
+	x := &session{
+		server: s, conn: conn, from: from, head: make([]byte, ws.MaxHeaderSize), seqs: map[int64]struct{}{}, held: map[int64]held{},
+	}
+	x.in = bufio.NewReaderSize(flushing{x, in}, readBuffer)
+	x.changed.L = &x.mu
+	return x
+}
+
+// flushing writes all answers before it reads, as that may take long.
+type flushing struct {
+	x  *session
+	in io.Reader
+}
+
+func (f flushing) Read(b []byte) (int, error) {
+	f.x.flush()
+	return f.in.Read(b)
+}
+
+// run reads requests until the connection or the session ends.
+func (x *session) run() {
+	x.mu.Lock()
+	x.ping = time.AfterFunc(x.server.cfg.PingInterval, x.tick)
+	x.mu.Unlock()
+	err := x.read()
+	var broken *closeError
+	if errors.As(err, &broken) {
+		x.close(broken.code, broken.reason)
+		x.linger()
+	}
+	x.end()
+	x.server.log.Debug("session ended", "remote", x.from, "error", err)
+}
+
+// read handles messages until there is an error. A [*closeError] is to be told to the client.
+func (x *session) read() error {
+	var message wire.Message
+	for {
+		text, err := x.message()
+		if err != nil {
+			return err
+		}
+		if text == nil {
+			continue
+		}
+		x.mu.Lock()
+		x.batch = true
+		x.mu.Unlock()
+		message.Read(*text)
+		for {
+			op, p, err := message.Next(&x.call.Fields)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return &closeError{ws.StatusInvalidFramePayloadData, err.Error()}
+			}
+			if err := x.handle(op, p); err != nil {
+				return err
+			}
+		}
+		if cap(*text) <= keptInput {
+			x.server.inputs.Put(text)
+		}
+	}
+}
+
+// handle starts the request that was read into x.call. Its answer comes by [session.Answer], unless it has a problem already.
+func (x *session) handle(op wire.Operation, p *wire.Problem) error {
+	c := &x.call
+	c.Op, c.From, c.Uncapped = op, x.from, true // no proxy cuts a session for being silent, as it pings
+	slot, err := x.begin(c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p != nil:
+	case op == wire.Keepalive:
+		x.keepalive(slot)
+		return nil
+	default:
+		var ticket service.Ticket
+		ticket, p = x.server.service.Start(context.Background(), c, lock.Reply{To: x, N: uint64(slot)})
+		if p == nil {
+			if op == wire.Acquire {
+				x.mu.Lock()
+				x.calls[slot].ticket = ticket
+				x.mu.Unlock()
+			}
+			return nil
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.answer(slot, &service.Result{Op: op, Problem: p})
+	return nil
+}
+
+// begin makes a slot for a call. It waits for room if the session has too many unanswered requests or unwritten answers.
+func (x *session) begin(c *service.Call) (slot uint32, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for !x.ended && (len(x.seqs) >= x.server.cfg.MaxOperations || x.unsent > x.server.cfg.MaxUnsent) {
+		x.stalled = true
+		x.batch = false
+		if !x.startWriting() {
+			x.changed.Wait()
+			continue
+		}
+		x.mu.Unlock()
+		x.write()
+		x.mu.Lock()
+	}
+	x.stalled, x.batch = false, true
+	if x.ended {
+		return 0, net.ErrClosed
+	}
+	f := &c.Fields
+	seq := f.Number(wire.FieldSeq)
+	if _, used := x.seqs[seq]; used {
+		return 0, &closeError{ws.StatusPolicyViolation, "a seq is used while the request before it is unanswered"}
+	}
+	x.seqs[seq] = struct{}{}
+	if n := len(x.free); n > 0 {
+		slot, x.free = x.free[n-1], x.free[:n-1]
+	} else {
+		slot = uint32(len(x.calls))
+		x.calls = append(x.calls, call{})
+	}
+	x.calls[slot] = call{
+		seq: seq, op: c.Op, began: time.Since(x.server.start),
+		resource: f.Text(wire.FieldResource), owner: f.Text(wire.FieldOwner), id: f.Text(wire.FieldID),
+	}
+	return slot, nil
+}
+
+// Answer takes an answer of the engine. It is called under the engine's mutex, so it only encodes.
+func (x *session) Answer(n uint64, a *lock.Answer) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return
+	}
+	c := &x.calls[n]
+	r := service.Result{Op: c.op, Resource: c.resource, Owner: c.owner, ID: c.id}
+	r.Set(a)
+	x.note(c, a)
+	x.answer(uint32(n), &r)
+}
+
+// note keeps track of what the session holds.
+func (x *session) note(c *call, a *lock.Answer) {
+	switch {
+	case a.Code == lock.Granted && c.op == wire.Acquire:
+		x.held[a.Token] = held{c.resource, c.owner, a.ExpiresIn != lock.NoLease}
+		x.server.holders.set(a.Token, x)
+	case a.Code == lock.Released && a.Token != 0:
+		if _, mine := x.held[a.Token]; mine {
+			x.forget(a.Token)
+		}
+	}
+}
+
+func (x *session) forget(token int64) {
+	delete(x.held, token)
+	x.server.holders.leave(token, x)
+}
+
+// answer queues the answer to a call.
+func (x *session) answer(slot uint32, r *service.Result) {
+	if x.ended {
+		return
+	}
+	c := &x.calls[slot]
+	delete(x.seqs, c.seq)
+	x.counts = append(x.counts, count{c.op, r.Outcome(), time.Since(x.server.start) - c.began})
+	f := x.add(func(b []byte) []byte { return wire.AppendSessionAnswer(b, c.seq, r.Status(), r.Append) })
+	f.calls = append(f.calls, slot)
+	x.wake()
+}
+
+// push queues a message that answers no request.
+func (x *session) push(object func([]byte) []byte) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.ended {
+		x.add(object)
+		x.wake()
+	}
+}
+
+// lose tells that a grant is lost.
+func (x *session) lose(l *wire.Lost) {
+	x.mu.Lock()
+	delete(x.held, l.Token)
+	x.mu.Unlock()
+	x.push(func(b []byte) []byte { return wire.AppendLostEvent(b, l) })
+}
+
+// add appends an object to the queue.
+func (x *session) add(object func([]byte) []byte) *frame {
+	n := len(x.queue)
+	if n == 0 || x.queue[n-1].full() {
+		x.queue = append(x.queue, x.server.frames.Get().(*frame))
+		n++
+	}
+	f := x.queue[n-1]
+	before := len(f.b)
+	f.add(object)
+	x.unsent += len(f.b) - before
+	return f
+}
+
+// finish closes the session once everything is answered and written.
+func (x *session) finish() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.finishing = true
+	x.wake()
+}
+
+// close makes a close frame the last that is written.
+func (x *session) close(code ws.StatusCode, reason string) {
+	x.mu.Lock()
+	x.batch = false
+	if x.closing == nil {
+		reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+		x.closing = ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
+	}
+	x.mu.Unlock()
+	x.flush()
+}
+
+// end ends the session, and leaves what was not delivered.
+func (x *session) end() {
+	x.ping.Stop()
+	_ = x.conn.Close()
+	x.mu.Lock()
+	x.ended = true
+	x.changed.Broadcast()
+	for x.writing {
+		x.changed.Wait()
+	}
+	free := map[uint32]bool{}
+	for _, slot := range x.free {
+		free[slot] = true
+	}
+	calls, lost, counts := x.calls, x.held, x.counts
+	x.calls, x.free, x.held, x.queue, x.counts = nil, nil, nil, nil, nil
+	unanswered := x.seqs
+	x.mu.Unlock()
+	for slot := range calls {
+		if free[uint32(slot)] {
+			continue
+		}
+		calls[slot].ticket.Leave()
+		if _, ok := unanswered[calls[slot].seq]; ok {
+			counts = append(counts, count{calls[slot].op, service.Gone, time.Since(x.server.start) - calls[slot].began})
+		}
+	}
+	x.tell(counts)
+	for token := range lost {
+		x.server.holders.leave(token, x)
+	}
+	x.server.remove(x)
+}
+
+func (x *session) tell(counts []count) {
+	for _, c := range counts {
+		x.server.service.Count(c.op, c.outcome, c.took)
+	}
+}

@@ -1,0 +1,367 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/server/internal/session"
+)
+
+func TestOperations(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	got := c.ask(acquire(1, "r", "o", "i", `,"expire":30,"note":"n"`))
+	require.InDelta(t, 1, got["seq"], 0)
+	require.InDelta(t, 200, got["status"], 0)
+	require.NotNil(t, got["token"])
+	require.Equal(t, "exclusive", got["mode"])
+	require.NotContains(t, got, "code")
+
+	got = c.ask(`{"resource":"r","op":"show","seq":2}`)
+	require.Equal(t, "r", got["resource"])
+	require.Len(t, got["holders"], 1)
+
+	got = c.ask(`{"seq":3,"op":"renew","resource":"r","owner":"o","id":"i","expire":60}`)
+	require.Greater(t, got["expires_in"], 59.0)
+
+	got = c.ask(acquire(4, "r", "p", "j", ""))
+	require.InDelta(t, 409, got["status"], 0)
+	require.Equal(t, "locked", got["code"])
+	require.InDelta(t, 4, got["seq"], 0)
+
+	got = c.ask(release(5, "r", "o", "i"))
+	require.Equal(t, "released", got["outcome"])
+	require.Equal(t, "not_found", c.ask(`{"seq":6,"op":"show","resource":"r"}`)["code"])
+}
+
+func TestAnArrayTakesEffectInOrder(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	var list []string
+	for i := range 100 {
+		list = append(list, acquire(2*i+1, "r", "o", fmt.Sprint(i), ""), release(2*i+2, "r", "o", fmt.Sprint(i)))
+	}
+	c.send("[" + strings.Join(list, " ,\n") + "]")
+	for i := range 200 {
+		got := c.next()
+		require.InDelta(t, i+1, got["seq"], 0)
+		require.InDelta(t, 200, got["status"], 0, "%v", got)
+	}
+}
+
+func TestAGrantIsPushed(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	holder, waiter := s.dial(), s.dial()
+	holder.ask(acquire(1, "r", "o", "i", ""))
+	waiter.send(acquire(1, "r", "p", "j", `,"wait":60`))
+	s.eventually("parked", func() bool { return s.engine.Stats().Waiters == 1 })
+	require.Equal(t, "released", holder.ask(release(2, "r", "o", "i"))["outcome"])
+	require.NotNil(t, waiter.next()["token"])
+}
+
+// A waiting request holds up nothing behind it.
+func TestAWaitBlocksNothing(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	c.ask(acquire(1, "r", "o", "i", ""))
+	c.send("[" + acquire(2, "r", "p", "j", `,"wait":60`) + "," + acquire(3, "s", "p", "k", "") + "]")
+	require.InDelta(t, 3, c.next()["seq"], 0)
+	c.send(release(4, "r", "o", "i"))
+	seqs := map[any]bool{c.next()["seq"]: true, c.next()["seq"]: true}
+	require.Equal(t, map[any]bool{2.0: true, 4.0: true}, seqs)
+}
+
+func TestAWrongRequestGetsItsOwnAnswer(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	for i, r := range []struct{ request, field string }{
+		{`"op":"acquire","resource":"r","owner":"o"`, "id"},
+		{`"op":"acquire","resource":"r","owner":"o","id":"i","token":3`, "token"},
+		{`"op":"acquire","resource":"r","owner":"o","id":"i","expires":3`, "expires"},
+		{`"op":"acquire","resource":"r","owner":"o","id":"i","expire":"30"`, "expire"},
+		{`"op":"acquire","resource":"r","owner":"o","id":"i","note":{"a":[1,"]}"]}`, "note"},
+		{`"op":"acquire","resource":"r","resource":"r","owner":"o","id":"i"`, "resource"},
+		{`"op":"renew","owner":"o"`, "resource"},
+		{`"op":"keepalive","resource":"r"`, "resource"},
+		{`"op":"list"`, "op"},
+		{`"resource":"r"`, "op"},
+	} {
+		got := c.ask(fmt.Sprintf(`[{%s,"seq":%d}]`, r.request, i+1))
+		require.Equal(t, "invalid_request", got["code"], r.request)
+		require.Equal(t, r.field, got["field"], r.request)
+		require.InDelta(t, i+1, got["seq"], 0)
+		require.InDelta(t, 400, got["status"], 0)
+		require.Contains(t, got["detail"], "allowed: ")
+	}
+	c.send(`[{"seq":50,"op":"nonsense"},` + acquire(51, "r", "o", "i", "") + `]`)
+	require.Equal(t, "op", c.next()["field"])
+	require.InDelta(t, 200, c.next()["status"], 0, "the others of the message are not touched")
+}
+
+func TestWhatEndsASession(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	s.dial().ask(acquire(1, "held", "o", "i", ""))
+	masked := func(f ws.Frame) ws.Frame { return ws.MaskFrame(f) }
+	deep := strings.Repeat("[", 100_000)
+	many := "[" + strings.TrimSuffix(strings.Repeat(`{"op":"x"},`, 5), ",") + "]"
+	for name, c := range map[string]struct {
+		send func(*client)
+		code ws.StatusCode
+		says string
+	}{
+		"no JSON":        {func(c *client) { c.send("hello") }, 1007, "hello"},
+		"empty":          {func(c *client) { c.send("") }, 1007, "is empty"},
+		"empty array":    {func(c *client) { c.send("[]") }, 1007, "no request"},
+		"no seq":         {func(c *client) { c.send(`{"op":"show","resource":"r"}`) }, 1007, "no seq"},
+		"seq is wrong":   {func(c *client) { c.send(`{"seq":0,"op":"show","resource":"r"}`) }, 1007, "seq is 0"},
+		"no seq, list":   {func(c *client) { c.send(many) }, 1007, "op"},
+		"trailing":       {func(c *client) { c.send(`{"seq":1,"op":"keepalive"} x`) }, 1007, "goes on"},
+		"not closed":     {func(c *client) { c.send(`[{"seq":1,"op":"keepalive"}`) }, 1007, "end of the body"},
+		"deeply nested":  {func(c *client) { c.send(`{"seq":1,"note":` + deep) }, 1007, ""},
+		"not UTF-8":      {func(c *client) { c.send("{\"seq\":1,\"op\":\"show\",\"resource\":\"\xff") }, 1007, ""},
+		"binary":         {func(c *client) { c.frame(masked(ws.NewBinaryFrame([]byte("{}")))) }, 1003, "binary"},
+		"not masked":     {func(c *client) { c.frame(ws.NewTextFrame([]byte("{}"))) }, 1002, ""},
+		"reserved bit":   {func(c *client) { f := masked(ws.NewTextFrame([]byte("{}"))); f.Header.Rsv = 4; c.frame(f) }, 1002, ""},
+		"unknown opcode": {func(c *client) { f := masked(ws.NewTextFrame([]byte("{}"))); f.Header.OpCode = 5; c.frame(f) }, 1002, ""},
+		"continuation":   {func(c *client) { c.frame(masked(ws.NewFrame(ws.OpContinuation, true, []byte("{}")))) }, 1002, ""},
+		"too large": {func(c *client) {
+			c.frame(ws.Frame{Header: ws.Header{Fin: true, OpCode: ws.OpText, Masked: true, Length: 1<<20 + 1}})
+		}, 1009, "1048576"},
+		"too large, in parts": {func(c *client) {
+			c.frame(masked(ws.NewFrame(ws.OpText, false, make([]byte, 1<<20))))
+			c.frame(ws.Frame{Header: ws.Header{OpCode: ws.OpContinuation, Masked: true, Length: 1}})
+		}, 1009, "1048576"},
+		"seq in use": {func(c *client) {
+			c.send("[" + acquire(1, "held", "p", "j", `,"wait":60`) + "," + acquire(1, "x", "p", "k", "") + "]")
+		}, 1008, "seq"},
+		"many requests": {func(c *client) {
+			var b strings.Builder
+			for i := range 1025 {
+				fmt.Fprintf(&b, `,{"seq":%d,"op":"keepalive"}`, i+1)
+			}
+			c.send("[" + b.String()[1:] + "]")
+		}, 1007, "1024"},
+		"goodbye": {func(c *client) { c.frame(masked(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))) }, 1000, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := s.dial()
+			c.send(x)
+			code, reason := x.closed()
+			require.Equal(t, c.code, code, reason)
+			require.Contains(t, reason, c.says)
+		})
+	}
+	s.eventually("only the first session is left", func() bool { return s.sessions.Sessions() == 1 })
+}
+
+func TestFragmentsAndPings(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	text := []byte(acquire(1, "r", "o", "i", ""))
+	c.frame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, text[:10])))
+	c.frame(ws.MaskFrame(ws.NewPingFrame([]byte("in between"))))
+	c.frame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, false, nil)))
+	c.frame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, text[10:])))
+	f, err := ws.ReadFrame(c.conn)
+	require.NoError(t, err)
+	require.Equal(t, ws.OpPong, f.Header.OpCode)
+	require.Equal(t, "in between", string(f.Payload))
+	require.InDelta(t, 200, c.next()["status"], 0)
+
+	ping := ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(make([]byte, 100))))
+	go func() {
+		for range 100_000 {
+			if _, err := c.conn.Write(ping); err != nil {
+				return
+			}
+		}
+	}()
+	other := s.dial()
+	require.InDelta(t, 200, other.ask(acquire(1, "s", "o", "i", ""))["status"], 0, "a flood of pings stops nobody else")
+}
+
+func TestTheServerPingsAndClosesWhatDoesNotAnswer(t *testing.T) {
+	s := start(t, session.Config{PingInterval: 10 * time.Millisecond}, nil)
+	s.dial() // it never reads, so it never answers
+	s.eventually("closed", func() bool { return s.sessions.Sessions() == 0 })
+	alive := s.dial()
+	for range 5 {
+		f, err := ws.ReadFrame(alive.conn)
+		require.NoError(t, err)
+		require.Equal(t, ws.OpPing, f.Header.OpCode)
+		alive.frame(ws.MaskFrame(ws.NewPongFrame(f.Payload)))
+	}
+	require.Equal(t, 1, s.sessions.Sessions())
+}
+
+// A session that ends does to its parked requests what a closed HTTP connection does.
+func TestACutSessionKeepsPlaces(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	holder, cut := s.dial(), s.dial()
+	holder.ask(acquire(1, "r", "o", "i", ""))
+	cut.send(acquire(1, "r", "p", "j", `,"wait":60`))
+	s.eventually("parked", func() bool { return s.engine.Stats().Waiters == 1 })
+	require.NoError(t, cut.conn.Close())
+	s.eventually("absent", func() bool {
+		queue := holder.ask(`{"seq":2,"op":"show","resource":"r"}`)["queue"].([]any)
+		return len(queue) == 1 && queue[0].(map[string]any)["present"] == false
+	})
+	again := s.dial()
+	again.send(acquire(1, "r", "p", "j", `,"wait":60`))
+	s.eventually("back at its place", func() bool {
+		return holder.ask(`{"seq":2,"op":"show","resource":"r"}`)["queue"].([]any)[0].(map[string]any)["present"] == true
+	})
+	holder.ask(release(3, "r", "o", "i"))
+	require.InDelta(t, 200, again.next()["status"], 0)
+}
+
+func TestTheFirstToKnowOfALoss(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	c.ask(acquire(1, "r", "o", "i", `,"expire":0.05`))
+	got := c.next()
+	token := got["token"]
+	delete(got, "token")
+	require.NotNil(t, token)
+	require.Equal(t, map[string]any{"event": "lost", "resource": "r", "owner": "o", "id": "i", "reason": "expired"}, got)
+
+	c.ask(acquire(2, "s", "o", "j", ""))
+	other := s.dial()
+	require.InDelta(t, 200, other.ask(acquire(1, "s", "o", "j", ""))["status"], 0, "asked for again by id")
+	s.do("DELETE", "/lock?resource=s", "")
+	got = other.next()
+	require.Equal(t, "lost", got["event"])
+	require.Equal(t, "evicted", got["reason"])
+
+	c.ask(acquire(3, "t", "o", "k", `,"expire":30`))
+	c.ask(release(4, "t", "o", "k"))
+	s.do("POST", "/acquire", `{"resource":"t","owner":"z"}`)
+	s.do("DELETE", "/lock?resource=t", "")
+	require.InDelta(t, 200, c.ask(acquire(5, "u", "o", "l", ""))["status"], 0, "what was released cannot be lost")
+}
+
+func TestKeepalive(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	got := c.ask(`{"seq":1,"op":"keepalive"}`)
+	require.Equal(t, map[string]any{"seq": 1.0, "status": 200.0, "renewed": 0.0, "shortest": nil, "lost": []any{}}, got)
+
+	c.ask(acquire(2, "forever", "o", "i", ""))
+	c.ask(acquire(3, "short", "o", "i", `,"expire":50`))
+	const many = 1000
+	for i := range many {
+		c.ask(acquire(4, fmt.Sprint("r", i), "o", "i", `,"expire":100`))
+	}
+	s.do("POST", "/release", `{"resource":"r7","owner":"o"}`)
+	got = c.ask(`{"seq":5,"op":"keepalive"}`)
+	require.InDelta(t, many, got["renewed"], 0)
+	require.InDelta(t, 50, got["shortest"], 0.5)
+	lost := got["lost"].([]any)
+	require.Len(t, lost, 1)
+	require.Equal(t, "r7", lost[0].(map[string]any)["resource"])
+	require.Equal(t, "unknown", lost[0].(map[string]any)["reason"])
+	require.Empty(t, c.ask(`{"seq":6,"op":"keepalive"}`)["lost"], "told once")
+}
+
+func TestDraining(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	c.ask(acquire(1, "r", "o", "i", ""))
+	c.send(acquire(2, "r", "p", "j", `,"wait":60`))
+	s.eventually("parked", func() bool { return s.engine.Stats().Waiters == 1 })
+	s.service.Drain()
+	s.sessions.Drain()
+	require.Equal(t, map[string]any{"event": "draining"}, c.next())
+	s.engine.Drain()
+	require.Equal(t, "draining", c.next()["code"])
+	require.Equal(t, "released", c.ask(release(3, "r", "o", "i"))["outcome"], "others go on")
+	require.NoError(t, s.sessions.Shutdown(context.Background()))
+	code, _ := c.closed()
+	require.EqualValues(t, 1001, code)
+	require.Equal(t, "draining", s.do("GET", "/session", "")["code"], "no new ones")
+}
+
+func TestASlowReaderHoldsUpOnlyItself(t *testing.T) {
+	s := start(t, session.Config{MaxUnsent: 32 << 10, WriteTimeout: 200 * time.Millisecond}, nil)
+	slow := s.dial()
+	go func() { // it asks and never reads
+		long := strings.Repeat("n", 400)
+		for i := 1; ; i++ {
+			text := acquire(i, long, "o", fmt.Sprint(i), "")
+			if err := ws.WriteFrame(slow.conn, ws.MaskFrame(ws.NewTextFrame([]byte(text)))); err != nil {
+				return
+			}
+		}
+	}()
+	quick := s.dial()
+	for i := range 200 {
+		require.InDelta(t, 200, quick.ask(acquire(i+1, "r", "o", fmt.Sprint(i), ""))["status"], 0)
+		quick.ask(release(i+1, "r", "o", fmt.Sprint(i)))
+	}
+	s.eventually("the slow one is closed", func() bool { return s.sessions.Sessions() == 1 })
+}
+
+func TestTooManyOperationsAreNotRead(t *testing.T) {
+	s := start(t, session.Config{MaxOperations: 10}, nil)
+	holder, c := s.dial(), s.dial()
+	holder.ask(acquire(1, "r", "o", "i", ""))
+	for i := range 15 {
+		c.send(acquire(i+1, "r", "p", fmt.Sprint(i), `,"wait":60`))
+	}
+	s.eventually("ten are read", func() bool { return s.engine.Stats().Waiters == 10 })
+	holder.ask(release(2, "r", "o", "i"))
+	for i := range 15 {
+		require.InDelta(t, i+1, c.next()["seq"], 0)
+		holder.ask(fmt.Sprintf(`{"seq":3,"op":"release","resource":"r","owner":"p","id":"%d"}`, i))
+	}
+}
+
+func TestWhoMayHaveASession(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	whole := map[string]string{
+		"X-LOCKSERVER-SECRET": secret, "Connection": "keep-alive, Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "x, lockserver.v1",
+	}
+	for _, c := range []struct {
+		header, value string
+		status        int
+		field         string
+	}{
+		{"", "", 101, ""},
+		{"Origin", "http://" + s.addr, 101, ""},
+		{"Origin", "http://evil.example", 400, "Origin"},
+		{"Origin", "null", 400, "Origin"},
+		{"X-LOCKSERVER-SECRET", "wrong", 401, ""},
+		{"Connection", "close", 400, "Upgrade"},
+		{"Upgrade", "h2c", 400, "Upgrade"},
+		{"Sec-WebSocket-Version", "8", 400, "Sec-WebSocket-Version"},
+		{"Sec-WebSocket-Key", "short", 400, "Sec-WebSocket-Key"},
+		{"Sec-WebSocket-Protocol", "lockserver.v2", 400, "Sec-WebSocket-Protocol"},
+		{"Sec-WebSocket-Protocol", "", 400, "Sec-WebSocket-Protocol"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.addr+"/session", nil)
+		require.NoError(t, err)
+		for name, value := range whole {
+			req.Header.Set(name, value)
+		}
+		if c.header != "" {
+			req.Header.Set(c.header, c.value)
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		require.NoError(t, err)
+		require.Equal(t, c.status, resp.StatusCode, "%s: %s", c.header, c.value)
+		if c.status == 101 {
+			require.Equal(t, "lockserver.v1", resp.Header.Get("Sec-WebSocket-Protocol"))
+			require.Equal(t, "lockserver/test", resp.Header.Get("Server"))
+			require.Empty(t, resp.Header.Get("Sec-WebSocket-Extensions"), "no compression")
+		}
+		require.NoError(t, resp.Body.Close())
+	}
+}

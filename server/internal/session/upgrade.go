@@ -1,0 +1,100 @@
+package session
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// Subprotocol is what a client asks for, and gets.
+const Subprotocol = "lockserver.v1"
+
+const upgradeTimeout = 10 * time.Second
+
+// Upgrade turns the connection of a request into a session. The caller has checked the secret. If there is a problem, nothing has been
+// written yet.
+func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem {
+	if p := s.check(r); p != nil {
+		return p
+	}
+	upgrader := ws.HTTPUpgrader{
+		Timeout:  upgradeTimeout,
+		Protocol: func(p string) bool { return p == Subprotocol },
+		Header:   http.Header{"Server": w.Header()["Server"]},
+	}
+	conn, rw, _, err := upgrader.Upgrade(r, w)
+	if err != nil {
+		s.log.Debug("session refused", "error", err, "remote", r.RemoteAddr)
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil
+	}
+	_ = conn.SetDeadline(time.Time{}) // if it fails, so will the first read
+	var in io.Reader = conn
+	if n := rw.Reader.Buffered(); n > 0 {
+		early, _ := rw.Reader.Peek(n)
+		in = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	}
+	x := newSession(s, conn, in, r.RemoteAddr)
+	if !s.add(x) {
+		_ = conn.Close() // the server began to shut down just now
+	}
+	return nil
+}
+
+// check says why a request cannot become a session.
+func (s *Server) check(r *http.Request) *wire.Problem {
+	wrong := func(field, detail string) *wire.Problem {
+		return &wire.Problem{Code: wire.InvalidRequest, Field: field, Detail: detail}
+	}
+	s.mu.Lock()
+	draining := s.draining
+	s.mu.Unlock()
+	switch {
+	case draining:
+		return &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
+	case r.ProtoMajor != 1:
+		return wrong("request", "a session begins with HTTP/1.1, not with "+r.Proto)
+	case r.Method != http.MethodGet || !hasToken(r.Header, "Connection", "upgrade", strings.EqualFold) || !hasToken(r.Header, "Upgrade", "websocket", strings.EqualFold):
+		return wrong("Upgrade", "this is a WebSocket (RFC 6455); allowed: Connection: Upgrade and Upgrade: websocket")
+	case r.Header.Get("Sec-WebSocket-Version") != "13":
+		return wrong("Sec-WebSocket-Version", "Sec-WebSocket-Version is "+wire.Shorten([]byte(r.Header.Get("Sec-WebSocket-Version")))+"; allowed: 13")
+	case len(r.Header.Get("Sec-WebSocket-Key")) != 24:
+		return wrong("Sec-WebSocket-Key", "Sec-WebSocket-Key is not 16 bytes in base64")
+	case !hasToken(r.Header, "Sec-WebSocket-Protocol", Subprotocol, func(a, b string) bool { return a == b }):
+		return wrong("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol does not offer "+Subprotocol)
+	case !sameOrigin(r):
+		return wrong("Origin", "Origin is not this server; sessions are not for web pages of others")
+	}
+	return nil
+}
+
+// hasToken reports whether a header has a token among its comma-separated values.
+func hasToken(h http.Header, name, token string, equal func(a, b string) bool) bool {
+	for _, line := range h.Values(name) {
+		for value := range strings.SplitSeq(line, ",") {
+			if equal(strings.TrimSpace(value), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sameOrigin reports whether a browser, if it is one, sent the request for a page of this server.
+func sameOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}

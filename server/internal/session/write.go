@@ -1,0 +1,153 @@
+package session
+
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// wake sees to it that what was queued is written: by whoever writes now, by the reader at the end of its batch, or by a goroutine of
+// its own. It is called with x.mu held.
+func (x *session) wake() {
+	if x.batch || !x.startWriting() {
+		return
+	}
+	go x.write()
+}
+
+// flush writes what is queued, unless somebody does already.
+func (x *session) flush() {
+	x.mu.Lock()
+	x.batch = false
+	start := x.startWriting()
+	x.mu.Unlock()
+	if start {
+		x.write()
+	}
+}
+
+// startWriting makes the caller the writer if there is something to write and no other. It is called with x.mu held.
+func (x *session) startWriting() bool {
+	idle := len(x.queue) == 0 && x.pong == nil && !x.pinging && x.closing == nil && !(x.finishing && len(x.seqs) == 0)
+	if x.writing || x.ended || idle {
+		return false
+	}
+	x.writing = true
+	return true
+}
+
+// write writes until nothing is queued. Its caller is the writer.
+func (x *session) write() {
+	for {
+		x.mu.Lock()
+		control, f, last := x.next()
+		counts := x.counts
+		x.counts = nil
+		if x.ended || control == nil && f == nil {
+			x.counts = counts
+			x.writing = false
+			x.changed.Broadcast()
+			x.mu.Unlock()
+			return
+		}
+		x.mu.Unlock()
+
+		x.tell(counts)
+		err := x.send(control)
+		if err == nil && f != nil {
+			err = x.send(f.bytes())
+		}
+		x.mu.Lock()
+		if err == nil && f != nil {
+			x.free = append(x.free, f.calls...)
+			for _, slot := range f.calls {
+				x.calls[slot] = call{}
+			}
+			x.unsent -= len(f.b) - headroom
+			x.recycle(f)
+		}
+		if err != nil || last {
+			x.ended = true // the reader sees the end of the connection, and leaves what was not delivered
+		}
+		x.changed.Broadcast()
+		x.mu.Unlock()
+		switch {
+		case err != nil:
+			_ = x.conn.Close()
+		case last:
+			_ = x.conn.SetReadDeadline(time.Now().Add(lingerTime)) // the client closes, or else the reader does
+		}
+	}
+}
+
+// next takes from the queue what is to be written next: control frames, and one message. last says that nothing may follow.
+func (x *session) next() (control []byte, f *frame, last bool) {
+	if x.pong != nil {
+		control, x.pong = x.pong, nil
+	}
+	if x.pinging {
+		control, x.pinging = append(control, ws.CompiledPing...), false
+	}
+	if len(x.queue) > 0 {
+		f = x.queue[0]
+		x.queue[0] = nil
+		if x.queue = x.queue[1:]; len(x.queue) == 0 {
+			x.queue = nil
+		}
+		return control, f, false
+	}
+	if x.closing == nil && x.finishing && len(x.seqs) == 0 {
+		x.closing = ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "the server shuts down")))
+	}
+	if x.closing != nil {
+		return append(control, x.closing...), nil, true
+	}
+	return control, nil, false
+}
+
+// chunk is how much a client has to take within the time limit.
+const chunk = 64 << 10
+
+func (x *session) send(b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), chunk)
+		if err := x.conn.SetWriteDeadline(time.Now().Add(x.server.cfg.WriteTimeout)); err != nil {
+			return err
+		}
+		if _, err := x.conn.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// recycle gives a frame back for reuse, if it is not too large to keep.
+func (x *session) recycle(f *frame) {
+	if cap(f.b) <= keptFrame {
+		f.reset()
+		x.server.frames.Put(f)
+	}
+}
+
+// tick pings the client, and closes the connection if it did not answer the last two pings. A session that is not read, because it has
+// too much going on, sees no pongs.
+func (x *session) tick() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return
+	}
+	if x.pings == maxPings && !x.stalled {
+		_ = x.conn.Close()
+		return
+	}
+	if !x.stalled {
+		x.pings++
+	}
+	x.pinging = true
+	x.wake()
+	x.ping.Reset(x.server.cfg.PingInterval)
+}
+
+const maxPings = 2

@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
+)
+
+// Lost names a grant that ended although its holder did not release it.
+type Lost struct {
+	Resource, Owner, ID string
+	Token               int64
+	Reason              string
+}
+
+// AppendSessionAnswer appends the answer to a request of a session: the body that it would have over HTTP, with seq and status.
+func AppendSessionAnswer(b []byte, seq int64, status int, body func(b []byte) []byte) []byte {
+	b = append(b, `{"seq":`...)
+	b = strconv.AppendInt(b, seq, 10)
+	if status < 400 { // a problem tells its status itself
+		b = append(b, `,"status":`...)
+		b = strconv.AppendInt(b, int64(status), 10)
+	}
+	start := len(b)
+	b = body(b)
+	b[start] = ',' // instead of the brace that opens it
+	if b[len(b)-1] == '\n' {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// AppendLostEvent appends what tells a session that a grant of it is lost.
+func AppendLostEvent(b []byte, l *Lost) []byte {
+	b = append(b, `{"event":"lost",`...)
+	return appendLost(b, l)
+}
+
+// AppendDrainingEvent appends what tells a session that the server is shutting down.
+func AppendDrainingEvent(b []byte) []byte { return append(b, `{"event":"draining"}`...) }
+
+func appendLost(b []byte, l *Lost) []byte {
+	b = append(b, `"resource":`...)
+	b = AppendString(b, l.Resource)
+	b = append(b, `,"owner":`...)
+	b = AppendString(b, l.Owner)
+	b = append(b, `,"id":`...)
+	b = appendOptional(b, l.ID)
+	b = append(b, `,"token":`...)
+	b = appendToken(b, l.Token)
+	b = append(b, `,"reason":`...)
+	b = AppendString(b, l.Reason)
+	return append(b, '}')
+}
+
+// AppendKept appends the answer to a keepalive. The shortest time left is null if no lease was renewed.
+func AppendKept(b []byte, renewed int, shortest time.Duration, lost []Lost) []byte {
+	b = append(b, `{"renewed":`...)
+	b = strconv.AppendInt(b, int64(renewed), 10)
+	b = append(b, `,"shortest":`...)
+	if renewed == 0 {
+		shortest = lock.NoLease
+	}
+	b = appendTimeLeft(b, shortest)
+	b = append(b, `,"lost":[`...)
+	for i := range lost {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendLost(append(b, '{'), &lost[i])
+	}
+	return append(b, "]}\n"...)
+}
