@@ -3,7 +3,7 @@ package conformance
 
 import "embed"
 
-// Files are the cases with their rules and schemas, and the contract's table.
+// Files are the cases with their schemas, and the contract's table.
 //
-//go:embed cases/*.yaml rules.yaml contract.json case.schema.json protocol.schema.json
+//go:embed cases/*.yaml contract.json case.schema.json protocol.schema.json
 var Files embed.FS

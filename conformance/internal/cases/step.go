@@ -113,54 +113,19 @@ type names []string
 
 type times int // < 0 for all
 
-// newAction gives an empty action of that name, nil where there is none.
-func newAction(name string) any {
-	switch name {
-	case "acquire", "scope", "leave", "release", "renew", "check", "watch", "close", "clock", "text", "env", "leaks", "end":
-		return &Call{driver.Request{Op: name}}
-	case "client":
-		return &Client{}
-	case "cancel":
-		return new(Cancel)
-	case "await":
-		return new(Await)
-	case "entered":
-		return new(Entered)
-	case "told":
-		return new(Told)
-	case "pending":
-		return &Still{}
-	case "running":
-		return &Still{Begun: true}
-	case "pass":
-		return new(Pass)
-	case "repeat":
-		return new(Repeat)
-	case "each":
-		return &Each{}
-	case "http":
-		return &HTTP{Method: "POST"}
-	case "tcp":
-		return &TCP{}
-	case "look":
-		return new(Look)
-	case "server":
-		return new(ServerControl)
-	case "process":
-		return new(DriverControl)
-	case "link":
-		return &LinkControl{}
-	case "intercept":
-		return &Intercept{Times: 1}
-	case "caught":
-		return new(Caught)
-	case "let_go":
-		return new(LetGo)
-	case "seen":
-		return &Seen{}
-	}
-	return nil
+// actions give an empty action of each name.
+var actions = map[string]func() any{
+	"acquire": call, "scope": call, "leave": call, "release": call, "renew": call, "check": call, "watch": call, "close": call, "clock": call,
+	"text": call, "env": call, "leaks": call, "end": call, "client": of(Client{}), "cancel": of(Cancel("")),
+	"await": of(Await("")), "entered": of(Entered("")), "told": of(Told("")), "pending": of(Still{}), "running": of(Still{Begun: true}),
+	"pass": of(Pass(0)), "repeat": of(Repeat(0)), "each": of(Each{}), "http": of(HTTP{Method: "POST"}), "tcp": of(TCP{}), "look": of(Look("")),
+	"server": of(ServerControl("")), "process": of(DriverControl("")), "link": of(LinkControl{}), "intercept": of(Intercept{Times: 1}),
+	"caught": of(Caught("")), "let_go": of(LetGo("")), "seen": of(Seen{}),
 }
+
+func of[T any](empty T) func() any { return func() any { v := empty; return &v } }
+
+func call() any { return &Call{} }
 
 // UnmarshalYAML reads a step: a map with exactly one key that names an action.
 func (s *Step) UnmarshalYAML(n *yaml.Node) error {
@@ -171,15 +136,19 @@ func (s *Step) UnmarshalYAML(n *yaml.Node) error {
 	s.Line = n.Line
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i].Value, n.Content[i+1]
-		action := newAction(name)
-		if action == nil {
+		make, ok := actions[name]
+		if !ok {
 			continue // the schema knows every other key
 		}
 		if s.Action != nil {
 			return fmt.Errorf("line %d: a step has one action, this one has %s and %s", n.Line, s.Source, name)
 		}
+		action := make()
 		if err := value.Decode(action); err != nil {
 			return err
+		}
+		if c, ok := action.(*Call); ok {
+			c.Op = name
 		}
 		source, err := yaml.Marshal(value)
 		if err != nil {

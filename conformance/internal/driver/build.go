@@ -2,11 +2,8 @@ package driver
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -76,63 +73,50 @@ func (s *Spec) make(ctx context.Context) error {
 	if err := os.MkdirAll(s.build, 0o755); err != nil {
 		return err
 	}
-	now, err := s.state()
-	if err != nil {
-		return err
-	}
 	stamp := filepath.Join(s.build, ".stamp")
-	if before, err := os.ReadFile(stamp); err == nil && len(s.Sources) > 0 && string(before) == now {
-		return nil
+	if built, err := os.Stat(stamp); err == nil && len(s.Sources) > 0 {
+		if newest, err := s.newest(); err != nil || newest.Before(built.ModTime()) {
+			return err
+		}
 	}
 	if err := os.Remove(stamp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	begun := time.Now()
 	cmd := exec.CommandContext(ctx, "sh", "-c", strings.NewReplacer("{dir}", s.dir, "{build}", s.build).Replace(s.Build))
 	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "BUILD="+s.build)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, tail(string(out)))
 	}
-	return os.WriteFile(stamp, []byte(now), 0o644)
+	return errors.Join(os.WriteFile(stamp, nil, 0o644), os.Chtimes(stamp, begun, begun))
 }
 
-// state is a sum over the build command, the driver's directory and its sources.
-func (s *Spec) state() (string, error) {
-	sum := sha256.New()
-	fmt.Fprintln(sum, s.Build)
+// newest is when the driver's directory or one of its sources changed last; a file that is removed changes its directory.
+func (s *Spec) newest() (newest time.Time, err error) {
 	for _, source := range append([]string{"."}, s.Sources...) {
 		root := filepath.Join(s.dir, source)
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				if path != root && errors.Is(err, fs.ErrNotExist) {
-					return nil // made and removed meanwhile, as tools do with files of theirs
-				}
+			switch {
+			case path != root && errors.Is(err, fs.ErrNotExist):
+				return nil // made and removed meanwhile, as tools do with files of theirs
+			case err != nil:
 				return err
+			case made(d.Name()) && path != root && d.IsDir():
+				return filepath.SkipDir
+			case made(d.Name()) || path == root:
+				return nil // a root changes with whatever is made in it
 			}
-			if made(d.Name()) && path != root {
-				if d.IsDir() {
-					return filepath.SkipDir
-				}
-				return nil
+			info, err := d.Info()
+			if err == nil && info.ModTime().After(newest) {
+				newest = info.ModTime()
 			}
-			if !d.Type().IsRegular() {
-				return nil
-			}
-			f, err := os.Open(path)
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(sum, path)
-			_, err = io.Copy(sum, f)
-			return errors.Join(err, f.Close())
+			return nil
 		})
 		if err != nil {
-			return "", err
+			return newest, err
 		}
 	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return newest, nil
 }
 
 // made says whether a file or directory of that name is what building or testing leaves behind.

@@ -1,31 +1,33 @@
-// Package netfault stands between drivers and a server: Toxiproxy makes the faults of a network, and behind it a tap records
-// every request and makes the faults that need to know what a request is.
+// Package netfault stands between drivers and a server: a link records every request, and makes the faults of a network and those that
+// need to know what a request is.
 package netfault
 
 import (
-	"bytes"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"os"
-
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
+	"sync"
+	"time"
 )
 
 // Link is the way of one case's drivers to its server.
 type Link struct {
-	proxy *toxiproxy.Proxy
-	tap   *tap
-	http  *http.Server
-	addr  string
-	ca    []byte
+	*tap
+	http     *http.Server
+	listener net.Listener
+	addr     string
+	ca       []byte
+
+	mu      sync.Mutex
+	conns   map[*linkConn]struct{}
+	serial  int
+	refuses bool          // new connections are closed at once
+	passes  chan struct{} // is closed while bytes pass
+	delay   time.Duration // of what goes to the driver
+	drops   bool          // what goes to the driver ends its connection
 }
 
 // Options of a link.
@@ -40,18 +42,14 @@ type Options struct {
 
 // New opens a link to the server at upstream(), which is asked anew for each connection.
 func New(upstream func() string, o Options) (*Link, error) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	l := &Link{tap: newTap(upstream, o.Prefix)}
-	gate := &gate{Listener: inner, tap: l.tap}
+	l := &Link{tap: newTap(upstream, o.Prefix), conns: map[*linkConn]struct{}{}, passes: make(chan struct{})}
+	close(l.passes)
 	l.http = &http.Server{Handler: l.tap, ConnContext: withConn, ErrorLog: log.New(io.Discard, "", 0)}
 	serve := l.http.Serve
 	if o.TLS != "" {
 		cert, ca, err := certificate(o.Reach, o.TLS == "another-host")
 		if err != nil {
-			return nil, errors.Join(err, inner.Close())
+			return nil, err
 		}
 		l.ca, l.http.TLSConfig = ca, &tls.Config{Certificates: []tls.Certificate{cert}}
 		if o.TLS == "old-version" {
@@ -59,112 +57,154 @@ func New(upstream func() string, o Options) (*Link, error) {
 		}
 		serve = func(in net.Listener) error { return l.http.ServeTLS(in, "", "") }
 	}
-	go func() { _ = serve(gate) }() // always ends with ErrServerClosed, by Close
-
-	logger := zerolog.Nop()
-	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), logger)
-	l.proxy = toxiproxy.NewProxy(api, "link", net.JoinHostPort(o.Listen, "0"), inner.Addr().String())
-	if err := l.proxy.Start(); err != nil {
-		return nil, errors.Join(err, l.http.Close())
-	}
-	_, port, err := net.SplitHostPort(l.proxy.Listen)
-	if err != nil {
+	var err error
+	if l.listener, l.addr, err = listen(o.Listen, o.Reach); err != nil {
 		return nil, err
 	}
-	l.addr = net.JoinHostPort(o.Reach, port)
+	go func() { _ = serve(gate{l.listener, l}) }() // always ends with ErrServerClosed, by Close
 	return l, nil
+}
+
+// listen listens on a free port, and says how drivers reach it.
+func listen(host, reach string) (net.Listener, string, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return nil, "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return l, net.JoinHostPort(reach, port), err
 }
 
 // Addr is host:port as drivers reach it.
 func (l *Link) Addr() string { return l.addr }
 
 // SuiteAddr is host:port as the suite itself reaches it.
-func (l *Link) SuiteAddr() string { return l.proxy.Listen }
+func (l *Link) SuiteAddr() string { return l.listener.Addr().String() }
 
 // CA is the authority, in PEM, that vouches for a link that speaks https.
 func (l *Link) CA() []byte { return l.ca }
 
 // Cut closes all connections and refuses new ones.
-func (l *Link) Cut() { l.tap.cut(true) }
-
-// Blackhole lets connections live and come, and passes nothing.
-func (l *Link) Blackhole() error {
-	return errors.Join(l.toxic("timeout", "upstream", map[string]any{"timeout": 0}), l.toxic("timeout", "downstream", map[string]any{"timeout": 0}))
+func (l *Link) Cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refuses = true
+	for c := range l.conns {
+		_ = c.Conn.Close() // its request is cancelled, and so is the one to the server
+	}
 }
 
-// Delay makes every answer late by so many seconds.
-func (l *Link) Delay(seconds float64) error {
-	return l.toxic("latency", "downstream", map[string]any{"latency": int(seconds * 1000)})
+// Blackhole lets connections live and come, and passes nothing.
+func (l *Link) Blackhole() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.passes = make(chan struct{})
+}
+
+// Delay makes every answer late.
+func (l *Link) Delay(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delay = d
 }
 
 // DropAnswers lets requests reach the server, and closes the connection in place of an answer.
-func (l *Link) DropAnswers() error {
-	return l.toxic("limit_data", "downstream", map[string]any{"bytes": 0})
+func (l *Link) DropAnswers() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drops = true
 }
 
-func (l *Link) toxic(kind, stream string, attributes map[string]any) error {
-	b, err := json.Marshal(map[string]any{"type": kind, "stream": stream, "attributes": attributes})
-	if err != nil {
-		return err
-	}
-	_, err = l.proxy.Toxics.AddToxicJson(bytes.NewReader(b))
-	return err
-}
-
-// Heal ends every fault of the network.
+// Heal ends every fault of the network. What was held back arrives now.
 func (l *Link) Heal() {
-	l.tap.cut(false)
-	l.proxy.Toxics.ResetToxics(zerolog.Nop().WithContext(noContext()))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refuses, l.delay, l.drops = false, 0, false
+	select {
+	case <-l.passes:
+	default:
+		close(l.passes)
+	}
 }
-
-// Intercept adds a rule for requests to come.
-func (l *Link) Intercept(r *Rule) { l.tap.add(r) }
-
-// Requests are the requests so far, in the order in which they came.
-func (l *Link) Requests() []Request { return l.tap.requests() }
 
 // Close ends the link.
 func (l *Link) Close() error {
-	l.tap.close()
-	l.proxy.Stop()
+	l.tap.end()
+	l.Cut()
 	return l.http.Close()
 }
 
-// Deaf is an address where connections are neither accepted nor refused: a listener whose queue is full.
-type Deaf struct {
-	file  *os.File
-	conns []net.Conn
-	addr  string
+// gate is the link's listener: it numbers connections, and closes new ones at once while the link is cut.
+type gate struct {
+	net.Listener
+	link *Link
 }
 
-// Addr is host:port.
-func (d *Deaf) Addr() string { return d.addr }
-
-// Close ends it.
-func (d *Deaf) Close() error {
-	var errs []error
-	for _, c := range d.conns {
-		errs = append(errs, c.Close())
+func (g gate) Accept() (net.Conn, error) {
+	for {
+		c, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		g.link.mu.Lock()
+		if g.link.refuses {
+			g.link.mu.Unlock()
+			_ = c.Close()
+			continue
+		}
+		g.link.serial++
+		conn := &linkConn{Conn: c, link: g.link, serial: g.link.serial}
+		g.link.conns[conn] = struct{}{}
+		g.link.mu.Unlock()
+		return conn, nil
 	}
-	return errors.Join(append(errs, d.file.Close())...)
 }
 
-// Closed is an address that refuses connections for as long as it is not closed itself: a bound socket that does not listen.
-type Closed struct {
-	file *os.File
-	addr string
+// linkConn is a driver's connection, on which the faults of the network happen.
+type linkConn struct {
+	net.Conn
+	link   *Link
+	serial int
 }
 
-// Addr is host:port.
-func (c *Closed) Addr() string { return c.addr }
-
-// Close frees the port.
-func (c *Closed) Close() error { return c.file.Close() }
-
-func drain(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, 1<<20))
-	if err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+// faults are those of this moment, once bytes pass.
+func (c *linkConn) faults() (delay time.Duration, drops bool) {
+	c.link.mu.Lock()
+	passes := c.link.passes
+	c.link.mu.Unlock()
+	select {
+	case <-passes:
+	case <-c.link.tap.ctx.Done():
 	}
-	return b, nil
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	return c.link.delay, c.link.drops
+}
+
+// Read holds back what came, the end too.
+func (c *linkConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.faults()
+	return n, err
+}
+
+func (c *linkConn) Write(b []byte) (int, error) {
+	delay, drops := c.faults()
+	if drops {
+		return 0, errors.Join(errors.New("the link drops answers"), c.Close())
+	}
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-c.link.tap.ctx.Done():
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *linkConn) Close() error {
+	c.link.mu.Lock()
+	delete(c.link.conns, c)
+	c.link.mu.Unlock()
+	return c.Conn.Close()
 }

@@ -1,7 +1,6 @@
 package netfault
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,8 +9,6 @@ import (
 	"syscall"
 	"time"
 )
-
-func noContext() context.Context { return context.Background() }
 
 // bound is a TCP socket bound to a free port of the IPv4 address.
 func bound(ip string) (*os.File, int, error) {
@@ -35,6 +32,33 @@ func bound(ip string) (*os.File, int, error) {
 	return file, sa.(*syscall.SockaddrInet4).Port, nil
 }
 
+// Deaf is an address where connections are neither accepted nor refused: a listener whose queue is full.
+type Deaf struct {
+	Closed
+	conns []net.Conn
+}
+
+// Close ends it.
+func (d *Deaf) Close() error {
+	var errs []error
+	for _, c := range d.conns {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(append(errs, d.file.Close())...)
+}
+
+// Closed is an address that refuses connections for as long as it is not closed itself: a bound socket that does not listen.
+type Closed struct {
+	file *os.File
+	addr string
+}
+
+// Addr is host:port.
+func (c *Closed) Addr() string { return c.addr }
+
+// Close frees the port.
+func (c *Closed) Close() error { return c.file.Close() }
+
 // NewClosed reserves a port at which nothing listens.
 func NewClosed(listen, reach string) (*Closed, error) {
 	file, port, err := bound(listen)
@@ -50,7 +74,7 @@ func NewDeaf(listen, reach string) (*Deaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Deaf{file: file, addr: net.JoinHostPort(reach, strconv.Itoa(port))}
+	d := &Deaf{Closed: Closed{file: file, addr: net.JoinHostPort(reach, strconv.Itoa(port))}}
 	if err := syscall.Listen(int(file.Fd()), 0); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -86,46 +86,28 @@ type tap struct {
 	ctx       context.Context // ends with the link
 	end       context.CancelFunc
 
-	mu      sync.Mutex
-	refuses bool
-	conns   map[net.Conn]struct{}
-	serial  int
-	seen    []*Request
-	rules   []*Rule
+	mu    sync.Mutex
+	seen  []*Request
+	rules []*Rule
 }
 
 func newTap(upstream func() string, prefix string) *tap {
-	t := &tap{upstream: upstream, prefix: prefix, conns: map[net.Conn]struct{}{}}
+	t := &tap{upstream: upstream, prefix: prefix}
 	t.ctx, t.end = context.WithCancel(context.Background())
 	// A connection for each request: what a pool does with a dead one must not be taken for the driver's doing.
 	t.transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	return t
 }
 
-func (t *tap) close() {
-	t.end()
-	t.cut(true)
-	t.transport.CloseIdleConnections()
-}
-
-func (t *tap) cut(refuse bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.refuses = refuse
-	if refuse {
-		for c := range t.conns {
-			_ = c.Close() // its request is cancelled, and so is the one to the server
-		}
-	}
-}
-
-func (t *tap) add(r *Rule) {
+// Intercept adds a rule for requests to come.
+func (t *tap) Intercept(r *Rule) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rules = append(t.rules, r)
 }
 
-func (t *tap) requests() []Request {
+// Requests are the requests so far, in the order in which they came.
+func (t *tap) Requests() []Request {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]Request, len(t.seen))
@@ -137,7 +119,7 @@ func (t *tap) requests() []Request {
 
 // ServeHTTP passes a request on, unless a rule says otherwise. Leaving by ErrAbortHandler closes the connection without an answer.
 func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := drain(r.Body)
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -209,7 +191,7 @@ func (t *tap) hold(ctx context.Context, until <-chan struct{}) bool {
 }
 
 func (t *tap) note(r *http.Request, body []byte) (*Request, *Rule) {
-	q := &Request{At: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Connection: r.Context().Value(connKey{}).(*tapConn).serial}
+	q := &Request{At: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Connection: r.Context().Value(connKey{}).(*linkConn).serial}
 	_ = json.Unmarshal(body, &q.Body) // stays nil where it is none
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -258,18 +240,6 @@ func merge(answer []byte, extra map[string]any) ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// gate is the tap's listener: it numbers connections, and closes new ones at once while the link is cut.
-type gate struct {
-	net.Listener
-	tap *tap
-}
-
-type tapConn struct {
-	net.Conn
-	tap    *tap
-	serial int
-}
-
 type connKey struct{}
 
 func withConn(ctx context.Context, c net.Conn) context.Context {
@@ -277,36 +247,4 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 		c = secure.NetConn()
 	}
 	return context.WithValue(ctx, connKey{}, c)
-}
-
-func (g *gate) Accept() (net.Conn, error) {
-	for {
-		c, err := g.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		g.tap.mu.Lock()
-		if g.tap.refuses {
-			g.tap.mu.Unlock()
-			_ = c.Close()
-			continue
-		}
-		g.tap.serial++
-		conn := &tapConn{Conn: c, tap: g.tap, serial: g.tap.serial}
-		g.tap.conns[conn] = struct{}{}
-		g.tap.mu.Unlock()
-		return conn, nil
-	}
-}
-
-func (c *tapConn) Close() error {
-	err := c.Conn.Close()
-	go c.tap.forget(c) // not here: Close is also called under the lock
-	return err
-}
-
-func (t *tap) forget(c net.Conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.conns, c)
 }

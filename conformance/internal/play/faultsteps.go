@@ -96,13 +96,13 @@ func (r *run) controlLink(a *cases.LinkControl) error {
 	case "cut":
 		r.link.Cut()
 	case "blackhole":
-		return r.link.Blackhole()
+		r.link.Blackhole()
 	case "drop_answers":
-		return r.link.DropAnswers()
+		r.link.DropAnswers()
 	case "heal":
 		r.link.Heal()
 	default:
-		return r.link.Delay(a.Delay)
+		r.link.Delay(seconds(a.Delay))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package cases
+package conformance_test
 
 import (
 	"bytes"
@@ -8,22 +8,24 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lockserver/lockserver/conformance/internal/cases"
 )
 
-// Rule is one rule of SPEC.md that a case can prove.
-type Rule struct {
+// rule is one rule of SPEC.md that a case can prove.
+type rule struct {
 	ID   string `yaml:"id"`
 	Says string `yaml:"says"`
 }
 
-// LoadRules reads rules.yaml.
-func LoadRules(files fs.FS) ([]Rule, error) {
+// loadRules reads rules.yaml.
+func loadRules(files fs.FS) ([]rule, error) {
 	b, err := fs.ReadFile(files, "rules.yaml")
 	if err != nil {
 		return nil, err
 	}
 	var doc struct {
-		Rules []Rule `yaml:"rules"`
+		Rules []rule `yaml:"rules"`
 	}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
@@ -33,26 +35,26 @@ func LoadRules(files fs.FS) ([]Rule, error) {
 	return doc.Rules, nil
 }
 
-// Unproven are the rules that no case names, Unknown the names in cases that are no rule.
-func Unproven(rules []Rule, all []*Case) (unproven, unknown []string) {
+// unproven are the rules that no case names, unknown the names in cases that are no rule.
+func unproven(rules []rule, all []*cases.Case) (missing, unknown []string) {
 	proofs := proofs(all)
 	known := map[string]bool{}
 	for _, r := range rules {
 		known[r.ID] = true
 		if len(proofs[r.ID]) == 0 {
-			unproven = append(unproven, r.ID)
+			missing = append(missing, r.ID)
 		}
 	}
-	for id, cases := range proofs {
+	for id, names := range proofs {
 		if !known[id] {
-			unknown = append(unknown, id+" (in "+strings.Join(cases, ", ")+")")
+			unknown = append(unknown, id+" (in "+strings.Join(names, ", ")+")")
 		}
 	}
 	slices.Sort(unknown)
-	return unproven, unknown
+	return missing, unknown
 }
 
-func proofs(all []*Case) map[string][]string {
+func proofs(all []*cases.Case) map[string][]string {
 	m := map[string][]string{}
 	for _, c := range all {
 		for _, r := range c.Rules {
@@ -62,8 +64,8 @@ func proofs(all []*Case) map[string][]string {
 	return m
 }
 
-// Table is the Markdown table from rules to cases.
-func Table(rules []Rule, all []*Case) string {
+// ruleTable is the Markdown table from rules to cases.
+func ruleTable(rules []rule, all []*cases.Case) string {
 	proofs := proofs(all)
 	var b strings.Builder
 	b.WriteString("| rule | says | proven by |\n|---|---|---|\n")
