@@ -6,6 +6,7 @@ import json
 import math
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -199,20 +200,13 @@ class Grant:
     limit: int | None
 
     @classmethod
-    def read(cls, data: dict[str, Any]) -> Grant | str:
-        """The grant in an answer, or what is missing for one."""
-        token, expires_in, waited = data.get("token"), data.get("expires_in"), data.get("waited") or 0
-        if not _number(token) or token != int(token):
-            return 'without "token"'
-        if expires_in is not None and not _number(expires_in):
-            return 'without "expires_in"'
-        if not _number(waited):
-            return 'without "waited"'
-        mode, limit = data.get("mode"), data.get("limit")
+    def read(cls, data: dict[str, Any]) -> Grant:
+        """The grant in a usable answer."""
+        expires_in, mode, limit = data["expires_in"], data.get("mode"), data.get("limit")
         return cls(
-            int(token),
+            int(data["token"]),
             None if expires_in is None else float(expires_in),
-            max(float(waited), 0.0),
+            max(float(data["waited"]), 0.0),
             mode if isinstance(mode, str) else None,
             int(limit) if _number(limit) else None,
         )
@@ -232,6 +226,10 @@ class Reply:
     unsettled: bool = True
     """Whether the attempt may have taken effect, or has."""
     unsent: bool = False
+    obstacle: str = ""
+    """What stood in the way, in a few words."""
+    late: bool = False
+    """Whether no more is known than that the attempt ran out of time."""
     retry_after: float = 0.0
     sent: Instant = _NEVER
     """When the request was sent."""
@@ -240,26 +238,27 @@ class Reply:
 def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -> Reply:
     """What an outcome means; no error that comes of it shows the secret, even if the other side echoes it."""
     if not isinstance(outcome, Answer):
-        error = ConnectionFailedError(outcome.why)
         verdict = "raise" if outcome.permanent else "retry"
-        return Reply(verdict, error, unsettled=outcome.unknown, unsent=not outcome.unknown)
+        reply = Reply(verdict, ConnectionFailedError(outcome.why), obstacle=outcome.why, late=outcome.late)
+        reply.unsettled, reply.unsent = outcome.unknown, not outcome.unknown
+        return reply
     said = _object(outcome.body)
     status = outcome.status
     if status in operation.answers:
-        if said is None:
-            return _unusable(operation, outcome, peer)
-        if operation is RELEASE:
-            return Reply("done")
-        if operation is ACQUIRE and status == 202:
+        wrong = _unusable(operation, outcome, said)
+        if said is None or wrong:
+            message = f"{peer} answered {status} {wrong}: is this the address of a lockserver?"
+            return Reply(WITHOUT_CODE_ELSE[1], ConnectionFailedError(message, status=status), obstacle=message)
+        if status == 202:
             return Reply("done", in_the_way=InTheWay.read(said))
-        grant = Grant.read(said)
-        return Reply("done", grant=grant) if isinstance(grant, Grant) else _unusable(operation, outcome, peer, grant)
+        return Reply("done", grant=None if operation is RELEASE else Grant.read(said))
     code = said.get("code") if said is not None and status >= 400 else None
     if said is not None and isinstance(code, str) and code:
         reply = _refusal(status, code, {name: _without(secret, value) for name, value in said.items()})
         # A server that drains has released nothing; who waits may be granted the lock by its last moments.
         settled = 400 <= status < 500 or (isinstance(reply.error, DrainingError) and operation is not ACQUIRE)
         reply.unsettled = not settled
+        reply.obstacle = f"{peer} answered {status} {reply.error.code if reply.error else code}"
     else:
         reply = _without_code(outcome, peer, secret)
     reply.retry_after = _delay(outcome.retry_after)
@@ -274,22 +273,31 @@ def _object(body: bytes | None) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def _unusable(operation: Operation, answer: Answer, peer: str, wrong: str = "with no JSON object") -> Reply:
+def _unusable(operation: Operation, answer: Answer, said: dict[str, Any] | None) -> str:
+    """What is wrong with a success, if anything."""
     if answer.body is None:
-        wrong = f"with more than {operation.answer_max} bytes"
-    message = f"{peer} answered {answer.status} {wrong}: is this the address of a lockserver?"
-    return Reply(WITHOUT_CODE_ELSE[1], ConnectionFailedError(message, status=answer.status))
+        return f"with more than {operation.answer_max} bytes"
+    if said is None:
+        return "with no JSON object"
+    for member, fits in _MEMBERS[operation.name if answer.status == 200 else "queued"].items():
+        if member not in said:
+            return f'without "{member}"'
+        if not fits(said[member]):
+            return f'with an unusable "{member}"'
+    return ""
 
 
 def _without_code(answer: Answer, peer: str, secret: str) -> Reply:
     status = answer.status
     code, verdict = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)
-    likely = "is this a web proxy that wants a password?" if status == 407 else "is this the address of a lockserver?"
+    likely = "is this the address of a lockserver?"
+    if status == 407:
+        likely = "does a proxy before it ask for a password?"
     message = f"{peer} answered {status} without a lockserver's code: {likely}"
     said = " ".join((answer.body or b"").decode("utf-8", "replace").replace(secret, "…").split())[:200]
     if said:
         message += f" It said: {said}"
-    return Reply(verdict, BY_CODE.get(code, ConnectionFailedError)(message, status=status))
+    return Reply(verdict, BY_CODE.get(code, ConnectionFailedError)(message, status=status), obstacle=message)
 
 
 def _refusal(status: int, code: str, problem: dict[str, Any]) -> Reply:
@@ -323,6 +331,20 @@ def _count(value: object) -> int:
 
 def _number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value)
+
+
+_GRANT: dict[str, Callable[[Any], bool]] = {
+    "token": lambda token: _number(token) and token == int(token) > 0,
+    "expires_in": lambda expires_in: expires_in is None or _number(expires_in),
+    "waited": _number,
+}
+_MEMBERS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "acquire": _GRANT,
+    "renew": _GRANT,
+    "queued": {"position": _number},
+    "release": {"outcome": lambda outcome: isinstance(outcome, str)},
+}
+"""What an answer needs to be usable."""
 
 
 def _without(secret: str, value: Any) -> Any:

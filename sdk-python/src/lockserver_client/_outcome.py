@@ -34,6 +34,8 @@ class Failure(NamedTuple):
     """Whether the request may have taken effect all the same; if not, it surely never arrived."""
     permanent: bool = False
     """Whether no other attempt can do better."""
+    late: bool = False
+    """Whether no more is known than that it ran out of time."""
 
 
 Outcome = Answer | Failure
@@ -42,9 +44,10 @@ Outcome = Answer | Failure
 class NetworkError(Exception):
     """What a stream raises. It is no OSError, so that one of a signal handler is never taken for the network's."""
 
-    def __init__(self, why: str, *, permanent: bool = False) -> None:
+    def __init__(self, why: str, *, permanent: bool = False, late: bool = False) -> None:
         super().__init__(why)
         self.permanent = permanent
+        self.late = late
 
 
 def network_error(error: Exception, peer: str) -> NetworkError:
@@ -67,7 +70,7 @@ def network_error(error: Exception, peer: str) -> NetworkError:
 
 
 def late(peer: str) -> NetworkError:
-    return NetworkError(f"no answer from {peer} in time")
+    return NetworkError(f"no answer from {peer} in time", late=True)
 
 
 def closed(peer: str) -> NetworkError:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from support.async_tasks import nothing_left
+from support.async_tasks import InMemory, nothing_left
 from support.processes import SECRET, LockServer, Proxy
 
 from lockserver_client import AsyncLockserverClient
@@ -33,11 +33,13 @@ async def through(proxy: Proxy) -> AsyncIterator[AsyncLockserverClient]:
 
 @pytest.fixture
 async def to() -> AsyncIterator[Callable[..., AsyncLockserverClient]]:
-    """Makes clients of any address, with shorter bounds where a test waits for their end."""
+    """Makes clients of any address or transport, with shorter bounds where a test waits for their end."""
     made: list[AsyncLockserverClient] = []
 
-    def make(addr: str, **bounds: float) -> AsyncLockserverClient:
-        client = AsyncLockserverClient(addr, secret=SECRET)
+    def make(way: str | InMemory, **bounds: float) -> AsyncLockserverClient:
+        client = AsyncLockserverClient(way if isinstance(way, str) else None, secret=SECRET)
+        if not isinstance(way, str):
+            client._transport = lambda settings, bounds: way
         for name, seconds in bounds.items():
             setattr(client._bounds, name, seconds)
         made.append(client)

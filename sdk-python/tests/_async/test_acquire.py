@@ -312,10 +312,10 @@ async def test_close_ends_what_waits(client: AsyncLockserverClient, server: Lock
     waiting = start(client.acquire, resource)
     await until(lambda: len(server.waiters(resource)) == 1)
     await client.close()
+    assert server.waiters(resource) == [], "close returns when what it ends has ended"
     with pytest.raises(LockserverError, match="closed") as caught:
         await waiting.result()
     assert caught.value.code == "connection_failed"
-    assert server.waiters(resource) == []
     with pytest.raises(LockserverError, match="closed"):
         await client.acquire(resource)
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support.async_tasks import sleep, start, until
+from support.async_tasks import InMemory, sleep, start, until
 from support.processes import LockServer, Proxy
-from support.scripted import Say, Scripted, granted, refused
+from support.scripted import Say, granted, refused
 
 from lockserver_client import AsyncLockserverClient, LockLostError, NotHeldError
 
@@ -45,12 +45,11 @@ async def test_the_deadline_counts_from_the_sending(
 
 
 async def test_the_wait_on_the_server_is_not_part_of_the_lease(to: Callable[..., AsyncLockserverClient]) -> None:
-    script = Scripted(granted(expires_in=10, waited=5))
-    lock = await to(script.addr).acquire("r", expire=10)
+    script = InMemory(granted(expires_in=10, waited=5))
+    lock = await to(script).acquire("r", expire=10)
     assert lock is not None
     assert lock.expires_in is not None
     assert 14 < lock.expires_in < 15
-    script.close()
 
 
 @pytest.mark.parametrize("clock", ["monotonic", "wall"])
@@ -187,28 +186,27 @@ async def test_a_renewal_whose_connection_went_dead_uses_a_new_one(
 async def test_refusals_that_may_pass_are_no_loss(
     to: Callable[..., AsyncLockserverClient],
 ) -> None:
-    script = Scripted(
+    script = InMemory(
         granted(expires_in=3),
         Say(500, {"code": "internal", "title": "bad luck"}),
         Say(401, {"code": "unauthorized", "title": "not now"}),
         Say(503, "out of order"),
         Say(200, {"hello": "world"}),
-        otherwise=lambda heard: granted(expires_in=3),
+        otherwise=lambda heard: granted(expires_in=3, outcome="released"),
     )
-    lock = await to(script.addr).acquire("r", expire=3, renew=True)
+    lock = await to(script).acquire("r", expire=3, renew=True)
     assert lock is not None
     await until(lambda: len(script.heard) >= 6)
     assert not lock.lost
     assert script.heard[2].at - script.heard[1].at < 0.8, "repeated at once, not only when the next renewal is due"
     assert await lock.release() is True
-    script.close()
 
 
 async def test_what_a_renewal_says_about_the_lease_counts(to: Callable[..., AsyncLockserverClient]) -> None:
-    script = Scripted(
+    script = InMemory(
         granted(expires_in=30), refused(409, "not_held", reason="expired"), otherwise=lambda heard: granted()
     )
-    lock = await to(script.addr).acquire("r", expire=0.6, renew=True)
+    lock = await to(script).acquire("r", expire=0.6, renew=True)
     assert lock is not None
     await until(lambda: lock.lost)
     with pytest.raises(LockLostError, match="expired"):
@@ -216,7 +214,6 @@ async def test_what_a_renewal_says_about_the_lease_counts(to: Callable[..., Asyn
     count = len(script.heard)
     await sleep(0.5)
     assert len(script.heard) == count, "a lost lock is not renewed"
-    script.close()
 
 
 async def test_released_while_a_renewal_is_under_way(

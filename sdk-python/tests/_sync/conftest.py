@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.processes import SECRET, LockServer, Proxy
-from support.sync_tasks import nothing_left
+from support.sync_tasks import InMemory, nothing_left
 
 from lockserver_client import LockserverClient
 
@@ -34,11 +34,13 @@ def through(proxy: Proxy) -> Iterator[LockserverClient]:
 
 @pytest.fixture
 def to() -> Iterator[Callable[..., LockserverClient]]:
-    """Makes clients of any address, with shorter bounds where a test waits for their end."""
+    """Makes clients of any address or transport, with shorter bounds where a test waits for their end."""
     made: list[LockserverClient] = []
 
-    def make(addr: str, **bounds: float) -> LockserverClient:
-        client = LockserverClient(addr, secret=SECRET)
+    def make(way: str | InMemory, **bounds: float) -> LockserverClient:
+        client = LockserverClient(way if isinstance(way, str) else None, secret=SECRET)
+        if not isinstance(way, str):
+            client._transport = lambda settings, bounds: way
         for name, seconds in bounds.items():
             setattr(client._bounds, name, seconds)
         made.append(client)

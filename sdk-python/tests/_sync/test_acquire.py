@@ -305,10 +305,10 @@ def test_close_ends_what_waits(client: LockserverClient, server: LockServer, res
     waiting = start(client.acquire, resource)
     until(lambda: len(server.waiters(resource)) == 1)
     client.close()
+    assert server.waiters(resource) == [], "close returns when what it ends has ended"
     with pytest.raises(LockserverError, match="closed") as caught:
         waiting.result()
     assert caught.value.code == "connection_failed"
-    assert server.waiters(resource) == []
     with pytest.raises(LockserverError, match="closed"):
         client.acquire(resource)
 

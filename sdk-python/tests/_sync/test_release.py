@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from support.processes import SECRET, LockServer, Proxy
 from support.scripted import Say, Scripted, granted, refused, released
-from support.sync_tasks import sleep, start, until
+from support.sync_tasks import InMemory, sleep, start, until
 
 from lockserver_client import (
     ConnectionFailedError,
@@ -102,36 +102,34 @@ def test_a_lost_answer_of_a_release_is_no_loss(
 def test_not_held_after_an_unanswered_release_counts_as_released(
     to: Callable[..., LockserverClient], reason: str
 ) -> None:
-    script = Scripted(
+    script = InMemory(
         granted(expires_in=30),
         Say(0, hang_up=True),
         refused(409, "not_held", reason=reason),
     )
-    lock = to(script.addr).acquire("r", expire=30)
+    lock = to(script).acquire("r", expire=30)
     assert lock is not None
     assert lock.release() is True
     assert not lock.lost
     assert script.heard[1].connection != script.heard[2].connection, "repeated on a new connection"
-    script.close()
 
 
 @pytest.mark.parametrize("reason", ["evicted", "expired"])
 def test_not_held_after_an_unanswered_release_is_a_loss_where_its_reason_says_so(
     to: Callable[..., LockserverClient], reason: str
 ) -> None:
-    script = Scripted(granted(expires_in=30), Say(0, hang_up=True), refused(409, "not_held", reason=reason))
-    lock = to(script.addr).acquire("r", expire=30)
+    script = InMemory(granted(expires_in=30), Say(0, hang_up=True), refused(409, "not_held", reason=reason))
+    lock = to(script).acquire("r", expire=30)
     assert lock is not None
     assert lock.release() is False
     assert lock.lost
-    script.close()
 
 
 def test_a_release_that_is_called_again_knows_of_the_tries_before(
     to: Callable[..., LockserverClient],
 ) -> None:
-    script = Scripted(granted(expires_in=30), otherwise=lambda _: Say(0, hang_up=True))
-    client = to(script.addr)
+    script = InMemory(granted(expires_in=30), otherwise=lambda _: Say(0, hang_up=True))
+    client = to(script)
     client._bounds.cleanup = 0.5
     lock = client.acquire("r", expire=30)
     assert lock is not None
@@ -142,24 +140,21 @@ def test_a_release_that_is_called_again_knows_of_the_tries_before(
     script.script.append(refused(409, "not_held", reason="unknown"))
     assert lock.release() is True
     assert not lock.lost
-    script.close()
 
 
 def test_a_refusal_to_drain_released_nothing(to: Callable[..., LockserverClient]) -> None:
-    script = Scripted(granted(expires_in=30), refused(503, "draining"), refused(409, "not_held", reason="unknown"))
-    lock = to(script.addr).acquire("r", expire=30)
+    script = InMemory(granted(expires_in=30), refused(503, "draining"), refused(409, "not_held", reason="unknown"))
+    lock = to(script).acquire("r", expire=30)
     assert lock is not None
     assert lock.release() is False
     assert lock.lost
-    script.close()
 
 
 def test_not_held_without_that_is_a_loss(to: Callable[..., LockserverClient]) -> None:
-    script = Scripted(granted(expires_in=30), refused(409, "not_held", reason="unknown"))
-    lock = to(script.addr).acquire("r", expire=30)
+    script = InMemory(granted(expires_in=30), refused(409, "not_held", reason="unknown"))
+    lock = to(script).acquire("r", expire=30)
     assert lock is not None
     assert lock.release() is False
-    script.close()
 
 
 def test_a_release_is_repeated_while_the_server_cannot_store(
@@ -175,13 +170,12 @@ def test_a_release_is_repeated_while_the_server_cannot_store(
 
 
 def test_a_release_waits_for_as_long_as_the_server_asks(to: Callable[..., LockserverClient]) -> None:
-    script = Scripted(granted(), refused(503, "draining", retry_after="0.4"), released())
-    lock = to(script.addr).acquire("r")
+    script = InMemory(granted(), refused(503, "draining", retry_after="0.4"), released())
+    lock = to(script).acquire("r")
     assert lock is not None
     began = time.monotonic()
     assert lock.release() is True
     assert time.monotonic() - began >= 0.4
-    script.close()
 
 
 def test_a_release_without_any_answer_says_so_within_its_bound(
@@ -204,8 +198,8 @@ def test_a_release_without_any_answer_says_so_within_its_bound(
 def test_a_release_by_owner_is_never_repeated_once_it_may_have_been_sent(
     to: Callable[..., LockserverClient],
 ) -> None:
-    script = Scripted(Say(0, hang_up=True), refused(503, "store_unavailable"))
-    client = to(script.addr)
+    script = InMemory(Say(0, hang_up=True), refused(503, "store_unavailable"))
+    client = to(script)
     with pytest.raises(ConnectionFailedError):
         client.release("r")
     assert len(script.heard) == 1
@@ -213,7 +207,6 @@ def test_a_release_by_owner_is_never_repeated_once_it_may_have_been_sent(
         client.release("r")
     assert len(script.heard) == 2
     assert set(script.heard[0].body) == {"resource", "owner"}
-    script.close()
 
 
 def test_a_release_by_owner_is_repeated_while_nobody_listens(

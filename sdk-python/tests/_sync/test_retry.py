@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.processes import SECRET, LockServer, Port, Proxy
 from support.scripted import Heard, Say, Scripted, granted, refused, released
-from support.sync_tasks import nothing_left, sleep, start, until
+from support.sync_tasks import InMemory, nothing_left, sleep, start, until
 
 from lockserver_client import (
     ConnectionFailedError,
@@ -18,6 +18,7 @@ from lockserver_client import (
     LockTimeoutError,
 )
 from lockserver_client._outcome import Outcome
+from lockserver_client._retry import Backoff
 
 Make = Callable[..., LockserverClient]
 
@@ -71,7 +72,7 @@ def test_waiting_goes_on_over_a_restart_of_the_server(own_server: LockServer, re
 
 
 def test_what_is_passing_is_repeated_with_the_same_id(to: Make) -> None:
-    script = Scripted(
+    script = InMemory(
         Say(0, hang_up=True),
         Say(502, "<html>bad gateway"),
         Say(504, "<html>gateway time-out"),
@@ -79,54 +80,48 @@ def test_what_is_passing_is_repeated_with_the_same_id(to: Make) -> None:
         refused(503, "store_unavailable"),
         granted(),
     )
-    lock = to(script.addr).acquire("r")
+    lock = to(script).acquire("r")
     assert lock is not None
     assert len({request.body["id"] for request in script.heard}) == 1
     assert lock.id == script.heard[0].body["id"]
-    script.close()
 
 
 def test_the_first_repetition_comes_at_once(to: Make) -> None:
-    script = Scripted(Say(502, ""), granted())
+    script = InMemory(Say(502, ""), granted())
     began = time.monotonic()
-    to(script.addr).acquire("r")
+    to(script).acquire("r")
     assert time.monotonic() - began < 0.5
-    script.close()
 
 
 def test_retry_after_is_the_least_delay(to: Make) -> None:
-    script = Scripted(refused(503, "draining", retry_after="0.4"), granted())
-    client = to(script.addr)
+    script = InMemory(refused(503, "draining", retry_after="0.4"), granted())
+    client = to(script)
     began = time.monotonic()
     client.acquire("r")
     assert time.monotonic() - began >= 0.4
-    script.close()
 
 
 def test_retry_after_does_not_outlast_the_callers_limit(to: Make) -> None:
-    script = Scripted(refused(503, "draining", retry_after="60"))
+    script = InMemory(refused(503, "draining", retry_after="60"))
     began = time.monotonic()
     with pytest.raises(LockTimeoutError):
-        to(script.addr).acquire("r", timeout=0.3)
+        to(script).acquire("r", timeout=0.3)
     assert time.monotonic() - began < 3
-    script.close()
 
 
 def test_a_refusal_does_not_settle_what_was_sent_before_it(to: Make) -> None:
-    script = Scripted(Say(0, hang_up=True), refused(409, "locked"))
-    assert to(script.addr).acquire("r", blocking=False) is None
+    script = InMemory(Say(0, hang_up=True), refused(409, "locked"))
+    assert to(script).acquire("r", blocking=False) is None
     assert script.paths() == ["/acquire", "/acquire", "/release"], "the first may still arrive, so its id is cancelled"
     assert script.heard[2].body["id"] == script.heard[0].body["id"]
-    script.close()
-    script = Scripted(refused(409, "locked"))
-    assert to(script.addr).acquire("r", blocking=False) is None
+    script = InMemory(refused(409, "locked"))
+    assert to(script).acquire("r", blocking=False) is None
     assert script.paths() == ["/acquire"]
-    script.close()
 
 
 def test_a_grant_that_meets_a_close_goes_back(to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Scripted(granted(expires_in=30), released())
-    client = to(script.addr)
+    script = InMemory(granted(expires_in=30), released())
+    client = to(script)
     transport = client._here().link.transport
     send = transport.send
 
@@ -141,7 +136,6 @@ def test_a_grant_that_meets_a_close_goes_back(to: Make, monkeypatch: pytest.Monk
     acquired, back = script.heard
     assert back.path == "/release"
     assert back.body["id"] == acquired.body["id"]
-    script.close()
 
 
 def test_a_close_while_a_connection_is_made_ends_the_call(to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,24 +157,22 @@ def test_a_close_while_a_connection_is_made_ends_the_call(to: Make, monkeypatch:
 
 
 def test_a_used_id_is_replaced(to: Make) -> None:
-    script = Scripted(refused(409, "id_used"), refused(409, "id_used"), granted())
-    lock = to(script.addr).acquire("r")
+    script = InMemory(refused(409, "id_used"), refused(409, "id_used"), granted())
+    lock = to(script).acquire("r")
     assert lock is not None
     idents = [request.body["id"] for request in script.heard]
     assert len(set(idents)) == 3
     assert lock.id == idents[2]
-    script.close()
 
 
 def test_a_grant_that_is_past_its_safe_deadline_is_given_back(to: Make) -> None:
-    script = Scripted(granted(token=1, expires_in=0.001), released(), granted(token=2, expires_in=30))
-    lock = to(script.addr).acquire("r", expire=30)
+    script = InMemory(granted(token=1, expires_in=0.001), released(), granted(token=2, expires_in=30))
+    lock = to(script).acquire("r", expire=30)
     assert lock is not None
     assert lock.token == 2
     first, back, second = script.heard
     assert back.path == "/release"
     assert back.body["id"] == first.body["id"] != second.body["id"]
-    script.close()
 
 
 def test_nobody_listening_is_said_after_the_time_without_answer(to: Make, resource: str) -> None:
@@ -298,17 +290,38 @@ def test_a_server_that_never_lets_wait_is_not_stormed(to: Make) -> None:
     def queued(request: Heard) -> Say:
         return Say(202, {"position": 1, "place_kept": 10})
 
-    script = Scripted(otherwise=queued)
+    script = InMemory(otherwise=queued)
     with pytest.raises(LockTimeoutError):
-        to(script.addr).acquire("r", timeout=0.8)
+        to(script).acquire("r", timeout=0.8)
     assert script.paths().count("/acquire") < 25
-    script.close()
 
 
 def test_grants_that_run_out_on_their_way_are_not_stormed(to: Make) -> None:
-    script = Scripted(otherwise=lambda heard: granted(expires_in=0.001) if heard.path == "/acquire" else released())
+    script = InMemory(otherwise=lambda heard: granted(expires_in=0.001) if heard.path == "/acquire" else released())
     with pytest.raises(LockTimeoutError, match="run out"):
-        to(script.addr).acquire("r", expire=0.01, timeout=1.0)
+        to(script).acquire("r", expire=0.01, timeout=1.0)
     assert 2 < script.paths().count("/acquire") < 12
     assert script.paths()[-1] == "/release", "nothing stays held"
-    script.close()
+
+
+def test_an_attempt_that_only_ran_out_of_time_hides_nothing(
+    through: LockserverClient, proxy: Proxy, server: LockServer, resource: str
+) -> None:
+    server.take(resource)
+    through._bounds.hop = 0.05
+    through._bounds.cleanup = 0.1
+    waiting = start(through.acquire, resource, timeout=1.5)
+    until(lambda: (server.waiters(resource) or [{"waited": 0}])[0]["waited"] > 0.2)
+    proxy.swallow_answers()
+    with pytest.raises(LockTimeoutError, match="held by somebody-else"):
+        waiting.result()
+
+
+def test_the_pauses_grow_from_nothing_to_two_seconds() -> None:
+    backoff = Backoff()
+    for most in (0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2, 2):
+        pause = backoff.next()
+        assert most / 2 <= pause <= most
+    assert backoff.next(7.5) == 7.5, "what the server asks for is the least"
+    backoff.reset()
+    assert backoff.next() == 0

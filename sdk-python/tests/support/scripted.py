@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from lockserver_client._contract import Operation
+from lockserver_client._outcome import Answer, Failure, Outcome
+
 
 @dataclass
 class Say:
@@ -43,6 +46,40 @@ def released() -> Say:
 def refused(status: int, code: str, **more: Any) -> Say:
     headers = {"Retry-After": more.pop("retry_after")} if "retry_after" in more else {}
     return Say(status, {"code": code, "title": code, **more}, headers)
+
+
+class InMemory:
+    """The same without a network: a transport of which `async_tasks` and `sync_tasks` have one each."""
+
+    def __init__(self, *script: Say, otherwise: Callable[[Heard], Say] | None = None) -> None:
+        self.script = list(script)
+        self.heard: list[Heard] = []
+        self._otherwise = otherwise
+        self._connection = 0
+
+    def answer(self, operation: Operation, request: bytes, again: bool) -> Outcome:
+        self._connection += again
+        heard = Heard(operation.path, json.loads(request), {}, self._connection, time.monotonic())
+        self.heard.append(heard)
+        if self.script:
+            say = self.script.pop(0)
+        elif self._otherwise is not None:
+            say = self._otherwise(heard)
+        else:
+            say = released() if operation.name == "release" else granted()
+        if say.hang_up:
+            return Failure("memory hung up", True)
+        text = say.body if isinstance(say.body, str) else json.dumps(say.body)
+        return Answer(say.status, text.encode(), say.headers.get("Retry-After"))
+
+    def paths(self) -> list[str]:
+        return [request.path for request in self.heard]
+
+    def end(self, tag: object) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Scripted:

@@ -25,7 +25,8 @@ class AsyncAcquisition:
         self._link = holdings.link
         self._request = request
         self._patience = Patience(self._link.bounds, request.timeout, blocking=request.blocking)
-        self._retry = AsyncRetry(self._link, self._patience.left, tag=self, over=self._over)
+        over = None if request.timeout is None else self._timed_out
+        self._retry = AsyncRetry(self._link, self._patience.left, tag=self, over=over)
         self._id = new_id()
         self._began = 0.0
         self._in_the_way = InTheWay()
@@ -33,6 +34,7 @@ class AsyncAcquisition:
 
     async def run(self) -> AsyncLock:
         """The lock, or LockedError where the request is not to wait. Given up in any way, it leaves nothing held."""
+        self._holdings.begin(self)
         try:
             with self._holdings.keeper.expecting(self._request.renew):
                 while self._lock is None:
@@ -45,6 +47,8 @@ class AsyncAcquisition:
             if self._retry.unsettled:
                 await shielded(self._cancel)
             raise
+        finally:
+            self._holdings.end(self)
 
     def _hop(self) -> tuple[bytes, float]:
         wait, bound = self._patience.hop()
@@ -54,6 +58,7 @@ class AsyncAcquisition:
     async def _go_on(self, reply: Reply) -> None:
         if reply.in_the_way is not None:
             self._in_the_way = reply.in_the_way
+            self._retry.obstacle = reply.in_the_way.told(self._link.owner)
         if reply.grant is not None:
             await self._granted(reply)
         elif reply.error is None:
@@ -80,7 +85,8 @@ class AsyncAcquisition:
             # The answer was so long under way that nothing is certain any more: a new acquisition takes its place.
             await self._cancel()
             self._rename()
-            await self._retry.pause(ConnectionFailedError("the grant had run out before its answer came"))
+            self._retry.obstacle = "the grant had run out before its answer came"
+            await self._retry.pause(ConnectionFailedError(self._retry.obstacle))
             return
         if not self._holdings.remember(lock):
             raise ConnectionFailedError("the client was closed")
@@ -93,19 +99,13 @@ class AsyncAcquisition:
         self._retry.unsettled = False
         self._patience.heard(queued=False)
 
-    def _over(self, error: LockserverError | None) -> LockserverError:
-        timeout, link = self._request.timeout, self._link
-        if timeout is None:
-            return ConnectionFailedError(f"no usable answer to acquire: {error}")
-        because = str(error)
-        if error is None or isinstance(error, LockedError):
-            because = self._in_the_way.told(link.owner)
-        elif error.status is not None and not isinstance(error, ConnectionFailedError):
-            because = f"{link.peer} answered {error.status} {error.code}"
+    def _timed_out(self) -> LockserverError:
         resource = json.dumps(self._request.resource, ensure_ascii=False)
-        over = LockTimeoutError(f"resource {resource} was not granted within {timeout:g} s: {because}")
-        self._in_the_way.put_on(over)
-        return over
+        error = LockTimeoutError(
+            f"resource {resource} was not granted within {self._request.timeout:g} s: {self._retry.obstacle}"
+        )
+        self._in_the_way.put_on(error)
+        return error
 
     async def _cancel(self) -> None:
         """Take the id back, whether it waits, was granted or has yet to arrive."""

@@ -31,6 +31,11 @@ def place() -> object:
     return os.getpid(), asyncio.get_running_loop()
 
 
+def current() -> object:
+    """Who runs this."""
+    return asyncio.current_task()
+
+
 def gone(where: object) -> bool:
     """Whether nothing can run there any more."""
     assert isinstance(where, tuple)

@@ -17,7 +17,8 @@ from ._tls import AsyncAnyStream, AsyncTls
 _KEPT = 256
 _KEPT_SECONDS = 30.0
 _LARGEST_HEAD = 1 << 16
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: .*)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?(?:\r\n|$)")
+_HEADERS = re.compile(rb"(?i)\n(connection|content-length|retry-after|transfer-encoding):[ \t]*([^\r\n]*[^\s])")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
@@ -59,7 +60,7 @@ class AsyncHttp:
             answer, usable = await connection.exchange(self._request(operation, request), operation.answer_max, end)
             return answer
         except NetworkError as error:
-            return Failure(str(error), sending, error.permanent and not sending)
+            return Failure(str(error), sending, error.permanent and not sending, error.late)
         finally:
             if connection is not None:
                 self._put_back(connection, usable)
@@ -196,19 +197,18 @@ class _Connection:
     async def _head(self, end: float) -> tuple[int, dict[bytes, bytes], bool]:
         """Status, headers with their names in lower case, and whether the connection stays open."""
         while True:
-            lines = (await self._until(b"\r\n\r\n", end)).split(b"\r\n")
-            first = _STATUS_LINE.fullmatch(lines[0])
+            head = await self._until(b"\r\n\r\n", end)
+            first = _STATUS_LINE.match(head)
             if first is None:
                 raise self._no_http("another first line than HTTP's")
             status = int(first[2])
             if status >= 200:
                 break
         headers: dict[bytes, bytes] = {}
-        for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            name, value = name.lower(), value.strip()
-            if not colon or (name == b"content-length" and headers.get(name, value) != value):
-                raise self._no_http("a header that is none")
+        for name, value in _HEADERS.findall(head):
+            name = name.lower()
+            if name == b"content-length" and headers.get(name, value) != value:
+                raise self._no_http("two lengths")
             headers[name] = value
         connection = headers.get(b"connection", b"").lower()
         return status, headers, connection == b"keep-alive" if first[1] == b"0" else b"close" not in connection

@@ -13,7 +13,7 @@ from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
 from .._lease import SafeDeadline
 from .._operations import Grant, Reply, Seconds, by_token, lease
-from ._backend import check_place, shielded, shielded_once
+from ._backend import Event, check_place, current, pause, shielded, shielded_once
 from ._keeper import AsyncKeeper
 from ._retry import AsyncLink, AsyncRetry
 
@@ -27,6 +27,19 @@ class AsyncHoldings:
         self._mutex = threading.Lock()
         self._locks: dict[str, list[AsyncLock]] = {}
         self._sweep_at = 64
+        self._calls: dict[object, object] = {}
+        self._all_ended = Event()
+
+    def begin(self, call: object) -> None:
+        """Note a call that `close` is to end, and in which thread or task it runs."""
+        with self._mutex:
+            self._calls[call] = current()
+
+    def end(self, call: object) -> None:
+        with self._mutex:
+            del self._calls[call]
+            if not self._calls and self.link.closed.is_set():
+                self._all_ended.set()
 
     def remember(self, lock: AsyncLock) -> bool:
         """Note that the lock is held, so that `close` finds it; false where `close` has been called."""
@@ -80,6 +93,10 @@ class AsyncHoldings:
             lock._unkept()
         self.link.transport.close()
         await self.keeper.close()
+        with self._mutex:
+            others = set(self._calls.values()) - {current()}
+        if others:
+            await pause(self.link.bounds.cleanup, self._all_ended)
 
 
 class AsyncLock:

@@ -37,6 +37,11 @@ def place() -> object:
     return os.getpid()
 
 
+def current() -> object:
+    """Who runs this."""
+    return threading.get_ident()
+
+
 def gone(where: object) -> bool:
     """Whether nothing can run there any more."""
     return where != os.getpid()

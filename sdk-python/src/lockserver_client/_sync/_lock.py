@@ -14,7 +14,7 @@ from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
 from .._lease import SafeDeadline
 from .._operations import Grant, Reply, Seconds, by_token, lease
-from ._backend import check_place, shielded, shielded_once
+from ._backend import Event, check_place, current, pause, shielded, shielded_once
 from ._keeper import Keeper
 from ._retry import Link, Retry
 
@@ -28,6 +28,19 @@ class Holdings:
         self._mutex = threading.Lock()
         self._locks: dict[str, list[Lock]] = {}
         self._sweep_at = 64
+        self._calls: dict[object, object] = {}
+        self._all_ended = Event()
+
+    def begin(self, call: object) -> None:
+        """Note a call that `close` is to end, and in which thread or task it runs."""
+        with self._mutex:
+            self._calls[call] = current()
+
+    def end(self, call: object) -> None:
+        with self._mutex:
+            del self._calls[call]
+            if not self._calls and self.link.closed.is_set():
+                self._all_ended.set()
 
     def remember(self, lock: Lock) -> bool:
         """Note that the lock is held, so that `close` finds it; false where `close` has been called."""
@@ -81,6 +94,10 @@ class Holdings:
             lock._unkept()
         self.link.transport.close()
         self.keeper.close()
+        with self._mutex:
+            others = set(self._calls.values()) - {current()}
+        if others:
+            pause(self.link.bounds.cleanup, self._all_ended)
 
 
 class Lock:

@@ -41,7 +41,7 @@ class Retry:
         tag: Who asks, where the client's `close` is to end it.
         persist: Try again after whatever is no answer to the question, for a lease is at stake.
         once: Do not repeat an attempt that may have arrived, as it cannot be told from another.
-        over: The error when no time is left; given the last one.
+        over: The error when no time is left.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Retry:
         tag: object = None,
         persist: bool = False,
         once: bool = False,
-        over: Callable[[LockserverError | None], LockserverError] | None = None,
+        over: Callable[[], LockserverError] | None = None,
     ) -> None:
         self._link = link
         self._left = left
@@ -65,6 +65,8 @@ class Retry:
         self._what = ""
         self.unsettled = False
         """Whether one of the attempts may have taken effect."""
+        self.obstacle = ""
+        """What stood in the way last."""
 
     def send(self, operation: Operation, attempt: Callable[[], tuple[bytes, float]]) -> Reply:
         """Send until an answer decides: `attempt` gives each request with its bound. Raises what is no such answer."""
@@ -82,6 +84,8 @@ class Retry:
                 self._again = self._once
                 return reply
             assert reply.error is not None
+            if not (reply.late and self.obstacle):
+                self.obstacle = reply.obstacle
             retries = self._persist or (reply.verdict == "retry" and (reply.unsent or not self._once))
             if not retries:
                 raise reply.error
@@ -100,9 +104,10 @@ class Retry:
         if self._tag is not None and self._link.closed.is_set():
             raise ConnectionFailedError("the client was closed") from error
         if self._left() <= 0:
-            if self._over is not None:
-                raise self._over(error) from error
-            raise ConnectionFailedError(f"no usable answer to {self._what}: {error}") from error
+            raise (self._over or self._unanswered)() from error
+
+    def _unanswered(self) -> LockserverError:
+        return ConnectionFailedError(f"no usable answer to {self._what}: {self.obstacle}")
 
     def progress(self) -> None:
         """The server's word was no failure: the next pause is the first again."""
