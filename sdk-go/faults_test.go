@@ -55,7 +55,7 @@ func TestAnswersWithoutACode(t *testing.T) {
 	}
 	for _, body := range []string{
 		`{"code":5,"field":"f","reason":"r"}`, `{"code":""}`, `{"code":null}`, `"conflict"`, `["locked"]`, "null", "", "<html>", "{\"code\":\"locked\xff\"}",
-		`{"code":"locked"} x`, `{"code":"locked","more":"` + strings.Repeat("x", 1<<20) + `"}`,
+		`{"code":"locked"} x`, ofSize(`{"code":"locked"`, 1<<20+1), ofSize(`{"code":"locked"`, 1<<21),
 	} {
 		requireStranger(t, answer(409, body), lockserver.ErrConnectionFailed, " answered 409 without a lockserver's code")
 	}
@@ -88,18 +88,25 @@ func TestUnusableAnswers(t *testing.T) {
 		`{"token":7,"expires_in":3}`:                  `without "waited"`,
 		`{"token":7,"expires_in":3,"waited":null}`:    `without "waited"`,
 		`{"token":7,"expires_in":3,"waited":[]}`:      `with an unusable "waited"`,
-		`{"token":7,"more":"` + strings.Repeat("x", 1<<20) + `"}`: "with more than 1048576 bytes",
+		ofSize(`{"token":7,"expires_in":null,"waited":0`, 1<<20+1): "with more than 1048576 bytes",
 	} {
 		requireStranger(t, answer(200, body), lockserver.ErrConnectionFailed, " answered 200 "+text)
 	}
 	for _, body := range []string{
-		`{"token":7,"expires_in":null,"waited":0,"holders":[{"owner":5}],"new":[]}`, ` {"token":7,"expires_in":3.5,"waited":1e-3,"holders":7}`,
+		`{"token":7,"expires_in":null,"waited":0,"holders":[{"owner":5}],"new":[]}`, ofSize(`{"token":7,"expires_in":null,"waited":0`, 1<<20),
+		` {"token":7,"expires_in":3.5,"waited":1e-3,"holders":7}`,
 	} {
 		_, err := newMemory().on("/acquire", answer(200, body)).client(t, quick).Acquire(within(t, soon), "r")
 		require.NoError(t, err, "what is not needed may be anything: %s", body)
 	}
 	requireStranger(t, answer(202, "<html>"), lockserver.ErrConnectionFailed, " answered 202 with no JSON object")
 	requireStranger(t, answer(202, `{"token":7}`), lockserver.ErrConnectionFailed, ` answered 202 without "position"`)
+}
+
+// ofSize fills an object up.
+func ofSize(object string, size int) string {
+	object += `,"more":"`
+	return object + strings.Repeat("x", size-len(object)-2) + `"}`
 }
 
 // Every operation has its own idea of what is usable.
@@ -181,6 +188,7 @@ func TestMistakesThatNoRetryCanMend(t *testing.T) {
 	plain, plainConnections := startCounted(t, nil)
 	secure, secureConnections := startCounted(t, &tls.Config{})
 	old, oldConnections := startCounted(t, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}) //nolint:gosec // it is to be refused
+	older := startOlder(t)
 	pool := x509.NewCertPool()
 	pool.AddCert(secure.Certificate())
 	_, port, err := net.SplitHostPort(secure.Listener.Addr().String())
@@ -191,37 +199,32 @@ func TestMistakesThatNoRetryCanMend(t *testing.T) {
 		text        string
 	}{
 		"https to a plain port":   {"https://" + plain.Listener.Addr().String(), plainConnections, "does not look like a TLS handshake"},
-		"untrusted certificate":   {old.URL, nil, ""},
+		"untrusted certificate":   {secure.URL, secureConnections, "certificate"},
 		"another host's":          {"https://localhost:" + port, secureConnections, "not localhost"},
 		"refused version":         {old.URL, oldConnections, "protocol version not supported"},
-		"a version we do not use": {"https://" + oldServer(t), nil, "unsupported protocol version"},
+		"a version we do not use": {"https://" + older.Addr().String(), older, "unsupported protocol version"},
 	} {
 		options := []lockserver.Option{lockserver.WithAddr(c.addr), lockserver.WithRootCAs(pool)}
 		if name == "untrusted certificate" {
-			options = []lockserver.Option{lockserver.WithAddr(secure.URL)}
-			c.connections, c.text = secureConnections, "certificate"
+			options = options[:1]
 		}
-		before := int64(0)
-		if c.connections != nil {
-			before = c.connections.n.Load()
-		}
+		before := c.connections.n.Load()
 		client := newClient(t, options...)
 		_, err := client.Acquire(context.Background(), "r")
 		requireCode(t, err, lockserver.ErrConnectionFailed)
 		require.ErrorContains(t, err, c.text, name)
-		if c.connections != nil {
-			require.EqualValues(t, 1, c.connections.n.Load()-before, "%s: one attempt, and nothing to cancel", name)
-		}
+		require.EqualValues(t, 1, c.connections.n.Load()-before, "%s: one attempt, and nothing to cancel", name)
 		_, err = client.List(context.Background(), lockserver.ListOptions{})
 		requireCode(t, err, lockserver.ErrConnectionFailed)
 	}
 }
 
-// oldServer chooses a version of TLS that nobody offered it, as those did that know nothing newer.
-func oldServer(t *testing.T) string {
+// startOlder starts a server that chooses a version of TLS that nobody offered it, as those did that know nothing newer.
+func startOlder(t *testing.T) *counted {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	listener := &counted{Listener: plain}
 	t.Cleanup(func() { _ = listener.Close() })
 	hello := append([]byte{2, 0, 0, 38, 3, 1}, make([]byte, 32)...)   // TLS 1.0, random
 	hello = append(hello, 0, 0xc0, 0x13, 0)                           // no session, a cipher suite, no compression
@@ -238,7 +241,7 @@ func oldServer(t *testing.T) string {
 			_ = connection.Close()
 		}
 	}()
-	return listener.Addr().String()
+	return listener
 }
 
 // An address that cannot be one is such a mistake; a name that does not resolve may be there a moment later.
