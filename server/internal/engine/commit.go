@@ -9,35 +9,35 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// What the table brings about goes through two batches:
+// The table's effects pass through two batches:
 //
-//	pending   the table appends to it. The committer takes it as a whole once the batch before it is published.
-//	inflight  the store makes its changes durable. Then it is published: its answers and events leave.
+//	pending    The table appends to it. Once the batch before it is published, a commit takes it as a whole.
+//	inflight   The store makes its changes durable. Then it is published: its events and answers leave.
 //
-// flush sees to the answers that the section before it has added to pending:
+// flush decides about each answer that was added to pending since the last flush:
 //
-//	rests on a change that is …   the answer …
-//	durable                       leaves at once
-//	in flight                     moves to inflight
-//	pending                       stays
+//	it depends on a change that is …   it …
+//	durable                            leaves at once
+//	in flight                          moves to inflight
+//	pending                            stays
 //
-// Events leave in their order: with the batch that they are in, or at once if there is nothing to commit.
+// Events leave in order: with their batch, or at once if there is nothing to commit.
 
-// batch is what one commit makes durable, and what may leave then.
+// batch is what one commit makes durable, and what may leave once it is.
 type batch struct {
 	lock.Effects
 	last uint64 // Seq of its newest change
 }
 
 func (b *batch) reset() {
-	// What the batch pointed to must not be kept alive by it.
+	// The batch must not keep alive what it referred to.
 	clear(b.Changes)
 	clear(b.Answers)
 	clear(b.Events)
 	b.Changes, b.Answers, b.Events = shrink(b.Changes), shrink(b.Answers), shrink(b.Events)
 }
 
-// shrink empties the slice, and lets a large one go.
+// shrink empties the slice, but drops a large one.
 func shrink[T any](s []T) []T {
 	if cap(s) > 4096 {
 		return nil
@@ -60,8 +60,8 @@ func (e *Engine) CommitStats() CommitStats {
 	return e.commits
 }
 
-// flush ends every section that touched the table. It commits what is pending, at once or by waking the committer, lets go what may
-// leave, and sets the alarm.
+// flush ends every operation on the table. It commits what is pending, or wakes the committer for it, lets go what may leave, and sets
+// the alarm.
 func (e *Engine) flush(now int64) {
 	for again := true; again; again = e.instant && len(e.pending.Changes) > 0 {
 		if e.instant && len(e.pending.Changes) > 0 && !e.commit(now) {
@@ -84,10 +84,10 @@ func (e *Engine) flush(now int64) {
 	e.arm(now)
 }
 
-// settle lets the answers leave that were added to pending and rest on nothing that is to come.
+// settle decides about the answers that were added to pending.
 func (e *Engine) settle(now int64) {
 	kept := e.settled
-	for i := kept; i < len(e.pending.Answers); i++ { // settling an answer can bring new ones, behind it
+	for i := kept; i < len(e.pending.Answers); i++ { // settling an answer can add more
 		due := &e.pending.Answers[i]
 		switch {
 		case due.After <= e.durable:
@@ -103,19 +103,19 @@ func (e *Engine) settle(now int64) {
 	e.pending.Answers, e.settled = e.pending.Answers[:kept], kept
 }
 
-// send hands an answer to its sink.
+// send gives an answer to its sink, if it is final.
 func (e *Engine) send(now int64, due *lock.Due) {
 	if e.table.Settle(now, due) {
 		due.Send(&due.Answer)
 	}
 }
 
-// commit makes what is pending durable, and publishes it. Others are let in while the store works, unless it is instant. It says
-// false if the store failed.
+// commit makes what is pending durable and publishes it. It lets others in while the store works, unless the store is instant. It
+// returns false if the store failed.
 func (e *Engine) commit(now int64) bool {
 	b := e.pending
 	b.last = b.Changes[len(b.Changes)-1].Seq
-	e.inflight, e.pending, e.spare, e.settled = b, e.spare, nil, 0
+	e.inflight, e.pending, e.settled = b, e.spare, 0
 	e.table.SetEffects(&e.pending.Effects)
 	e.taken.Broadcast()
 
@@ -132,19 +132,14 @@ func (e *Engine) commit(now int64) bool {
 		now = e.now()
 	}
 	if err != nil {
-		e.failLocked(err)
+		e.fail(err)
 		return false
 	}
 	e.commits.Commits++
 	e.commits.Changes += uint64(len(b.Changes))
 	e.commits.Took.Observe(took)
 	e.commits.Sizes[min(bits.Len(uint(len(b.Changes)-1)), len(e.commits.Sizes)-1)]++
-	e.publish(now, b)
-	return true
-}
 
-// publish lets go what waited for a batch that is durable now.
-func (e *Engine) publish(now int64, b *batch) {
 	e.durable, e.inflight = b.last, nil
 	e.tell(b.Events)
 	for i := range b.Answers {
@@ -152,44 +147,37 @@ func (e *Engine) publish(now int64, b *batch) {
 	}
 	b.reset()
 	e.spare = b
-}
-
-// commitLoop commits batch after batch until the engine is closed or the store fails.
-func (e *Engine) commitLoop() {
-	defer close(e.done)
-	for {
-		select {
-		case <-e.work:
-		case <-e.store.Lost():
-			e.fail(e.store.Err())
-			return
-		case <-e.closed:
-			// What took effect before is committed; nothing takes effect any more.
-			if e.commitAll() {
-				e.fail(ErrClosed)
-			}
-			return
-		}
-		if !e.commitAll() {
-			return
-		}
-	}
-}
-
-// commitAll commits until nothing is left to commit. It says false if the store failed.
-func (e *Engine) commitAll() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for len(e.pending.Changes) > 0 {
-		if !e.commit(e.now()) {
-			return false
-		}
-		e.flush(e.now())
-	}
 	return true
 }
 
-// awaitRoom waits until few changes wait for the committer.
+// commitLoop commits batch after batch until the store fails or the engine is closed. By then, all that took effect is committed.
+func (e *Engine) commitLoop() {
+	defer close(e.done)
+	for working := true; working; {
+		var end error
+		select {
+		case <-e.work:
+		case <-e.closed:
+			end = ErrClosed
+		case <-e.store.Lost():
+			e.mu.Lock()
+			e.fail(e.store.Err())
+			e.mu.Unlock()
+			return
+		}
+		e.mu.Lock()
+		for len(e.pending.Changes) > 0 && e.commit(e.now()) {
+			e.flush(e.now())
+		}
+		if end != nil {
+			e.fail(end)
+		}
+		working = e.err == nil
+		e.mu.Unlock()
+	}
+}
+
+// awaitRoom waits until few changes are pending.
 func (e *Engine) awaitRoom() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -198,14 +186,8 @@ func (e *Engine) awaitRoom() {
 	}
 }
 
+// fail ends the engine, unless it has ended. Everybody who waits, for a commit or in a queue, gets lock.Unavailable.
 func (e *Engine) fail(err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.failLocked(err)
-}
-
-// failLocked ends the engine: everybody who waits, for a commit or in a queue, gets lock.Unavailable, the outcome unknown.
-func (e *Engine) failLocked(err error) {
 	if e.err != nil {
 		return
 	}

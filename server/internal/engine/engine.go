@@ -1,8 +1,8 @@
-// Package engine runs one lock table: it gives it the time, commits its changes in order, many at once, and lets an answer go only
-// when what it rests on is durable.
+// Package engine runs one lock table. It tells the table the time, commits its changes in order and in batches, and lets an answer go
+// only when what it depends on is durable.
 //
-// Operations are asynchronous. Each takes effect in the table under one mutex, and its answer comes to a sink: at once where all it
-// rests on is durable already, else from the committer. Whoever wants to block does so on top.
+// Operations are asynchronous. Each takes effect in the table under one mutex. Its answer goes to a sink: at once if all that it
+// depends on is durable, else from the committer.
 package engine
 
 import (
@@ -24,41 +24,39 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// ErrClosed is the reason of a failure that Close brought about.
+// ErrClosed is what an engine failed with if Close ended it.
 var ErrClosed = errors.New("engine is closed")
 
 // Engine runs one lock table on one store.
 type Engine struct {
 	store   store.Store
-	instant bool // the store commits at once
+	instant bool // the store is a store.Instant
 	log     *slog.Logger
 	start   time.Time // origin of the table's clock
 
-	mu       sync.Mutex
-	table    *lock.Table
-	pending  *batch     // what the next commit will take; the table appends to it
-	inflight *batch     // what is being committed; nil if nothing is
-	spare    *batch     // to be used again; nil if inflight is not
-	settled  int        // answers of pending that settle has looked at
-	taken    *sync.Cond // the committer has taken what was pending
-	durable  uint64     // all changes up to this Seq are durable
-	err      error      // why the engine failed; nil while it works
-	alarm    *time.Timer
-	armed    int64 // when the alarm goes off; 0: it does not
-	commits  CommitStats
-
+	mu            sync.Mutex
+	table         *lock.Table
+	pending       *batch     // the table appends to it
+	inflight      *batch     // what is being committed, or nil
+	spare         *batch     // the batch that is neither
+	settled       int        // how many answers of pending have been settled, and stay
+	taken         *sync.Cond // a commit has taken what was pending
+	durable       uint64     // all changes up to this Seq are durable
+	err           error      // why the engine has ended
+	alarm         *time.Timer
+	armed         int64 // when the alarm goes off, or 0
+	commits       CommitStats
 	subscriptions []*Subscription
 
 	work   chan struct{} // wakes the committer
-	failed chan struct{} // closed with err
+	failed chan struct{} // closed with err, unless it is ErrClosed
 	closed chan struct{} // closed by Close
 	done   chan struct{} // closed when the committer has ended
-	once   sync.Once
-
 	logged chan struct{} // closed when all events are in the log
+	once   sync.Once
 }
 
-// Open loads the store and starts the engine. Leases get their full length again, counted from now.
+// Open loads the store and starts the engine. All leases start again, with their full length.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
 		store: cfg.Store, log: cfg.Logger, pending: &batch{}, spare: &batch{},
@@ -81,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("load the locks: %w", err)
 	}
 	e.table.Loaded(last)
-	// The table's clock has stood still so far: however long the load took, no lease is shorter for it.
+	// The table's clock starts only now, so that no lease is shorter by the time that the load took.
 	e.start = time.Now()
 	e.alarm = time.AfterFunc(time.Hour, e.ring)
 	e.mu.Lock()
@@ -97,24 +95,24 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// loadTime is what the table's clock shows when it starts.
+// loadTime is the table's time until the clock starts.
 const loadTime = 1
 
 // now is the table's clock: monotonic, and never 0.
 func (e *Engine) now() int64 { return int64(time.Since(e.start)) + loadTime }
 
-// Failed is closed when the store has failed, but not by Close. Every answer from then on is lock.Unavailable.
+// Failed is closed when the store has failed, but not by Close. From then on every answer is lock.Unavailable.
 func (e *Engine) Failed() <-chan struct{} { return e.failed }
 
-// Err says why the engine failed; nil while it works.
+// Err returns why the engine has ended, or nil.
 func (e *Engine) Err() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.err
 }
 
-// Close commits what has taken effect and ends the engine. The store stays open. Operations after it are answered with
-// lock.Unavailable. It returns the context's error where the store takes longer.
+// Close commits what has taken effect and ends the engine, but leaves the store open. From then on every answer is lock.Unavailable.
+// It returns the context's error if the store takes longer, and the engine's if that has failed.
 func (e *Engine) Close(ctx context.Context) error {
 	e.once.Do(func() { close(e.closed) })
 	for _, part := range []chan struct{}{e.done, e.logged} {
@@ -131,7 +129,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	return nil
 }
 
-// Stats tells what the table holds and what has happened to it.
+// Stats returns what the table holds and what has happened to it.
 func (e *Engine) Stats() lock.Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()

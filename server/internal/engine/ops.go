@@ -8,8 +8,8 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// walkSlice is how many locks a list looks at under the mutex before it lets others in.
-const walkSlice = 512
+// walkBudget is how many locks a list looks at under the mutex before it lets others in.
+const walkBudget = 512
 
 // Acquire asks for a grant. The answer goes to the sink, unless the ticket is given to Leave first.
 func (e *Engine) Acquire(req *lock.Request, to lock.Reply) (ticket lock.Ticket) {
@@ -19,7 +19,7 @@ func (e *Engine) Acquire(req *lock.Request, to lock.Reply) (ticket lock.Ticket) 
 
 // Leave says that the request behind the ticket went away without its answer: it was cancelled while it waited or before the first
 // byte of the answer was written, or the write failed. A waiter without an id gives up its place; with one its place is kept. A grant
-// goes to the next waiter. The sink must ignore an answer that still comes.
+// goes to the next waiter, with an id only if nobody comes back for it. The sink must ignore an answer that still comes.
 func (e *Engine) Leave(ticket lock.Ticket) {
 	e.do(lock.Reply{}, func(now int64) { e.table.Leave(now, ticket) })
 }
@@ -32,34 +32,34 @@ func (e *Engine) Release(ref *lock.Ref, to lock.Reply) {
 	e.do(to, func(now int64) { e.table.Release(now, ref, to) })
 }
 
-// Renew moves the end of a lease to expire from now, never back; expire 0 stands for the lease's own length.
+// Renew moves the end of a lease to expire from now, but never back. If expire is 0, the lease's own length counts.
 func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Reply) {
 	e.do(to, func(now int64) { e.table.Renew(now, ref, expire, to) })
 }
 
-// ForceRelease evicts the holder with that token, or all holders if token is 0; by is who asks, for those who watch. Between many it
-// lets other operations and commits in.
+// ForceRelease evicts the holder with that token, or all holders if token is 0. by is who asks, for those who watch. If there are
+// many holders, other operations and commits get in between.
 func (e *Engine) ForceRelease(resource string, token int64, by string, to lock.Reply) {
-	var v *lock.ForceRelease
+	var f *lock.ForceRelease
 	for more := true; more; runtime.Gosched() {
 		more = false
 		e.awaitRoom()
 		e.do(to, func(now int64) {
-			if v == nil {
-				v = lock.NewForceRelease(resource, token, by)
+			if f == nil {
+				f = lock.NewForceRelease(resource, token, by)
 			}
-			more = e.table.ForceRelease(now, v, slice, to)
+			more = e.table.ForceRelease(now, f, budget, to)
 		})
 	}
 }
 
-// Show answers one lock with its queue.
+// Show answers with one lock and its queue.
 func (e *Engine) Show(resource string, to lock.Reply) {
 	e.do(to, func(now int64) { e.table.Show(now, resource, to) })
 }
 
-// List answers a page of locks. Where it has to look at many it lets other operations in between. It ends early with its context,
-// and answers then what it has.
+// List answers with a page of locks. If it has to look at many, other operations get in between. If ctx ends, it answers with what it
+// has by then.
 func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Reply) {
 	var w *lock.Walk
 	for more := true; more; runtime.Gosched() {
@@ -73,7 +73,7 @@ func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Reply) {
 					return
 				}
 			}
-			more = !ended && !e.table.Step(now, w, walkSlice)
+			more = !ended && !e.table.Step(now, w, walkBudget)
 			if !more {
 				e.table.EndWalk(w, to)
 			}
