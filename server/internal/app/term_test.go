@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,101 +14,18 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/store"
+	"github.com/lockserver/lockserver/server/internal/store/storetest"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// shared is a store that several servers share, as far as one of them sees it: the test says when it has the right to write.
-type shared struct {
-	right   chan *term
-	records map[int64]lock.Record
-	last    int64
-}
-
-// term is the store in one term of the server.
-type term struct {
-	*shared
-	refuses error         // to be loaded
-	lost    chan struct{} // closed with err
-
-	mu   sync.Mutex
-	err  error
-	gate chan struct{} // while not nil, commits say so on it and wait for it to be closed
-}
-
-func (s *shared) open(ctx context.Context) (store.Store, error) {
-	select {
-	case t := <-s.right:
-		return t, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (s *shared) term() *term { return &term{shared: s, lost: make(chan struct{})} }
-
-func (t *term) Load(_ context.Context, yield func(lock.Record) error) (int64, error) {
-	for _, r := range t.records {
-		if err := yield(r); err != nil {
-			return 0, err
-		}
-	}
-	return t.last, t.refuses
-}
-
-func (t *term) Commit(_ context.Context, changes []lock.Change) error {
-	t.mu.Lock()
-	gate := t.gate
-	t.mu.Unlock()
-	if gate != nil {
-		gate <- struct{}{}
-		<-gate
-	}
-	if err := t.Err(); err != nil {
-		return err
-	}
-	for _, c := range changes {
-		if c.Delete {
-			delete(t.records, c.Record.Token)
-		} else {
-			t.records[c.Record.Token] = c.Record
-			t.last = max(t.last, c.Record.Token)
-		}
-	}
-	return nil
-}
-
-// hold makes the commits to come wait.
-func (t *term) hold() chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.gate = make(chan struct{})
-	return t.gate
-}
-
-func (t *term) lose(err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.err = err
-	close(t.lost)
-}
-
-func (t *term) Lost() <-chan struct{} { return t.lost }
-
-func (t *term) Err() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.err
-}
-
-func (t *term) Close() error { return nil }
-
-// server is an app on a shared store, asked without a transport.
+// server is an app on a store that other servers may take over, asked without a transport.
 type server struct {
 	*App
-	t     *testing.T
-	store *shared
-	stop  context.CancelFunc
-	ended chan error // gets what Run returns
+	t      *testing.T
+	medium *storetest.Medium
+	right  chan error // gets nil when this server is given the right to write, or why it lost that again
+	stop   context.CancelFunc
+	ended  chan error // gets what Run returns
 }
 
 func start(t *testing.T) *server {
@@ -123,8 +39,15 @@ func start(t *testing.T) *server {
 	require.NoError(t, err)
 	a, err := New(o, "test", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	s := &server{App: a, t: t, store: &shared{right: make(chan *term), records: map[int64]lock.Record{}}, ended: make(chan error, 1)}
-	a.open = s.store.open
+	s := &server{App: a, t: t, medium: storetest.NewMedium(), right: make(chan error), ended: make(chan error, 1)}
+	a.open = func(ctx context.Context) (store.Store, error) {
+		select {
+		case err := <-s.right:
+			return s.medium.Open(), err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(t.Context())
 	go func() { s.ended <- a.Run(ctx) }()
@@ -136,12 +59,25 @@ func start(t *testing.T) *server {
 }
 
 // begin gives the server the right to write, and waits until it serves.
-func (s *server) begin() *term {
+func (s *server) begin() {
 	s.t.Helper()
-	next := s.store.term()
-	s.store.right <- next
+	s.right <- nil
 	s.eventually("serving", func() bool { return s.service.Ready() == nil })
-	return next
+}
+
+// replace has another server take over the store.
+func (s *server) replace() {
+	s.t.Helper()
+	other := s.medium.Open()
+	_, err := other.Load(s.t.Context(), func(lock.Record) error { return nil })
+	require.NoError(s.t, err)
+	require.NoError(s.t, other.Close())
+}
+
+// withdrawn waits until the server stands by.
+func (s *server) withdrawn() {
+	s.t.Helper()
+	s.eventually("withdrawn", func() bool { p := s.service.Ready(); return p != nil && p.Reason == "loading" })
 }
 
 func (s *server) eventually(what string, is func() bool) {
@@ -204,32 +140,33 @@ func decoded(t *testing.T, r *service.Result) (body map[string]any) {
 func TestTermsOfAServerThatIsReplaced(t *testing.T) {
 	s := start(t)
 	s.is("store_unavailable", wire.Acquire, `{"resource":"r","owner":"a"}`)
-	first := s.begin()
+	s.begin()
 	<-s.Ready()
 	granted := s.is("granted", wire.Acquire, `{"resource":"r","owner":"a"}`)
 	parked := s.later(wire.Acquire, `{"resource":"r","owner":"b","id":"1","wait":60}`)
 	s.waits("r")
-	gate := first.hold()
+	arrived, free := make(chan struct{}), make(chan struct{})
+	s.medium.Gate(func(context.Context) error {
+		close(arrived)
+		<-free
+		return nil
+	})
 	inFlight := s.later(wire.Acquire, `{"resource":"s","owner":"c"}`)
-	<-gate
-
-	first.lose(store.ErrReplaced)
-	close(gate)
+	<-arrived
+	s.replace()
+	s.medium.Gate(nil)
+	close(free)
 	for _, waiting := range []chan service.Result{parked, inFlight} {
 		result := <-waiting
 		require.Equal(t, "store_unavailable", result.Outcome())
 		require.Contains(t, string(result.Append(nil)), "unknown", "what became of it")
 	}
-	s.eventually("withdrawn", func() bool { p := s.service.Ready(); return p != nil && p.Reason == "loading" })
+	s.withdrawn()
 	standingBy := s.is("store_unavailable", wire.Renew, `{"resource":"r","owner":"a"}`)
 	require.Equal(t, "loading", decoded(t, &standingBy)["reason"])
 
-	// It gets the right and loses it again before it has loaded.
-	refused := s.store.term()
-	refused.refuses = store.ErrReplaced
-	s.store.right <- refused
-
-	second := s.begin()
+	s.right <- store.ErrReplaced // before it has even loaded
+	s.begin()
 	granted.Ticket.Leave() // says the first term's client, now
 	shown := s.is(service.OK, wire.Show, "resource=r")
 	require.Equal(t, decoded(t, &granted)["token"], decoded(t, &shown)["holders"].([]any)[0].(map[string]any)["token"])
@@ -242,14 +179,15 @@ func TestTermsOfAServerThatIsReplaced(t *testing.T) {
 	require.Equal(t, "granted", again.Outcome())
 
 	reason := errors.New("the disk is on fire")
-	second.lose(reason)
+	s.medium.Lose(reason)
 	require.ErrorIs(t, <-s.ended, reason, "no other server has the store")
 }
 
 func TestShutdownWhileStandingBy(t *testing.T) {
 	s := start(t)
-	s.begin().lose(store.ErrReplaced)
-	s.eventually("withdrawn", func() bool { p := s.service.Ready(); return p != nil && p.Reason == "loading" })
+	s.begin()
+	s.replace()
+	s.withdrawn()
 	s.stop()
 	require.NoError(t, <-s.ended)
 }

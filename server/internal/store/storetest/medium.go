@@ -10,9 +10,6 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
-// ErrFenced is why a store is lost once another one was loaded from its Medium.
-var ErrFenced = errors.New("another writer took over")
-
 // Medium stands for a disk or a service that outlives the stores opened on it, and fails on demand. Commits on it can take as long
 // as a test wants, fail, come too late because another store was loaded, or land in part. It is safe for concurrent use.
 type Medium struct {
@@ -33,17 +30,18 @@ type fault struct {
 // NewMedium returns an empty medium.
 func NewMedium() *Medium { return &Medium{records: map[int64]lock.Record{}} }
 
-// Open returns a store on the medium. Its Load takes the medium over from the store before it.
+// Open returns a store on the medium. Its Load takes the medium over from the store before it, which is lost with
+// store.ErrReplaced.
 func (m *Medium) Open() store.Store { return &mediumStore{medium: m, lost: make(chan struct{})} }
 
-// Gate has every later commit call gate before it lands, without a lock held; an error of gate fails it. Nil takes the gate away.
+// Gate makes every later commit call gate before it lands, without a lock held. An error of gate fails it. Nil removes the gate.
 func (m *Medium) Gate(gate func(ctx context.Context) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.gate = gate
 }
 
-// Fail has the next commit fail with err, after so many of its groups have landed.
+// Fail makes the next commit fail with err, after the given number of its groups has landed.
 func (m *Medium) Fail(groups int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -59,14 +57,14 @@ func (m *Medium) Lose(err error) {
 	}
 }
 
-// Records returns what is durable, by token, and the last token.
+// Records returns what is durable, by token, and the highest token.
 func (m *Medium) Records() (map[int64]lock.Record, int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.records), m.last
 }
 
-// Commits counts the commits that landed whole.
+// Commits returns how many commits landed whole.
 func (m *Medium) Commits() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -88,7 +86,7 @@ func (s *mediumStore) Load(ctx context.Context, yield func(lock.Record) error) (
 		return 0, errors.New("store is closed")
 	}
 	if m.writer != nil && m.writer != s {
-		m.writer.fail(ErrFenced)
+		m.writer.fail(store.ErrReplaced)
 	}
 	m.writer = s
 	records, last := maps.Clone(m.records), m.last

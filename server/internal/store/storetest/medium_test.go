@@ -54,7 +54,7 @@ func TestLoadFencesTheOlderStore(t *testing.T) {
 	requireNotLost(old)
 	storetest.Load(t, young)
 	<-old.Lost()
-	require.ErrorIs(t, old.Commit(t.Context(), []lock.Change{change(2, true)}), storetest.ErrFenced)
+	require.ErrorIs(t, old.Commit(t.Context(), []lock.Change{change(2, true)}), store.ErrReplaced)
 	storetest.Commit(t, young, change(3, true))
 	requireNotLost(young)
 }
