@@ -17,7 +17,7 @@ import (
 // healthTimeout bounds the whole check.
 const healthTimeout = 3 * time.Second
 
-// healthcheck asks the server with these settings whether it is ready: in a container, where there may be no other client.
+// healthcheck asks the server with these settings whether it is ready. It is for containers, which may have no other client.
 func healthcheck(opts *config.Options, stdout, stderr io.Writer) int {
 	if opts.Port == 0 {
 		fmt.Fprintln(stderr, "lockserver healthcheck: --port (LOCKSERVER_PORT): 0 does not say where the server is; allowed: the port that it listens on")
@@ -25,7 +25,7 @@ func healthcheck(opts *config.Options, stdout, stderr io.Writer) int {
 	}
 	host := opts.Bind
 	if host.IsUnspecified() {
-		// A server that listens everywhere is asked on this machine.
+		// The server listens on all addresses: ask on this machine.
 		host = netip.IPv6Loopback()
 		if opts.Bind.Is4() {
 			host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -53,7 +53,7 @@ func ask(url string) error {
 	}
 	transport := &http.Transport{ // without a proxy: the server is on this machine
 		DisableKeepAlives: true,
-		// Nothing secret is asked or told, and the certificate need not be for the name localhost.
+		// Nothing secret is sent or received, and the certificate need not name localhost.
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)

@@ -89,8 +89,8 @@ func serve(opts *config.Options, log *slog.Logger, stdout io.Writer) (err error)
 	return a.Run(ctx)
 }
 
-// untilSignal returns a context that ends with the first signal to stop. By then the next one has its usual effect: it ends the
-// process at once.
+// untilSignal returns a context that ends with the first signal to stop. The next signal has its usual effect: it ends the process at
+// once.
 func untilSignal() (ctx context.Context, stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -119,7 +119,7 @@ func printVersion(stdout io.Writer) int {
 	return exitOK
 }
 
-// refuse logs each setting that is wrong on a line of its own.
+// refuse logs each wrong setting on a line of its own.
 func refuse(stderr io.Writer, err error) int {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	for line := range strings.Lines(err.Error()) {

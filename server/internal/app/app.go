@@ -19,7 +19,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
-// App is a server: its listener is open from [New] on, and it serves in [App.Run].
+// App is a server. [New] opens its listener, and [App.Run] serves.
 type App struct {
 	opts     *config.Options
 	log      *slog.Logger
@@ -30,16 +30,16 @@ type App struct {
 	http     *http.Server
 	silent   *httpapi.Silent
 	listener net.Listener
-	drains   []func(context.Context) error // of each transport: lets end what is under way
+	drains   []func(context.Context) error // one for each transport: it lets requests in flight end
 	ready    chan struct{}
 	begun    sync.Once // the first term
 	closing  sync.Once
 }
 
-// silentGrace is how long a connection that was just opened has for its first request when the server shuts down.
+// silentGrace is how long a connection without a request has for its first one when the server shuts down.
 const silentGrace = 200 * time.Millisecond
 
-// New opens the listener, so that a port in use is found before the store is touched. Close must follow, also after Run.
+// New opens the listener, so that a port in use is found before the store is touched. Close must follow, even after Run.
 func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	for _, w := range opts.Warnings {
 		log.Warn(w)
@@ -89,15 +89,15 @@ func listen(opts *config.Options) (net.Listener, error) {
 	if opts.Bind.Is4() {
 		network = "tcp4" // else 0.0.0.0 would listen on IPv6 too
 	}
-	// A client that vanished without a word is found in about a minute, and its place in the queue is free.
+	// A client that vanished silently is noticed in about a minute, and its place in the queue becomes free.
 	cfg := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
 	return cfg.Listen(context.Background(), network, opts.Address())
 }
 
-// Addr is the address that the server listens on.
+// Addr returns the address that the server listens on.
 func (a *App) Addr() net.Addr { return a.listener.Addr() }
 
-// URL is where clients on this machine find the server.
+// URL returns where clients on this machine find the server.
 func (a *App) URL() string {
 	if a.http.TLSConfig != nil {
 		return "https://" + a.Addr().String()
@@ -105,10 +105,10 @@ func (a *App) URL() string {
 	return "http://" + a.Addr().String()
 }
 
-// Ready is closed once the locks are loaded and requests are served.
+// Ready is closed when the server begins to serve for the first time.
 func (a *App) Ready() <-chan struct{} { return a.ready }
 
-// Close ends a Run at once, without waiting for requests, and frees the listener. It may be called more than once.
+// Close ends Run at once, without waiting for requests, and closes the listener. It may be called more than once.
 func (a *App) Close() error {
 	var err error
 	a.closing.Do(func() {
@@ -118,9 +118,8 @@ func (a *App) Close() error {
 	return err
 }
 
-// Run serves until the context ends, which shuts the server down in order and returns nil, or until the store fails.
-// It serves in terms, each with a store and an engine of its own. Between them, and while it loads the locks, it answers that it is
-// not ready.
+// Run serves until ctx ends, which shuts the server down in order and returns nil, or until the store fails. It serves in terms, each
+// with its own store and engine. Between terms, and while the locks are loaded, the server answers that it is not ready.
 func (a *App) Run(ctx context.Context) (err error) {
 	serving, stop := context.WithCancelCause(ctx)
 	go func() { stop(a.serve()) }()
@@ -142,7 +141,7 @@ func (a *App) serve() error {
 	return a.http.Serve(a.listener)
 }
 
-// drainHTTP accepts no more connections and lets the requests in flight end.
+// drainHTTP stops accepting connections and lets requests in flight end.
 func (a *App) drainHTTP(ctx context.Context) error {
 	defer time.AfterFunc(silentGrace, a.silent.Close).Stop()
 	if err := a.http.Shutdown(ctx); err != nil {

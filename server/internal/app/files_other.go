@@ -4,5 +4,5 @@ package app
 
 import "log/slog"
 
-// connectionLimit leaves the limit as it is: here the system sets none for open files.
+// connectionLimit returns the limit as it is, since this system does not limit open files.
 func connectionLimit(wanted int, _ *slog.Logger) int { return wanted }

@@ -7,17 +7,17 @@ import (
 	"syscall"
 )
 
-// filesForStore is how many open files are kept for the store and the rest of the process.
+// filesForStore is how many open files are reserved for the store and the rest of the process.
 const filesForStore = 512
 
-// connectionLimit lowers the limit to what the process may have open, and says so in the log: without a file left, the store would fail.
+// connectionLimit lowers the limit to what the process may have open, and logs that. The store would fail if no file were left for it.
 func connectionLimit(wanted int, log *slog.Logger) int {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		log.Warn("limit of open files unknown", "error", err)
 		return wanted
 	}
-	// Go has raised the soft limit to the hard one already.
+	// The Go runtime has already raised the soft limit to the hard one.
 	most := int64(min(uint64(files.Cur), 1<<40)) - filesForStore
 	if most >= int64(wanted) {
 		return wanted

@@ -17,12 +17,12 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
-// failureGrace is how long the answers that tell of a failed store may take to leave.
+// failureGrace is how long clients have to get their answers when the store has failed.
 const failureGrace = time.Second
 
 // term serves once: it waits for the right to write the store, loads the locks, serves with a fresh engine, and withdraws it. It
-// says whether there is to be another, as another server has taken over the store for now. What the engine of a term was asked, it
-// answers: no later one knows of it.
+// reports whether another term is to follow, because another server has taken over the store. The engine of a term answers all that
+// it was asked, and no later engine knows of it.
 func (a *App) term(ctx context.Context) (again bool, err error) {
 	st, err := a.open(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func (a *App) term(ctx context.Context) (again bool, err error) {
 		return a.notBegun(ctx, err)
 	}
 	defer func() {
-		// The engine repeats the failure of its store, if that is what ended it.
+		// If its store failed, the engine returns that failure again.
 		if closed := a.closeEngine(eng); err == nil && !again {
 			err = closed
 		}
@@ -80,7 +80,7 @@ func (a *App) term(ctx context.Context) (again bool, err error) {
 	return false, nil
 }
 
-// notBegun says what becomes of a term that could not begin.
+// notBegun decides what follows a term that could not begin.
 func (a *App) notBegun(ctx context.Context, err error) (again bool, _ error) {
 	switch {
 	case ctx.Err() != nil:
@@ -92,7 +92,7 @@ func (a *App) notBegun(ctx context.Context, err error) (again bool, _ error) {
 	}
 }
 
-// replaced says whether another server has taken over.
+// replaced reports whether another server has taken over the store.
 func (a *App) replaced(err error) bool {
 	if !errors.Is(err, store.ErrReplaced) {
 		return false
@@ -101,7 +101,7 @@ func (a *App) replaced(err error) bool {
 	return true
 }
 
-// drain has the transports let end what is under way.
+// drain lets the requests in flight end, on every transport.
 func (a *App) drain(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -116,14 +116,14 @@ func (a *App) drain(limit time.Duration) {
 	all.Wait()
 }
 
-// closeEngine flushes what has taken effect. It has a time limit of its own: the store may hang.
+// closeEngine commits what has taken effect. It has its own time limit, as the store may hang.
 func (a *App) closeEngine(eng *engine.Engine) error {
 	ctx, cancel := context.WithTimeout(context.Background(), max(a.opts.ShutdownTimeout, failureGrace))
 	defer cancel()
 	return eng.Close(ctx)
 }
 
-// openStore opens a store that one server has to itself, so that there is nothing to wait for.
+// openStore opens a store that belongs to one server, so it need not wait for the right to write.
 func openStore(s config.Store, log *slog.Logger) (store.Store, error) {
 	if s.Kind == "memory" {
 		return memory.New(), nil

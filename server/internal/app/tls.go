@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// certificate is a certificate in files, which is read again once they have changed: certificates are renewed while servers run.
+// certificate is a certificate in files. It is read again when they change, as certificates are renewed while servers run.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
 	mu      sync.Mutex
-	changed time.Time // of the certificate's file, when it was read
-	tried   time.Time // when a changed one was last read that does not fit
+	changed time.Time // modification time of the certificate's file when it was read
+	tried   time.Time // when a pair that does not fit was last read
 	current *tls.Certificate
 }
 
-// tryEvery bounds how often a pair that does not fit is read, and logged: any stranger can begin a handshake.
+// tryEvery bounds how often a pair that does not fit is read and logged, since anybody can begin a handshake.
 const tryEvery = time.Second
 
-// tlsConfig returns nil where there is no certificate.
+// tlsConfig returns nil if there is no certificate.
 func tlsConfig(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
 	if certFile == "" {
 		return nil, nil
@@ -42,7 +42,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return c.current, nil
 	}
 	if info, err := os.Stat(c.certFile); err == nil && !info.ModTime().Equal(c.changed) {
-		// The key may not have been replaced yet: until both fit, the old pair serves.
+		// The key may not have been replaced yet. The old pair is used until the new one fits.
 		if err := c.read(); err != nil {
 			c.tried = time.Now()
 			c.log.Warn("new certificate cannot be used yet; the old one serves on", "file", c.certFile, "error", err)

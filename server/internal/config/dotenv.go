@@ -14,7 +14,7 @@ import (
 
 const dotenvName = ".env"
 
-// readDotenv reads the file .env in dir; no such file is no settings. Nothing in it is expanded: a `$` stands for itself.
+// readDotenv reads the file .env in dir. Without that file there are no settings. Nothing in it is expanded: a `$` stands for itself.
 func readDotenv(dir string) (map[string]string, error) {
 	content, err := os.ReadFile(filepath.Join(dir, dotenvName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -27,7 +27,7 @@ func readDotenv(dir string) (map[string]string, error) {
 }
 
 func parseDotenv(content []byte) (map[string]string, error) {
-	// godotenv expands variables. A sign that no text file has stands in for `$` while it reads, so that it finds none.
+	// godotenv expands variables. Replace `$` while it reads, by a character that no text file has.
 	const dollar = "\x00"
 	content = bytes.TrimPrefix(content, []byte("\ufeff"))
 	if bytes.Contains(content, []byte(dollar)) {
@@ -35,7 +35,7 @@ func parseDotenv(content []byte) (map[string]string, error) {
 	}
 	values, err := godotenv.UnmarshalBytes(bytes.ReplaceAll(content, []byte("$"), []byte(dollar)))
 	if err != nil {
-		// The parser's own error quotes the file, and so the secret in it.
+		// The parser's own error quotes the file, which may contain the secret.
 		return nil, fmt.Errorf("%s: cannot be understood (not shown here, a secret may be in it); allowed: lines of NAME=value, with single quotes around a value of more than letters, digits and . _ / : @ -", dotenvName)
 	}
 	for name, value := range values {

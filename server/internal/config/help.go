@@ -20,7 +20,7 @@ Each setting is taken from its flag, else from its environment variable, else fr
 directory, else it has the default in brackets. Empty counts as absent.
 `
 
-// Help is the text of `lockserver --help`.
+// Help returns the text of `lockserver --help`.
 func Help() string {
 	var b strings.Builder
 	b.WriteString(helpHead)

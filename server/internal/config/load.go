@@ -11,21 +11,21 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// ErrHelp is what [Load] returns after `--help`; [Help] has the text.
+// ErrHelp is returned by [Load] for `--help`; see [Help].
 var ErrHelp = pflag.ErrHelp
 
-// ErrVersion is what [Load] returns after `--version`.
+// ErrVersion is returned by [Load] for `--version`.
 var ErrVersion = errors.New("version asked for")
 
 // Source is where settings come from.
 type Source struct {
 	Args        []string                         // flags, without the program's name and subcommand
 	LookupEnv   func(name string) (string, bool) // the environment
-	Dir         string                           // where `.env` and relative paths are; "": the working directory
-	NeedsSecret bool                             // refuse to go on without one
+	Dir         string                           // of `.env` and of relative paths; "" is the working directory
+	NeedsSecret bool                             // whether a missing secret is an error
 }
 
-// refusal says that a setting has a value that is not allowed. It never shows a secret.
+// refusal is an error about the value of a setting. It never shows a secret.
 type refusal struct {
 	setting string
 	problem string
@@ -33,7 +33,7 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.setting + ": " + r.problem }
 
-// Load reads the settings and checks them all. Its error names every setting that is wrong, its value and what is allowed.
+// Load reads and checks the settings. Its error names every wrong setting, with its value and what is allowed.
 func Load(src Source) (*Options, error) {
 	table := groups()
 	given, err := parseFlags(src.Args, table)
@@ -87,7 +87,7 @@ func Load(src Source) (*Options, error) {
 	return o, nil
 }
 
-// parseFlags returns the values that flags were given, by the flag's name.
+// parseFlags returns the values of the flags that were given, by name.
 func parseFlags(args []string, table []group) (map[string]string, error) {
 	flags := pflag.NewFlagSet("lockserver", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -132,7 +132,7 @@ func loadSecret(o *Options, dir, file string) error {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
-	// One byte more than the longest line that is allowed tells a file that is too long, whatever its size.
+	// One byte more than the longest allowed line is enough to tell that the file is too long.
 	content, err := readAtMost(path, maxSecret+3)
 	if err != nil {
 		return &refusal{"--secret-file (LOCKSERVER_SECRET_FILE)", fmt.Sprintf("%q cannot be read: %v; allowed: a file with the secret in it", file, err)}

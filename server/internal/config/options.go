@@ -1,4 +1,5 @@
-// Package config reads the settings of the server: flag over environment over the file .env in the working directory.
+// Package config reads the settings of the server. A flag overrides the environment, which overrides the file .env in the working
+// directory.
 package config
 
 import (
@@ -9,14 +10,14 @@ import (
 	"time"
 )
 
-// Options are the settings of a server, checked. The zero value is not one: get them from [Load].
+// Options are the settings of a server. Get them from [Load], which checks them.
 type Options struct {
 	Bind           netip.Addr
-	Port           int    // 0: the system picks one
-	TLSCert        string // files of a certificate and its key; "": no encryption
+	Port           int    // 0 means that the system picks one
+	TLSCert        string // files of a certificate and its key; "" means no encryption
 	TLSKey         string
 	Secret         Secret
-	PreviousSecret Secret // also accepted, unless empty
+	PreviousSecret Secret // also accepted, if set
 	Store          Store
 
 	MaxWait        time.Duration
@@ -37,14 +38,14 @@ type Options struct {
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
 
-	// Warnings are what the person who starts the server should hear, though it starts.
+	// Warnings are what the person who starts the server should know, although it starts.
 	Warnings []string
 }
 
 // Store says where grants are kept.
 type Store struct {
-	Kind   string // memory or disk
-	Target string // disk: the directory
+	Kind   string // "memory" or "disk"
+	Target string // the directory of a disk store
 }
 
 func (s Store) String() string {
@@ -54,7 +55,7 @@ func (s Store) String() string {
 	return s.Kind + ":" + s.Target
 }
 
-// Address is what the server listens on.
+// Address returns the address to listen on.
 func (o *Options) Address() string {
 	return net.JoinHostPort(o.Bind.String(), strconv.Itoa(o.Port))
 }

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	strongSecret = 16   // characters; fewer are warned of
+	strongSecret = 16   // characters; shorter secrets are weak
 	maxSecret    = 1024 // characters
 
 	howToMakeSecret = "make one: echo LOCKSERVER_SECRET=$(openssl rand -hex 32) >> .env"
 )
 
-// Secret is a string that shows itself only when asked by name: never by fmt, a log or JSON.
+// Secret is a string that fmt, logs and JSON never show.
 type Secret struct{ value string }
 
 // NewSecret wraps value.
@@ -24,13 +24,13 @@ func NewSecret(value string) Secret { return Secret{value} }
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return s.value }
 
-// IsSet tells whether there is a secret.
+// IsSet reports whether there is a secret.
 func (s Secret) IsSet() bool { return s.value != "" }
 
 // Format hides the secret from every verb of fmt.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// MarshalText hides the secret from encoders, slog's among them.
+// MarshalText hides the secret from encoders, including slog's.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 func (s Secret) String() string {
@@ -40,7 +40,7 @@ func (s Secret) String() string {
 	return "(hidden)"
 }
 
-// problem says what is wrong with the secret's characters, without showing them; "" for nothing.
+// problem returns what is wrong with the secret's characters, without showing them, or "".
 func (s Secret) problem() string {
 	const allowed = "allowed: 1 to 1024 printable ASCII characters, no space at either end"
 	if len(s.value) > maxSecret {
@@ -57,7 +57,7 @@ func (s Secret) problem() string {
 	return ""
 }
 
-// weakness says why the secret is easily guessed; "" if it is not known to be.
+// weakness returns why the secret is easily guessed, or "" if it is not known to be.
 func (s Secret) weakness() string {
 	if wellKnown(s.value) {
 		return "is a well-known one"
@@ -68,7 +68,7 @@ func (s Secret) weakness() string {
 	return ""
 }
 
-// wellKnown tells the words that people put where a secret belongs, also doubled, or with digits and signs around them.
+// wellKnown reports whether s is a word that people use in place of a secret, possibly doubled, or with digits and signs around it.
 func wellKnown(value string) bool {
 	letters := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' {
@@ -87,7 +87,7 @@ func wellKnown(value string) bool {
 	}, letters)
 }
 
-// checkWeakness puts a warning into o for a weak secret, or refuses it where others than this machine can reach the server.
+// checkWeakness refuses a weak secret if the server can be reached from other machines, and else adds a warning to o.
 func checkWeakness(o *Options, name string, s Secret) *refusal {
 	why := s.weakness()
 	if why == "" {

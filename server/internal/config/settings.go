@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// setting is one row of the table that flags, variables, checks and help are made from.
+// setting is one row of the table from which flags, variables, checks and help are made.
 type setting struct {
-	flag     string // "" where a flag would show a secret in the list of processes
+	flag     string // "" if a flag would show a secret in the list of processes
 	short    string
 	variable string
 	arg      string // what the help calls the value
 	fallback string
 	about    string
 	allowed  string
-	set      func(o *Options, value string) bool // false: not allowed
+	set      func(o *Options, value string) bool // returns false if value is not allowed
 }
 
-// name is how errors call the setting.
+// name returns what errors call the setting.
 func (s *setting) name() string {
 	if s.flag == "" {
 		return s.variable
@@ -29,7 +29,7 @@ func (s *setting) name() string {
 	return "--" + s.flag + " (" + s.variable + ")"
 }
 
-// group is a part of the help.
+// group is a section of the help.
 type group struct {
 	title    string
 	settings []setting
@@ -174,7 +174,7 @@ func seconds(flag, about string, fallback, least, most time.Duration, at func(*O
 	}
 }
 
-// parseTime reads seconds, or a duration with units. Whole nanoseconds count; what no duration can hold is not allowed.
+// parseTime parses seconds, or a duration with units. It rejects what does not fit into a time.Duration.
 func parseTime(value string) (time.Duration, bool) {
 	if d, err := time.ParseDuration(value); err == nil {
 		return d, true

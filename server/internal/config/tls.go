@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// checkTLS finds out before anything listens whether the certificate and its key can be used, and warns where a secret would cross
+// checkTLS checks, before anything listens, that the certificate and its key can be used. It adds a warning if a secret would cross
 // the network in the clear.
 func checkTLS(o *Options, dir string) error {
 	const cert, key = "--" + certFlag + " (LOCKSERVER_TLS_CERT)", "--" + keyFlag + " (LOCKSERVER_TLS_KEY)"

@@ -9,14 +9,14 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// Engine is what the metrics ask the engine for.
+// Engine is what the metrics need of the engine.
 type Engine interface {
 	Stats() lock.Stats
 	CommitStats() engine.CommitStats
 	Err() error
 }
 
-// engineCollector turns the engine's own counts into metrics, so that counting costs the engine next to nothing.
+// engineCollector turns the engine's own counts into metrics, so that counting costs the engine almost nothing.
 type engineCollector struct {
 	engine atomic.Pointer[Engine]
 }
@@ -41,14 +41,14 @@ var (
 	storeUp    = describe("store_up", "1 while the store works; 0 after it failed, just before the server exits.")
 )
 
-// Describe is part of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{locks, waiters, grants, renewals, ends, waitsEnded, wait, hold, commit, batch, storeUp} {
 		to <- d
 	}
 }
 
-// Collect is part of prometheus.Collector. Before there is an engine it tells of none.
+// Collect implements prometheus.Collector. It collects nothing if there is no engine yet.
 func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	e := c.engine.Load()
 	if e == nil {
@@ -82,7 +82,7 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	to <- sizes(batch, &commits)
 }
 
-// histogram gives Prometheus its cumulated counts.
+// histogram cumulates the counts, as Prometheus wants them.
 func histogram(d *prometheus.Desc, h *lock.Histogram) prometheus.Metric {
 	buckets := make(map[float64]uint64, len(lock.Buckets))
 	var n uint64

@@ -1,4 +1,5 @@
-// Package metrics tells Prometheus what the server does. No label carries a resource, an owner or an id: their number has no bound.
+// Package metrics tells Prometheus what the server does. No label is a resource, an owner or an id, since there is no bound to their
+// number.
 package metrics
 
 import (
@@ -11,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics counts requests, and collects what the engine has counted when it is asked.
+// Metrics counts requests. When it is scraped, it also collects what the engine has counted.
 type Metrics struct {
 	registry *prometheus.Registry
 	handler  http.Handler
@@ -20,7 +21,7 @@ type Metrics struct {
 	engine   *engineCollector
 }
 
-// New makes the metrics of a server of that version.
+// New returns the metrics of a server of that version.
 func New(version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -46,7 +47,7 @@ func New(version string) *Metrics {
 	return m
 }
 
-// Watch makes the metrics tell of the engine from now on.
+// Watch makes the metrics collect from this engine from now on. Its counts begin at 0, as after a restart.
 func (m *Metrics) Watch(e Engine) { m.engine.watch(e) }
 
 // Sessions makes the metrics tell how many sessions are open.
@@ -56,11 +57,11 @@ func (m *Metrics) Sessions(open func() int) {
 	}, func() float64 { return float64(open()) }))
 }
 
-// Request counts one request. It does not allocate but for the first of its kind.
+// Request counts one request. It allocates only for the first of its kind.
 func (m *Metrics) Request(operation, code string, took time.Duration) {
 	m.requests.WithLabelValues(operation, code).Inc()
 	m.duration.WithLabelValues(operation).Observe(took.Seconds())
 }
 
-// ServeHTTP answers in the text format of Prometheus, or in OpenMetrics where the client asks for it.
+// ServeHTTP answers in the text format of Prometheus, or in OpenMetrics if the client asks for it.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }

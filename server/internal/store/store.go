@@ -1,4 +1,4 @@
-// Package store keeps grants where a crash cannot reach them.
+// Package store defines how grants are kept, so that they survive a crash.
 package store
 
 import (
@@ -10,29 +10,29 @@ import (
 
 // Store makes the changes of one lock table durable.
 //
-// It is made for a store on this machine and for one behind a network: commits may take milliseconds, fail, come too late because
-// another writer took over, or land in part. Only the engine uses it, and never calls two methods at the same time, but for Lost.
+// A store may be on this machine or behind a network: a commit may take milliseconds, fail, come too late because another writer took
+// over, or land in part. Only the engine uses a store, and except for Lost it never calls two methods at the same time.
 type Store interface {
-	// Load fences off older writers, then calls yield for every record, in any order, and returns the highest token that was
-	// ever committed (0 for none), also of grants long gone. It stops at the first error of yield and returns it.
-	// It fails, and never guesses, on data that it can't read: see ErrCorrupt and ErrFormat.
+	// Load fences off older writers, calls yield for every record, in any order, and returns the highest token that was ever
+	// committed, even if its grant is long gone, or 0. It stops at the first error of yield and returns it. It fails, and never
+	// guesses, if it cannot read the data: see ErrCorrupt and ErrFormat.
 	Load(ctx context.Context, yield func(lock.Record) error) (lastToken int64, err error)
 
-	// Commit returns once all changes are durable. They take effect in their order; those up to and with a Last one are atomic
-	// together, so after a failure or a crash a prefix of such groups is durable. After an error the store is of no more use:
-	// what became of the changes is unknown until the next Load. The slice is the caller's again after the return.
+	// Commit returns when all changes are durable. They take effect in order, in groups that end with a Last change. Each group is
+	// atomic, so after a failure or a crash a prefix of the groups is durable. After an error the store cannot be used any more, and
+	// it is unknown until the next Load what became of the changes. Commit does not keep the slice.
 	Commit(ctx context.Context, changes []lock.Change) error
 
-	// Lost is closed when the store can no longer be written (its disk failed, another writer took over), also between
-	// commits; Err then says why. See ErrReplaced.
+	// Lost is closed when the store can no longer be written, because its disk failed or another writer took over. That may happen
+	// between commits. Err then returns why; see ErrReplaced.
 	Lost() <-chan struct{}
 	Err() error
 
-	// Close frees the store. Everything committed is durable already.
+	// Close closes the store. Everything committed is already durable.
 	Close() error
 }
 
-// Instant is a store whose Commit waits for nothing, and so may be called wherever a change is made.
+// Instant is a store whose Commit takes no time, so that the engine may call it under its mutex.
 type Instant interface {
 	Store
 	Instant()
@@ -43,9 +43,9 @@ var (
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrFormat means that a newer version wrote the store.
 	ErrFormat = errors.New("store has a newer format")
-	// ErrCorrupt means that a record can't be read. Nothing was changed.
+	// ErrCorrupt means that a record cannot be read. Nothing was changed.
 	ErrCorrupt = errors.New("store is corrupt")
-	// ErrReplaced means that another server has the right to write the store now. All is well there: this one can stand by, and
-	// open the store again once it gets the right back.
+	// ErrReplaced means that another server has the right to write the store now. The store works: this server can stand by, and
+	// open it again when it gets the right back.
 	ErrReplaced = errors.New("another server has taken over the store")
 )

@@ -1,4 +1,4 @@
-// Package memory is the store that keeps nothing: grants live in the lock table alone, and end with the process.
+// Package memory is the store that keeps nothing. Grants are in the lock table only, and end with the process.
 package memory
 
 import (
@@ -14,8 +14,8 @@ type memoryStore struct {
 	closed    bool
 }
 
-// New returns a store for one table. It can be loaded only before the first commit, when it is empty: a second table would not
-// find the grants of the first.
+// New returns a store for one table. It can be loaded only before the first commit, since a second table would not find the grants of
+// the first.
 func New() store.Store { return &memoryStore{} }
 
 func (s *memoryStore) Load(ctx context.Context, _ func(lock.Record) error) (int64, error) {
@@ -36,10 +36,10 @@ func (s *memoryStore) Commit(_ context.Context, changes []lock.Change) error {
 	return nil
 }
 
-// Instant says that commits take no time: there is nothing to do.
+// Instant marks the store as a store.Instant.
 func (s *memoryStore) Instant() {}
 
-// Lost is never closed: there is nothing to lose.
+// Lost returns nil, as there is nothing to lose.
 func (s *memoryStore) Lost() <-chan struct{} { return nil }
 func (s *memoryStore) Err() error            { return nil }
 

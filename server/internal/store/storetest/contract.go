@@ -1,4 +1,4 @@
-// Package storetest checks stores against the contract of package store, and has one that fails on demand.
+// Package storetest checks stores against the contract of package store, and has a store that fails on demand.
 package storetest
 
 import (
@@ -17,15 +17,15 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
-// TB is what the checks need of a *testing.T; a *rapid.T has it too.
+// TB is what the checks need of a *testing.T or a *rapid.T.
 type TB interface {
 	require.TestingT
 	Helper()
 	Errorf(format string, args ...any)
 }
 
-// Run checks the stores that newMedium's media open. A medium is where one store keeps its records: each store that it opens,
-// after the one before it was closed, finds what that one committed.
+// Run checks the stores that newMedium's media open. A medium is where a store keeps its records: each store that it opens finds what
+// the store before it committed.
 func Run(t *testing.T, newMedium func(tb testing.TB) func() (store.Store, error)) {
 	cases := map[string]func(t *testing.T, open func() (store.Store, error)){
 		"a new store is empty":                        testEmpty,
@@ -260,7 +260,7 @@ func testModel(t *testing.T, open func() (store.Store, error)) {
 	s := Open(t, open)
 	model := map[int64]lock.Record{}
 	var last int64
-	rapid.Check(t, func(rt *rapid.T) { // one store for all the checks: its history only grows longer
+	rapid.Check(t, func(rt *rapid.T) { // one store for all checks, so that its history grows
 		for range rapid.IntRange(1, 6).Draw(rt, "commits") {
 			var changes []lock.Change
 			for range rapid.IntRange(0, 8).Draw(rt, "changes") {
@@ -290,7 +290,7 @@ func testModel(t *testing.T, open func() (store.Store, error)) {
 	require.NoError(t, s.Close())
 }
 
-// Record draws records of few tokens, so that they meet.
+// Record draws records with few different tokens, so that they collide.
 func Record() *rapid.Generator[lock.Record] {
 	return rapid.Custom(func(t *rapid.T) lock.Record {
 		return lock.Record{

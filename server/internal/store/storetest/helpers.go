@@ -11,7 +11,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
-// Open opens a store that has to open.
+// Open opens a store, or fails the test.
 func Open(t TB, open func() (store.Store, error)) store.Store {
 	t.Helper()
 	s, err := open()
@@ -26,7 +26,7 @@ func Reopen(t TB, s store.Store, open func() (store.Store, error)) store.Store {
 	return Open(t, open)
 }
 
-// Commit commits changes that have to become durable.
+// Commit commits changes, or fails the test.
 func Commit(t TB, s store.Store, changes ...lock.Change) {
 	t.Helper()
 	require.NoError(t, s.Commit(context.Background(), changes))
