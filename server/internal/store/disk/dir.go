@@ -14,9 +14,9 @@ import (
 	"github.com/lockserver/lockserver/server/internal/store"
 )
 
-// A store is a directory with three entries. FORMAT is written last when a store is made: without it, a database that holds
-// nothing is a store whose making was cut short, and anything else is not ours to touch. MAKING stands beside them from before the
-// database is begun until FORMAT is durable: with it, and without FORMAT, a database is a torn one that nobody was ever served from.
+// A store is a directory with three entries. FORMAT is written last when a store is made. MAKING is there from before the database is
+// begun until FORMAT is durable. So without FORMAT a database that is empty, or has MAKING beside it, is one whose making was cut
+// short, and nobody was ever served from it. Anything else without FORMAT is not ours to touch.
 const (
 	lockFile   = "LOCK"   // held while a process has the store open
 	formatFile = "FORMAT" // one line: formatPrefix and the format
@@ -26,7 +26,7 @@ const (
 
 	formatPrefix = "lockserver-store "
 
-	// format also stands for Pebble's format: raise it together with pebbleFormat, so that an older server refuses by name.
+	// format covers Pebble's format too: raise it together with pebbleFormat, so that an older server can say what it refuses.
 	format = 1
 )
 
@@ -35,7 +35,7 @@ type dir struct {
 	fs   vfs.FS
 }
 
-// make creates the directory, for this user alone, if there is none.
+// make creates the directory, for this user only, if it is missing.
 func (d dir) make() error {
 	info, err := d.fs.Stat(d.path)
 	switch {
@@ -46,7 +46,7 @@ func (d dir) make() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	var grown []string // the directories that get an entry
+	var grown []string // the directories that get a new entry
 	for p := d.fs.PathDir(d.path); ; p = d.fs.PathDir(p) {
 		grown = append(grown, p)
 		if _, err := d.fs.Stat(p); err == nil || p == d.fs.PathDir(p) {
@@ -69,7 +69,7 @@ func (d dir) lock() (io.Closer, error) {
 	if err == nil {
 		return l, nil
 	}
-	// A file that may not be made is a PathError; the lock itself fails with a bare number, or a text if it is this process's.
+	// A file that cannot be created gives a PathError. The lock itself gives a bare number, or a text if this process holds it.
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return nil, fmt.Errorf("cannot write in the directory: %w", err)
@@ -80,7 +80,7 @@ func (d dir) lock() (io.Closer, error) {
 	return nil, fmt.Errorf("cannot lock the directory: %w", err)
 }
 
-// exists tells whether the directory holds a store in our format. If it holds anything that a store is not made of, that is an error.
+// exists reports whether the directory holds a store in our format. It is an error if it holds anything that is not part of a store.
 func (d dir) exists() (bool, error) {
 	text, err := d.read(formatFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -109,7 +109,7 @@ func (d dir) checkUnused() error {
 	for _, name := range names {
 		switch name {
 		case lockFile, formatTemp, makingFile, dbDir:
-		case "lost+found": // a file system of its own has one from the start
+		case "lost+found": // is in the root of a file system
 		default:
 			return fmt.Errorf("%w: %s is no store: it has no %s but holds %s", store.ErrCorrupt, d.path, formatFile, name)
 		}
@@ -117,7 +117,7 @@ func (d dir) checkUnused() error {
 	return nil
 }
 
-// begin makes room for a new database, and notes that it is in the making.
+// begin makes room for a new database, and writes MAKING.
 func (d dir) begin() error {
 	switch _, err := d.fs.Stat(d.join(makingFile)); {
 	case err == nil:
@@ -126,7 +126,7 @@ func (d dir) begin() error {
 		return err
 	}
 	if _, err := d.fs.Stat(d.join(dbDir)); !errors.Is(err, fs.ErrNotExist) {
-		return err // one that nobody noted: it is opened, and has to be empty
+		return err // there is a database, but no MAKING: it will be opened, and must be empty
 	}
 	f, err := d.fs.Create(d.join(makingFile), vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -138,7 +138,7 @@ func (d dir) begin() error {
 	return d.sync(d.path)
 }
 
-// made takes the note of begin away, once there is a FORMAT.
+// made removes MAKING, now that there is a FORMAT.
 func (d dir) made() error {
 	if err := d.fs.Remove(d.join(makingFile)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +149,7 @@ func (d dir) made() error {
 	return d.sync(d.path)
 }
 
-// seal declares the store made.
+// seal writes FORMAT: the store is made.
 func (d dir) seal() error {
 	f, err := d.fs.Create(d.join(formatTemp), vfs.WriteCategoryUnspecified)
 	if err != nil {

@@ -22,7 +22,7 @@ type diskStore struct {
 	db    *pebble.DB
 	lock  io.Closer
 	watch io.Closer // of how long the disk takes
-	mark  int64     // highest token in the database
+	mark  int64     // highest token ever committed
 
 	failure *failure
 	batches chan *pebble.Batch
@@ -30,8 +30,8 @@ type diskStore struct {
 	closed  bool
 }
 
-// Open opens the store in the directory dir, and makes both if there is nothing yet.
-// It fails with store.ErrInUse, store.ErrFormat or store.ErrCorrupt where that is the reason, and then leaves the store as it was.
+// Open opens the store in the directory dir. It makes the directory and the store if they are missing. If it fails with
+// store.ErrInUse, store.ErrFormat or store.ErrCorrupt, it has left the store as it was.
 func Open(dir string, logger *slog.Logger) (store.Store, error) {
 	return open(dir, vfs.Default, logger)
 }
@@ -46,7 +46,7 @@ func open(path string, fs vfs.FS, logger *slog.Logger) (_ store.Store, err error
 	if err := d.make(); err != nil {
 		return nil, err
 	}
-	if _, err := d.exists(); err != nil { // not a trace in somebody else's directory
+	if _, err := d.exists(); err != nil { // leave no trace in somebody else's directory
 		return nil, err
 	}
 	l, err := d.lock()
@@ -68,7 +68,7 @@ func open(path string, fs vfs.FS, logger *slog.Logger) (_ store.Store, err error
 }
 
 func (s *diskStore) openDB(d dir, logger *slog.Logger) (err error) {
-	exists, err := d.exists() // again, now that nobody else changes it
+	exists, err := d.exists() // again, now that no other process can change it
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (s *diskStore) openDB(d dir, logger *slog.Logger) (err error) {
 	return d.seal()
 }
 
-// openPebble makes an error of what Pebble panics about, as it does for some files that make no sense.
+// openPebble turns panics of Pebble into errors. Pebble panics over some damaged files.
 func openPebble(path string, o *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -185,7 +185,7 @@ func (s *diskStore) Load(ctx context.Context, yield func(lock.Record) error) (la
 			return 0, err
 		}
 		if key := it.Key(); len(key) == 1 && key[0] == kindMark {
-			continue // read by open
+			continue // open has read it
 		}
 		value, err := it.ValueAndErr()
 		if err != nil {
@@ -205,7 +205,7 @@ func (s *diskStore) Load(ctx context.Context, yield func(lock.Record) error) (la
 	return s.mark, nil
 }
 
-// Commit also fails, and the store with it, when ctx ends first: the outcome is unknown then, as after any error.
+// Commit also fails, and the store with it, if ctx ends first.
 func (s *diskStore) Commit(ctx context.Context, changes []lock.Change) error {
 	if s.closed {
 		return errClosed
@@ -269,7 +269,7 @@ func encode(b *pebble.Batch, changes []lock.Change, mark int64) (int64, error) {
 	return last, op.Finish()
 }
 
-// apply commits on a goroutine of its own: see failure.halt.
+// apply commits batches on its own goroutine; see failure.halt.
 func (s *diskStore) apply() {
 	for b := range s.batches {
 		err := b.Commit(pebble.Sync)
@@ -295,7 +295,7 @@ func (s *diskStore) Close() error {
 	return s.unlock()
 }
 
-// unlock keeps the lock while an abandoned database may still write, to the end of the process.
+// unlock keeps the lock until the end of the process if the database was abandoned, which may still write.
 func (s *diskStore) unlock() error {
 	select {
 	case <-s.failure.frozen:
@@ -305,8 +305,8 @@ func (s *diskStore) unlock() error {
 	}
 }
 
-// closeDB leaves a database that was abandoned, and the lock on it, to the end of the process. It moves what is in the log into
-// tables, where damage to any byte of it would be found.
+// closeDB closes the database, unless it was abandoned. It first moves what is in the log into tables, where damage to any byte is
+// found.
 func (s *diskStore) closeDB() error {
 	_, err := await(s.failure, func() (struct{}, error) {
 		return struct{}{}, errors.Join(s.db.Flush(), s.db.Close(), s.watch.Close())

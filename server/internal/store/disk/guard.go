@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// guardFS keeps disk errors from Pebble, which panics with its mutexes held over some of them. The first write that fails fails the
-// store, and halts the goroutine that made it: also while the database opens, since it is flushed meanwhile.
+// guardFS hides disk errors from Pebble, which panics over some of them with its mutexes held. The first write that fails makes the
+// store fail, and halts its goroutine. That includes the time while the database opens, as Pebble writes then too.
 type guardFS struct {
 	vfs.FS
 	failure *failure
@@ -20,11 +20,11 @@ func (g *guardFS) check(operation, name string, err error) {
 	}
 }
 
-// markerPrefix begins the names of the files whose names tell which of the others count.
+// markerPrefix begins the names of Pebble's marker files. The name of a marker says which other file is current.
 const markerPrefix = "marker."
 
-// Create sees to it that what a marker names is there before the marker. Pebble syncs the directory once behind both, so that a crash
-// could leave the marker alone.
+// Create makes the file that a marker names durable before the marker. Pebble syncs the directory only once for both, so a crash could
+// leave the marker alone.
 func (g *guardFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if strings.HasPrefix(g.PathBase(name), markerPrefix) {
 		d := dir{path: g.PathDir(name), fs: g}

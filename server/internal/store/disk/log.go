@@ -17,8 +17,8 @@ import (
 // with that one's package record before this constant follows.
 const pebbleVersion = "v2.1.7"
 
-// The layout of Pebble's write-ahead log, for format pebbleFormat and those that a new database passes through on its way there:
-// blocks, in them chunks, and a chunk has a checksum, a length, a kind, the number of its log, and in the later format an offset.
+// The layout of Pebble's write-ahead log, in format pebbleFormat and in the formats that a new database passes through before it: blocks
+// of chunks. A chunk has a checksum, a length, a kind, the number of its log, and in the later format an offset.
 const (
 	logSuffix = ".log"
 	logBlock  = 32 << 10
@@ -30,9 +30,9 @@ const (
 	chunkSyncedBytes   = chunkNumberedBytes + 8
 )
 
-// checkLog finds damage in the newest log of the database in path, which Pebble would take for the end of the log. A crash leaves
-// such an end too, but only in the commit that it cut short: a commit is one record, begun only after the one before it was
-// durable. So where a record begins behind a chunk that can't be read, commits are missing that were durable.
+// checkLog finds damage in the newest log of the database in path, which Pebble would take for the end of the log. A crash leaves such
+// an end too, but only in the commit that it cut short: a commit is one record, and begins only when the one before it is durable. So
+// if a record begins after a chunk that cannot be read, durable commits are missing.
 func checkLog(fs vfs.FS, path string) error {
 	names, err := fs.List(path)
 	if err != nil {
@@ -67,7 +67,7 @@ func checkLog(fs vfs.FS, path string) error {
 	return nil
 }
 
-// readableLog returns how far the chunks of a log follow one another.
+// readableLog returns up to where the chunks of a log can be read one after the other.
 func readableLog(data []byte, number uint32) int {
 	at := 0
 	for at < len(data) {
@@ -83,7 +83,7 @@ func readableLog(data []byte, number uint32) int {
 	return at
 }
 
-// chunkAt returns the kind of the chunk at an offset and its size, 0 if there is none.
+// chunkAt returns the kind and the size of the chunk at an offset, or 0 if there is none.
 func chunkAt(data []byte, at int, number uint32) (kind byte, size int) {
 	block := data[at:min(len(data), (at/logBlock+1)*logBlock)]
 	if len(block) < chunkNumberedBytes || binary.LittleEndian.Uint32(block[7:]) != number {

@@ -10,13 +10,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// pebbleFormat has checksums that tell a torn end of the log, which a crash leaves, from damage inside it.
+// pebbleFormat has checksums that distinguish a torn end of the log, which a crash leaves, from damage inside it.
 const pebbleFormat = pebble.FormatTableFormatV6
 
-// slowDisk is when an operation that has not returned is worth a warning.
+// slowDisk is how long a disk operation may take before it is logged as slow.
 const slowDisk = 5 * time.Second
 
-// options are those of a database that is written all the time, read once at start, and mostly deleted again within seconds.
+// options returns options for a database that is written all the time and read once at start, and whose records are mostly deleted
+// within seconds.
 func options(fs vfs.FS, log pebbleLog) *pebble.Options {
 	o := &pebble.Options{
 		FS:                 fs,
@@ -24,11 +25,11 @@ func options(fs vfs.FS, log pebbleLog) *pebble.Options {
 		Logger:             log,
 		EventListener:      log.events(),
 
-		// Nothing is read between two starts.
+		// Nothing is read after the start.
 		CacheSize:    1 << 20,
 		MaxOpenFiles: 128,
 
-		// A grant that is released before its memtable is flushed never reaches a table. Memtables grow to this size only under load.
+		// A grant that is released before its memtable is flushed never reaches a table. Memtables get this large only under load.
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 4,
 		MaxManifestFileSize:         1 << 20,
@@ -37,7 +38,7 @@ func options(fs vfs.FS, log pebbleLog) *pebble.Options {
 	return o
 }
 
-// pebbleLog takes what Pebble has to say. What Pebble takes for fatal, and work that it could not do behind the scenes, fails the store.
+// pebbleLog is Pebble's logger. A fatal error of Pebble, or background work that it could not do, makes the store fail.
 type pebbleLog struct {
 	log     *slog.Logger
 	failure *failure
@@ -57,7 +58,7 @@ func (l pebbleLog) write(level slog.Level, format string, args []any) {
 func (l pebbleLog) events() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: l.failure.halt,
-		// Also called while the database is loaded, by the loader's own goroutine: it gets the error too, and has to return.
+		// The loader's own goroutine calls this too. It gets the error as well, so this must return.
 		DataCorruption: func(info pebble.DataCorruptionInfo) { _ = l.failure.set(fmt.Errorf("corruption: %s", info)) },
 		LowDiskSpace: func(info pebble.LowDiskSpaceInfo) {
 			l.log.Warn("disk store: the disk is filling up", "available_bytes", info.AvailBytes, "total_bytes", info.TotalBytes)

@@ -11,13 +11,13 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// A key is a kind, and for a grant its token: tokens are unique and rise, so new keys land behind all others, and the deletes of
-// grants that were soon over land beside their puts. That keeps the files small and loading fast, however hot the workload.
+// A key is a kind, followed by the token for a grant. Tokens are unique and rise, so new keys come last, and a grant that is soon over
+// is deleted near where it was put. That keeps the files small and loading fast.
 //
 //	'g' token:8       → grant
-//	'm'               → high-water mark: the highest token ever committed
+//	'm'               → mark: the highest token ever committed
 //
-// Numbers are big-endian. Every value ends with the CRC-32C of its key and of all that precedes the checksum:
+// Numbers are big-endian. Every value ends with the CRC-32C of its key and of the value up to there:
 //
 //	grant: version:1 mode:1 limit:4 expire:8 lease:8 len(resource):2 len(owner):2 len(id):2 len(note):2 resource owner id note crc:4
 //	mark:  version:1 token:8 crc:4
@@ -42,7 +42,7 @@ func putGrantKey(dst []byte, token int64) {
 	binary.BigEndian.PutUint64(dst[1:], uint64(token))
 }
 
-// checkRecord refuses what decodeGrant would not give back as it was: better no commit than a store that can't be loaded.
+// checkRecord rejects a record that decodeGrant would not return unchanged. Otherwise the store could not be loaded again.
 func checkRecord(r *lock.Record) error {
 	switch {
 	case r.Token <= 0:
@@ -71,7 +71,7 @@ func grantLen(r *lock.Record) int {
 	return grantHeader + len(r.Resource) + len(r.Owner) + len(r.ID) + len(r.Note) + crcLen
 }
 
-// putGrant writes the value of r, which checkRecord has passed, to dst, which has grantLen bytes.
+// putGrant writes the value of r to dst, which has grantLen bytes. checkRecord must have accepted r.
 func putGrant(dst, key []byte, r *lock.Record) {
 	be := binary.BigEndian
 	dst[0] = recordVersion
@@ -91,7 +91,7 @@ func putGrant(dst, key []byte, r *lock.Record) {
 	be.PutUint32(dst[n:], checksum(key, dst[:n]))
 }
 
-// decodeGrant keeps nothing of key and value. The strings of the record share one allocation.
+// decodeGrant decodes a grant. The record keeps no part of key and value. Its strings share one allocation.
 func decodeGrant(key, value []byte) (lock.Record, error) {
 	if len(key) != grantKeyLen || key[0] != kindGrant {
 		return lock.Record{}, errors.New("not the key of a grant")
