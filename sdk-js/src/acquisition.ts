@@ -71,7 +71,6 @@ export class Acquisition {
   async #hops(): Promise<Acquired | LockedError> {
     const { blocking } = this.#call
     for (;;) {
-      const begun = performance.now()
       const reply = await this.#retry.run()
       if (reply instanceof LockedError) {
         // The refusal does not settle an earlier attempt that got no answer: that one may still arrive.
@@ -105,7 +104,7 @@ export class Acquisition {
       }
       const obstacle = this.#inTheWay(reply.rivals)
       // A hop that ended at once must not be followed by another one at once.
-      const waited = performance.now() - begun >= Math.min(this.#wait, this.#core.figures.shortestHop)
+      const waited = this.#retry.lasted >= Math.min(this.#wait, this.#core.figures.shortestHop)
       if (waited) this.#retry.progress(obstacle)
       else this.#retry.setback(obstacle)
     }

@@ -62,7 +62,7 @@ export class LockserverClient implements AsyncDisposable {
     const kept = { ...figures, ...replaced.figures }
     this.#addr = addr
     this.#core = {
-      transport: replaced.transport ?? new HttpTransport({ ...settings, connectTimeout: kept.connect, clock }),
+      transport: replaced.transport ?? new HttpTransport(settings, kept.connect, clock),
       clock,
       figures: kept,
       owner,

@@ -48,6 +48,28 @@ export interface Holder {
   expiresIn: number | null
 }
 
+/** Who stands in the way of a lock. */
+export interface Rivals {
+  /** Those who hold the resource, at most ten. */
+  readonly holders: Holder[]
+  /** How many hold it in all. */
+  readonly holdersTotal: number
+  /** How many wait for it. */
+  readonly waiters: number
+}
+
+/** An error that tells who stands in the way. */
+abstract class RivalsError extends CodedError implements Rivals {
+  declare readonly holders: Holder[]
+  declare readonly holdersTotal: number
+  declare readonly waiters: number
+  constructor(message: string, details: ErrorDetails & { rivals?: Rivals | undefined } = {}) {
+    super(message, details)
+    const { holders, holdersTotal, waiters } = details.rivals ?? rivals(details.body)
+    Object.assign(this, { holders, holdersTotal, waiters })
+  }
+}
+
 /** 400: the server refused a value; `field` names it. Also made by the client for values that JSON cannot carry. */
 export class InvalidRequestError extends CodedError {
   static override readonly code = 'invalid_request'
@@ -79,27 +101,9 @@ export class MethodNotAllowedError extends CodedError {
   static override readonly code = 'method_not_allowed'
 }
 
-/** Who stands in the way of a lock. */
-export interface Rivals {
-  /** Those who hold the resource, at most ten. */
-  readonly holders: Holder[]
-  /** How many hold it in all. */
-  readonly holdersTotal: number
-  /** How many wait for it. */
-  readonly waiters: number
-}
-
 /** 409: others hold the resource. Thrown by scopes with `blocking: false`; `acquire` gives `null` instead. */
-export class LockedError extends CodedError implements Rivals {
+export class LockedError extends RivalsError {
   static override readonly code = 'locked'
-  declare readonly holders: Holder[]
-  declare readonly holdersTotal: number
-  declare readonly waiters: number
-  constructor(message: string, details: ErrorDetails & { rivals?: Rivals | undefined } = {}) {
-    super(message, details)
-    const { holders, holdersTotal, waiters } = details.rivals ?? rivals(details.body)
-    Object.assign(this, { holders, holdersTotal, waiters })
-  }
 }
 
 /** 409: the grant to be released or renewed is not held; `reason` says why. */
@@ -110,15 +114,6 @@ export class NotHeldError extends CodedError {
   constructor(message: string, details: ErrorDetails & { reason?: string } = {}) {
     super(message, details)
     this.reason = details.reason ?? text(details.body?.reason)
-  }
-
-  /**
-   * Whether it says that the lock was lost. The other reasons leave open that a release ended it, as the server may have
-   * forgotten that.
-   * @internal
-   */
-  get tellsLoss(): boolean {
-    return this.reason !== null && this.reason !== 'unknown' && this.reason !== 'other_holder'
   }
 }
 
@@ -166,16 +161,8 @@ export class StoreUnavailableError extends CodedError {
  * The caller's `timeout` ran out before the lock was granted. The place in the queue has been given up. The message says
  * what stood in the way last; who held the lock then is in `holders`, if the server said so.
  */
-export class LockTimeoutError extends CodedError implements Rivals {
+export class LockTimeoutError extends RivalsError {
   static override readonly code = 'lock_timeout'
-  declare readonly holders: Holder[]
-  declare readonly holdersTotal: number
-  declare readonly waiters: number
-  constructor(message: string, details: ErrorDetails & { rivals?: Rivals | undefined } = {}) {
-    super(message, details)
-    const { holders, holdersTotal, waiters } = details.rivals ?? rivals(details.body)
-    Object.assign(this, { holders, holdersTotal, waiters })
-  }
 }
 
 /** The lock is no longer held, or its lease can no longer be trusted. Final: nothing is acquired again silently. */

@@ -6,21 +6,10 @@ import type { TLSSocket } from 'node:tls'
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import { type Clock, type Instant, read } from './clock.js'
 import { type Operation, WITHOUT_CODE } from './contract.js'
-import { codeless, stranger } from './operations.js'
-import type { ServerAddress, TlsOptions } from './settings.js'
-import type { Attempt, Failure, Outcome, Route, Transport } from './transport.js'
+import type { Settings } from './settings.js'
+import { type Attempt, codeless, type Failure, type Outcome, type Route, stranger, type Transport } from './transport.js'
 import { version } from './version.js'
 import { after } from './waiting.js'
-
-export interface HttpOptions {
-  address: ServerAddress
-  secret: string
-  tls: TlsOptions | undefined
-  /** A proxy through which every connection is tunnelled. */
-  proxy: URL | undefined
-  connectTimeout: number
-  clock: Clock
-}
 
 /** Below the idle time of the usual servers and proxies, so that a connection is not closed under a request. */
 const idleTimeout = 30_000
@@ -35,14 +24,12 @@ export class HttpTransport implements Transport {
   readonly #prefix: string
   readonly #headers: string[]
   readonly #clock: Clock
-  readonly #options: Client.Options
-  readonly #backgroundOptions: Client.Options
+  /** Connections that keep the process alive while they work, and those that never do. */
+  readonly #lanes: Record<'front' | 'back', { options: Client.Options; pool?: Pool }>
   readonly #live = new Set<Dispatcher>()
-  #pool: Pool | undefined
-  #backgroundPool: Pool | undefined
   #closed = false
 
-  constructor({ address, secret, tls, proxy, connectTimeout, clock }: HttpOptions) {
+  constructor({ address, secret, tls, proxy }: Omit<Settings, 'addr' | 'owner'>, connectTimeout: number, clock: Clock) {
     this.peer = address.origin.replace(/^https?:\/\//, '')
     this.#origin = address.origin
     this.#prefix = address.prefix
@@ -59,15 +46,16 @@ export class HttpTransport implements Transport {
       headersTimeout: 0,
       bodyTimeout: 0,
     })
-    this.#options = options(false)
-    this.#backgroundOptions = options(true)
+    this.#lanes = { front: { options: options(false) }, back: { options: options(true) } }
   }
 
   send(operation: Operation, request: object, bound: number, { fresh = false, background = false }: Route = {}): Attempt {
     const exchange = new Exchange(this.peer, operation, this.#clock, bound, background)
     // A closed transport still carries the release of a lock that outlives its client, but keeps no connection.
     const single = fresh || this.#closed
-    const dispatcher = single ? this.#single(background) : this.#pooled(background)
+    const lane = this.#lanes[background ? 'back' : 'front']
+    if (!single) lane.pool ??= this.#keep(new Pool(this.#origin, lane.options))
+    const dispatcher = single ? this.#keep(new Client(this.#origin, lane.options)) : (lane.pool as Pool)
     const { method, path } = operation
     dispatcher.dispatch(
       { path: this.#prefix + path, method: method as 'POST', headers: this.#headers, body: JSON.stringify(request) },
@@ -84,16 +72,6 @@ export class HttpTransport implements Transport {
     this.#closed = true
     await Promise.all([...this.#live].map((dispatcher) => dispatcher.destroy()))
     this.#live.clear()
-  }
-
-  #pooled(background: boolean): Dispatcher {
-    if (!background) this.#pool ??= this.#keep(new Pool(this.#origin, this.#options))
-    else this.#backgroundPool ??= this.#keep(new Pool(this.#origin, this.#backgroundOptions))
-    return (background ? this.#backgroundPool : this.#pool) as Pool
-  }
-
-  #single(background: boolean): Dispatcher {
-    return this.#keep(new Client(this.#origin, background ? this.#backgroundOptions : this.#options))
   }
 
   #keep<D extends Dispatcher>(dispatcher: D): D {
@@ -163,10 +141,10 @@ function tunnel(proxy: URL, target: buildConnector.Options, timeout: number, det
     const request = connect({
       ...{ method: 'CONNECT', host: hostname.replace(/^\[|\]$/g, ''), port, path, headers, timeout, agent: false },
     })
-    let socket: Socket | undefined
-    request.on('socket', (opened) => {
-      socket = opened
-      detach(opened)
+    let opened: Partial<TLSSocket> | undefined
+    request.on('socket', (socket) => {
+      opened = socket as TLSSocket
+      detach(socket)
     })
     request.on('connect', ({ statusCode = 0 }, socket: Socket) => {
       socket.setTimeout(0)
@@ -180,8 +158,9 @@ function tunnel(proxy: URL, target: buildConnector.Options, timeout: number, det
     })
     request.on('timeout', () => request.destroy(new Error(`no tunnel within ${timeout / 1000} s`)))
     request.on('error', (error) => {
-      if ((socket as Partial<TLSSocket> | undefined)?.authorizationError) distrusted.add(error)
-      reject(new ProxyError(reasonFor(error, name), isPermanent(error), error))
+      if (opened?.authorizationError) distrusted.add(error)
+      const { reason, permanent } = explain(error, name)
+      reject(new ProxyError(reason, permanent, error))
     })
     request.end()
   })
@@ -253,7 +232,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
 
   onResponseError(_: unknown, error: Error): void {
     this.#controller = undefined
-    this.#fail({ reason: reasonFor(error, this.#peer), permanent: isPermanent(error), cause: error })
+    this.#fail(explain(error, this.#peer))
   }
 
   /** What the answer means; `tooLarge` is there where its body does not count. */
@@ -311,33 +290,22 @@ function parseRetryAfter(value: string | string[] | undefined): number {
   return Number.isFinite(wait) && wait > 0 ? wait : 0
 }
 
-/** What the codes of connections that fail mean, and whether each other one would fail as well. */
-const failures: { code: RegExp; permanent: boolean; means: (peer: string) => string }[] = [
-  {
-    code: /^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/,
-    permanent: true,
-    means: (peer) => `${peer} does not speak TLS: is it an http:// address?`,
-  },
-  {
-    code: /^ERR_SSL_(UNSUPPORTED_PROTOCOL|.*ALERT_PROTOCOL_VERSION)$/,
-    permanent: true,
-    means: (peer) => `${peer} and this client have no version of TLS in common`,
-  },
-  { code: /^(EINVAL|EAFNOSUPPORT)$/, permanent: true, means: (peer) => `${peer} cannot be connected to` },
-  { code: /^ECONNREFUSED$/, permanent: false, means: (peer) => `connection refused by ${peer}` },
-  { code: /^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/, permanent: false, means: (peer) => `connection closed by ${peer}` },
-  { code: /^(ENOTFOUND|EAI_AGAIN)$/, permanent: false, means: (peer) => `the host of ${peer} was not found` },
-  { code: /^UND_ERR_CONNECT_TIMEOUT$/, permanent: false, means: (peer) => `${peer} could not be connected to in time` },
+/** What the codes of connections that fail mean, and whether every other attempt would fail as well. */
+const failures: [RegExp, boolean, string][] = [
+  [/^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/, true, 'PEER does not speak TLS: is it an http:// address?'],
+  [/^ERR_SSL_(UNSUPPORTED_PROTOCOL|.*ALERT_PROTOCOL_VERSION)$/, true, 'PEER and this client have no version of TLS in common'],
+  [/^(EINVAL|EAFNOSUPPORT)$/, true, 'PEER cannot be connected to'],
+  [/^ECONNREFUSED$/, false, 'connection refused by PEER'],
+  [/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/, false, 'connection closed by PEER'],
+  [/^(ENOTFOUND|EAI_AGAIN)$/, false, 'the host of PEER was not found'],
+  [/^UND_ERR_CONNECT_TIMEOUT$/, false, 'PEER could not be connected to in time'],
 ]
 
-const known = ({ code = '' }: NodeJS.ErrnoException) => failures.find((failure) => failure.code.test(code))
-
-function isPermanent(error: Error): boolean {
-  return error instanceof ProxyError ? error.permanent : distrusted.has(error) || (known(error)?.permanent ?? false)
-}
-
-function reasonFor(error: NodeJS.ErrnoException, peer: string): string {
-  if (error instanceof ProxyError) return error.message
-  if (distrusted.has(error)) return `the certificate of ${peer} is not trusted: ${error.message}`
-  return known(error)?.means(peer) ?? `${error.message || error.code || 'the connection failed'} (${peer})`
+function explain(cause: NodeJS.ErrnoException, peer: string): { reason: string; permanent: boolean; cause: Error } {
+  const { message, code = '' } = cause
+  if (cause instanceof ProxyError) return { reason: message, permanent: cause.permanent, cause }
+  if (distrusted.has(cause)) return { reason: `the certificate of ${peer} is not trusted: ${message}`, permanent: true, cause }
+  const [, permanent, text] = failures.find(([codes]) => codes.test(code)) ?? []
+  const reason = text?.replace('PEER', peer) ?? `${message || code || 'the connection failed'} (${peer})`
+  return { reason, permanent: permanent ?? false, cause }
 }

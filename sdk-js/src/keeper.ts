@@ -131,7 +131,7 @@ export class Keeper {
 
   async #renew(expire: number | undefined, how: Omit<Plan<Granted>, 'call' | 'bound'>): Promise<void> {
     const { resource, owner, token } = this.#kept
-    const most = Math.min(this.#part ?? Number.POSITIVE_INFINITY, this.#core.figures.answer)
+    const most = Math.min(this.#part ?? Number.POSITIVE_INFINITY, this.#core.figures.renewAttempt)
     const call = renew({ resource, owner, token, expire })
     const reply = await new Retry(this.#core, { ...how, call: () => call, bound: (left) => Math.min(left, most) }).run()
     this.#assertHeld(how.doing)

@@ -140,7 +140,8 @@ export class Lock implements AsyncDisposable {
     if (reply instanceof NotHeldError) {
       // An attempt before this one, which got no answer, is what ended it, unless the lease or the server's word speaks against that.
       const { loss, expired } = this.#keeper
-      if (!this.#tries.unsettled || loss !== undefined || expired || reply.tellsLoss) {
+      const unclear = reply.reason === 'unknown' || reply.reason === 'other_holder' || reply.reason === null
+      if (!this.#tries.unsettled || loss !== undefined || expired || !unclear) {
         this.#keeper.lose(`the server says ${reply.reason ?? 'not_held'}`, true, reply)
         return false
       }

@@ -1,7 +1,7 @@
 import type { Instant } from './clock.js'
-import { OPERATIONS, type Operation, WITHOUT_CODE } from './contract.js'
+import { OPERATIONS, type Operation } from './contract.js'
 import { type Rivals, rivals } from './errors.js'
-import type { Answer, Failure, Outcome } from './transport.js'
+import { type Answer, type Failure, stranger } from './transport.js'
 
 /** A request, and what its answers say. */
 export interface Call<Reply> {
@@ -102,20 +102,4 @@ export function read<Reply>(call: Call<Reply>, answer: Answer, peer: string): Re
     return false
   })
   return reply ?? stranger(peer, answer.status, lacks)
-}
-
-/** An answer that no lock server gave. It may be that one behind it acted. */
-export function stranger(peer: string, status: number, how: string, hint = 'is this the address of a lockserver?'): Failure {
-  return { kind: 'unknown', permanent: true, reason: `${peer} answered ${status} ${how}: ${hint}`, status }
-}
-
-/** What an answer means that is no success and has no code: it is a proxy's, or a stranger's. */
-export function codeless(peer: string, status: number, retryAfter: number, sent: Instant): Outcome {
-  const { code, verdict } = WITHOUT_CODE[status] ?? { code: 'connection_failed', verdict: 'raise' }
-  if (verdict === 'retry') return { kind: 'unknown', permanent: false, reason: `${peer} answered ${status}`, status, retryAfter }
-  const asks = status === 407 ? 'does a proxy before it ask for a password?' : undefined
-  const failure = stranger(peer, status, "without a lockserver's code", asks)
-  return code === 'connection_failed'
-    ? failure
-    : { kind: 'answer', status, code, body: { detail: failure.reason }, retryAfter, sent }
 }

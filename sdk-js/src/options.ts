@@ -1,7 +1,7 @@
 import { FIGURES } from './contract.js'
-import { ConfigInvalidError, InvalidRequestError } from './errors.js'
+import { InvalidRequestError } from './errors.js'
 import { trusted } from './lease.js'
-import { kind } from './settings.js'
+import { invalid, kind, mustBe } from './settings.js'
 
 /** Exclusive: one holder. Shared: any number of shared holders, and no exclusive one. */
 export type LockMode = 'exclusive' | 'shared'
@@ -76,16 +76,15 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
   const { blocking = true, renew = renewing, signal, mode, note } = options
   const timeout = options.timeout ?? undefined
   const limit = options.limit ?? undefined
-  if (typeof blocking !== 'boolean') throw invalid('blocking', `blocking must be a boolean, not ${kind(blocking)}`)
-  if (typeof renew !== 'boolean') throw invalid('renew', `renew must be a boolean, not ${kind(renew)}`)
+  if (typeof blocking !== 'boolean') throw mustBe('blocking', 'a boolean', blocking)
+  if (typeof renew !== 'boolean') throw mustBe('renew', 'a boolean', renew)
   if (timeout !== undefined) {
     if (typeof timeout !== 'number' || Number.isNaN(timeout) || timeout < 0) {
-      throw invalid('timeout', `timeout must be a number of seconds, 0 or more, not ${kind(timeout)}`)
+      throw mustBe('timeout', 'a number of seconds, 0 or more', timeout)
     }
     if (!blocking) throw invalid('timeout', 'timeout means nothing together with blocking: false')
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw invalid('signal', `signal must be an AbortSignal, not ${kind(signal)}`)
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw mustBe('signal', 'an AbortSignal', signal)
   if (typeof resource !== 'string') throw refused('resource', `resource must be a string, not ${kind(resource)}`)
   if (limit !== undefined) finite('limit', limit)
   const expire = options.expire ?? (renew ? FIGURES.scopeLease / 1000 : undefined)
@@ -113,10 +112,6 @@ function finite(field: string, value: unknown): number {
     throw refused(field, `${field} must be a finite number, not ${kind(value)}`)
   }
   return value
-}
-
-function invalid(setting: string, message: string): ConfigInvalidError {
-  return new ConfigInvalidError(message, { setting })
 }
 
 function refused(field: string, message: string): InvalidRequestError {

@@ -1,6 +1,6 @@
 import { VERDICTS, type Verdict, WITHOUT_CODE } from './contract.js'
 import type { Core } from './core.js'
-import { ConnectionFailedError, errorFrom, type LockserverError } from './errors.js'
+import { ConnectionFailedError, errorFrom, type LockserverError, NotHeldError } from './errors.js'
 import { type Call, read } from './operations.js'
 import type { Attempt, Failure, Outcome } from './transport.js'
 import { Stop } from './waiting.js'
@@ -39,11 +39,14 @@ export interface Tries {
 export class Retry<Reply extends { kind: string }> {
   /** When the last answer came, or this began. */
   heard = performance.now()
+  /** Milliseconds that the attempt took which had the last answer. */
+  lasted = 0
   readonly #core: Core
   readonly #plan: Plan<Reply>
   readonly #stop: Stop
   readonly #tries: Tries
   #begun = false
+  #sentAt = 0
   #failures = 0
   #fresh = false
   #retryAfter = 0
@@ -67,8 +70,8 @@ export class Retry<Reply extends { kind: string }> {
       this.#retryAfter = outcome.retryAfter ?? 0
       if (outcome.kind === 'answer' && outcome.code === undefined) {
         const reply = read(call, outcome, this.#core.transport.peer)
-        if (!isFailure(reply)) return this.#answered(reply)
-        outcome = reply
+        if (reply.kind !== 'unknown') return this.#answered(reply as Reply)
+        outcome = reply as Failure
       }
       const error = this.#judge(outcome)
       if (error !== undefined) return this.#answered(error)
@@ -77,7 +80,8 @@ export class Retry<Reply extends { kind: string }> {
 
   /** The last reply brought the call no further: the next attempt is a retry. */
   setback(obstacle: string, trouble?: Error): void {
-    this.#note(obstacle, trouble)
+    this.#obstacle = obstacle
+    this.#trouble = trouble
     const { backoffFirst, backoffFactor, backoffMost, backoffJitter } = this.#core.figures
     const pause = this.#failures++ === 0 ? 0 : Math.min(backoffFirst * backoffFactor ** (this.#failures - 2), backoffMost)
     // A random part is taken away, so that many clients do not come back together.
@@ -86,14 +90,10 @@ export class Retry<Reply extends { kind: string }> {
 
   /** The last reply was all that could be hoped for yet. */
   progress(obstacle: string): void {
-    this.#note(obstacle, undefined)
+    this.#obstacle = obstacle
+    this.#trouble = undefined
     this.#failures = 0
     this.#pause = 0
-  }
-
-  #note(obstacle: string, trouble: Error | undefined): void {
-    this.#obstacle = obstacle
-    this.#trouble = trouble
   }
 
   async #rest(): Promise<void> {
@@ -117,6 +117,7 @@ export class Retry<Reply extends { kind: string }> {
     const route = { fresh: this.#fresh, background: stubborn !== undefined }
     const attempt = this.#core.transport.send(operation, request, bound(Math.max(left(), 1)), route)
     this.#tries.attempt = attempt
+    this.#sentAt = performance.now()
     try {
       return await this.#stop.race(attempt.outcome)
     } catch (reason) {
@@ -128,6 +129,7 @@ export class Retry<Reply extends { kind: string }> {
 
   #answered<T>(reply: T): T {
     this.heard = performance.now()
+    this.lasted = this.heard - this.#sentAt
     this.#fresh = false
     return reply
   }
@@ -140,11 +142,11 @@ export class Retry<Reply extends { kind: string }> {
     const { doing, stubborn, once } = this.#plan
     const { error, obstacle } = describe(outcome, doing, this.#core.transport.peer)
     const verdict = verdictOn(outcome)
-    if (verdict === 'handle') return error
+    if (verdict === 'handle' && (stubborn === undefined || error instanceof NotHeldError)) return error
     if (stubborn === undefined) {
       if (verdict === 'raise') throw error
-      if (once && !harmless)
-        throw error instanceof ConnectionFailedError ? error : new ConnectionFailedError(error.message, { cause: error })
+      if (once && outcome.kind === 'unknown') throw error
+      if (once && !harmless) throw new ConnectionFailedError(error.message, { cause: error })
     }
     // That the last attempt ran out of time says less than what went wrong before.
     const late = outcome.kind !== 'answer' && outcome.late && this.#plan.left() < this.#core.figures.shortestAttempt
@@ -153,10 +155,6 @@ export class Retry<Reply extends { kind: string }> {
     this.#fresh = true
     return undefined
   }
-}
-
-function isFailure(reply: { kind: string }): reply is Failure {
-  return reply.kind === 'unknown'
 }
 
 function verdictOn(outcome: Outcome): Verdict {

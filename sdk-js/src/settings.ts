@@ -67,7 +67,7 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
   const find = (name: 'addr' | 'owner' | 'secret', variable: string): string | undefined => {
     const given: unknown = options[name]
     if (given !== undefined && given !== null && typeof given !== 'string') {
-      throw invalid(name, `${name} must be a string, not ${kind(given)}`)
+      throw mustBe(name, 'a string', given)
     }
     if (given) return given
     if (process.env[variable]) return process.env[variable]
@@ -128,7 +128,7 @@ function parseProxy(proxy: unknown): URL | undefined {
   if (proxy === undefined || proxy === null || proxy === '') return undefined
   const bad = () =>
     invalid('proxy', 'proxy must be an http:// or https:// URL of a host, with or without user:password@ and port')
-  if (typeof proxy !== 'string') throw invalid('proxy', `proxy must be a string, not ${kind(proxy)}`)
+  if (typeof proxy !== 'string') throw mustBe('proxy', 'a string', proxy)
   if (!/^https?:\/\//i.test(proxy) || !URL.canParse(proxy)) throw bad()
   const url = new URL(proxy)
   try {
@@ -152,6 +152,12 @@ export function isWellFormed(value: string): boolean {
   return Buffer.from(value).toString() === value
 }
 
-function invalid(setting: string, message: string, cause?: unknown): ConfigInvalidError {
+/** The error about a setting or an option. */
+export function invalid(setting: string, message: string, cause?: unknown): ConfigInvalidError {
   return new ConfigInvalidError(message, cause === undefined ? { setting } : { setting, cause })
+}
+
+/** The error about one of a wrong type. */
+export function mustBe(setting: string, what: string, value: unknown): ConfigInvalidError {
+  return invalid(setting, `${setting} must be ${what}, not ${kind(value)}`)
 }

@@ -1,5 +1,5 @@
 import type { Instant } from './clock.js'
-import type { Operation } from './contract.js'
+import { type Operation, WITHOUT_CODE } from './contract.js'
 
 /** Carries requests to a server and their answers back. Nothing above it knows how: another one may take the place of HTTP. */
 export interface Transport {
@@ -58,4 +58,20 @@ export interface Failure {
   readonly retryAfter?: number
   readonly status?: number
   readonly cause?: Error
+}
+
+/** An answer that no lock server gave. It may be that one behind it acted. */
+export function stranger(peer: string, status: number, how: string, hint = 'is this the address of a lockserver?'): Failure {
+  return { kind: 'unknown', permanent: true, reason: `${peer} answered ${status} ${how}: ${hint}`, status }
+}
+
+/** What an answer means that is no success and has no code: it is a proxy's, or a stranger's. */
+export function codeless(peer: string, status: number, retryAfter: number, sent: Instant): Outcome {
+  const { code, verdict } = WITHOUT_CODE[status] ?? { code: 'connection_failed', verdict: 'raise' }
+  if (verdict === 'retry') return { kind: 'unknown', permanent: false, reason: `${peer} answered ${status}`, status, retryAfter }
+  const asks = status === 407 ? 'does a proxy before it ask for a password?' : undefined
+  const failure = stranger(peer, status, "without a lockserver's code", asks)
+  return code === 'connection_failed'
+    ? failure
+    : { kind: 'answer', status, code, body: { detail: failure.reason }, retryAfter, sent }
 }

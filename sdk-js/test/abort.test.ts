@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { LockserverClient } from 'lockserver-client'
-import { testing, untilConfirmed } from './support/clock.js'
+import { untilConfirmed } from './support/clock.js'
 import { Middle } from './support/middle.js'
 import { TestServer } from './support/server.js'
-import { seconds, sleep } from './support/wait.js'
+import { seconds } from './support/wait.js'
 
 let server: TestServer
 let client: LockserverClient
@@ -15,15 +15,6 @@ before(async () => {
 after(() => server.close())
 
 const reason = new Error('changed my mind')
-
-test('aborted before the call: nothing is sent', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
-  await assert.rejects(through.acquire('before', { signal: AbortSignal.abort(reason) }), (error) => error === reason)
-  await assert.rejects(through.acquire('before', { signal: AbortSignal.abort() }), { name: 'AbortError' })
-  assert.equal(middle.seen.length, 0)
-  await middle.close()
-})
 
 test('aborted in the same turn as the call: nothing is sent or nothing is held', async () => {
   const abort = new AbortController()
@@ -103,49 +94,6 @@ test('aborted before the request arrives: the late request gets nothing', async 
   letGo()
   await late?.catch(() => undefined)
   assert.equal(await server.look('late'), undefined)
-  await middle.close()
-})
-
-test('aborted between retries: rejects at once', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
-  const abort = new AbortController()
-  const resting = new Promise<void>((resolve) => {
-    middle.handle = ({ path, answer }) => {
-      if (path !== '/acquire') return
-      answer(503, '', { 'retry-after': '20' })
-      resolve()
-    }
-  })
-  const call = through.acquire('resting', { signal: abort.signal })
-  await resting
-  await sleep(50)
-  const from = performance.now()
-  abort.abort(reason)
-  await assert.rejects(call, (error) => error === reason)
-  assert.ok(seconds(from) < 10, `took ${seconds(from)} s, and the rest 20`)
-  await middle.close()
-})
-
-test('aborted where nothing answers: rejects soon, though the cancel cannot be confirmed', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ figures: { cleanup: 10_000 } }) })
-  const abort = new AbortController()
-  const arrived = new Promise<void>((resolve) => {
-    middle.handle = () => {
-      resolve()
-      return new Promise(() => undefined)
-    }
-  })
-  const call = through.acquire('silent', { signal: abort.signal })
-  await arrived
-  const from = performance.now()
-  abort.abort(reason)
-  await assert.rejects(call, (error) => error === reason)
-  assert.ok(seconds(from) < 4, `took ${seconds(from)} s, and a try to cancel 5`)
-  middle.handle = () => undefined
-  middle.cut()
-  await through.close()
   await middle.close()
 })
 

@@ -152,58 +152,6 @@ test('a lock without a lease is never lost to a clock', async () => {
   assert.equal(await lock.release(), true)
 })
 
-test('transient trouble is no loss before the deadline', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
-  const lock = await through.acquire('trouble', { expire: 6, renew: true })
-  let failures = 0
-  middle.handle = ({ path, answer, drop }) => {
-    if (path !== '/renew' || failures === 4) return
-    failures++
-    if (failures % 2) drop()
-    else answer(failures === 2 ? 503 : 401, '')
-  }
-  const renewals = () => middle.seen.filter(({ path }) => path === '/renew').length
-  await eventually('a fifth try', () => renewals() === 5)
-  assert.equal(failures, 4)
-  lock.check()
-  await eventually('it renewed the lease', async () => (await expiresIn('trouble')) > 4.5)
-  assert.equal(await lock.release(), true)
-  await middle.close()
-})
-
-test('a try to renew has its bound, however long the lease', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ figures: { answer: 500 } }) })
-  const lock = await through.acquire('long', { expire: 600 })
-  let tries = 0
-  middle.handle = ({ path }) => (path === '/renew' && ++tries === 1 ? new Promise(() => undefined) : undefined)
-  await lock.renew()
-  assert.ok(tries >= 2)
-  assert.equal(await lock.release(), true)
-  await middle.close()
-})
-
-test('a renewal that rests between two tries ends when its client is closed', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
-  const lock = await through.acquire('resting', { expire: 600 })
-  const resting = new Promise<void>((resolve) => {
-    middle.handle = ({ path, answer }) => {
-      if (path !== '/renew') return
-      answer(503, '', { 'retry-after': '300' })
-      resolve()
-    }
-  })
-  const renewing = assert.rejects(lock.renew(), { code: 'connection_failed' })
-  await resting
-  await sleep(50)
-  await through.close()
-  await renewing
-  assert.equal(await lock.release(), true)
-  await middle.close()
-})
-
 test('a server that falls silent is a loss at the safe deadline, before the next holder has the lock', async () => {
   const middle = await Middle.start(server.addr)
   const through = server.client({ addr: middle.addr })
@@ -219,24 +167,5 @@ test('a server that falls silent is a loss at the safe deadline, before the next
   const { successor, known } = await granted
   assert.equal(known, true)
   await successor.release()
-  await middle.close()
-})
-
-test('a grant that is too old when it comes is given back, and another one taken', async () => {
-  const middle = await Middle.start(server.addr)
-  const clock = new TestClock()
-  const through = server.client({ addr: middle.addr, ...testing({ clock }) })
-  let held = 0
-  middle.handle = async ({ path, forward, answer }) => {
-    if (path !== '/acquire' || held++ > 0) return
-    const { status, body } = await forward()
-    clock.ahead.monotonic += 60_000
-    answer(status, body)
-  }
-  const lock = await through.acquire('stale', { expire: 60 })
-  const ids = middle.seen.filter(({ path }) => path === '/acquire').map(({ body }) => body.id)
-  assert.equal(new Set(ids).size, 2)
-  lock.check()
-  assert.equal(await lock.release(), true)
   await middle.close()
 })

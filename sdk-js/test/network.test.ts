@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { LockserverClient } from 'lockserver-client'
 import { root } from './support/binaries.js'
-import { TestClock, testing } from './support/clock.js'
+import { testing } from './support/clock.js'
 import { Middle } from './support/middle.js'
 import { TestProxy } from './support/proxy.js'
 import { TestServer } from './support/server.js'
@@ -118,42 +118,6 @@ test('a call with no limit fails with connection_failed once nothing was heard f
   await proxy.set(true)
 })
 
-test('the error of a call that ran out of time tells what went wrong before that', async () => {
-  const middle = await Middle.start(server.addr)
-  const client = server.client({ addr: middle.addr, ...testing({ figures: { silence: 1500 } }) })
-  middle.handle = ({ answer }) => (middle.seen.length === 1 ? answer(503, '{"code":"draining"}') : new Promise(() => undefined))
-  await assert.rejects(client.acquire('told'), (error: Error & { code: string; cause: { code: string } }) => {
-    assert.equal(error.code, 'connection_failed')
-    assert.equal(error.cause.code, 'draining')
-    return true
-  })
-  await middle.close()
-})
-
-test('a server that is silent is bounded, too; once queued, the longer bound holds', async () => {
-  const middle = await Middle.start(server.addr)
-  const bounded = (figures: Record<string, number>) => server.client({ addr: middle.addr, ...testing({ figures }) })
-  middle.handle = () => new Promise(() => undefined)
-  let from = performance.now()
-  await assert.rejects(bounded({ silence: 800 }).acquire('silent'), { code: 'connection_failed' })
-  assert.ok(seconds(from) >= 0.79 && seconds(from) < 8, `took ${seconds(from)} s, and an answer may take 10`)
-
-  const client = bounded({ silence: 2000, silenceQueued: 4000, hop: 100 })
-  const held = await direct.acquire('silent')
-  middle.handle = () => undefined
-  const waiting = client.acquire('silent')
-  await server.waiters('silent', 1)
-  const hops = () => middle.seen.filter(({ path }) => path === '/acquire')
-  const id = hops().at(-1)?.body.id
-  await eventually('a second hop', () => hops().filter(({ body }) => body.id === id).length > 1)
-  middle.handle = () => new Promise(() => undefined)
-  from = performance.now()
-  await assert.rejects(waiting, { code: 'connection_failed' })
-  assert.ok(seconds(from) >= 3 && seconds(from) < 9, `took ${seconds(from)} s, and an answer may take 10`)
-  await held.release()
-  await middle.close()
-})
-
 test('502, 503 and 504 are retried, with Retry-After as a minimum; the first retry comes at once', async () => {
   const middle = await Middle.start(server.addr)
   const client = server.client({ addr: middle.addr })
@@ -181,25 +145,6 @@ test('502, 503 and 504 are retried, with Retry-After as a minimum; the first ret
     await lock.release()
   }
   assert.ok(Math.min(...atOnce) < 22, `the first retries came after ${atOnce.join(', ')} ms`)
-  await middle.close()
-})
-
-test('a refusal does not settle an earlier try that got no answer: its id is cancelled', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
-  middle.handle = ({ path, drop, answer }) => {
-    if (path !== '/acquire') return
-    if (middle.seen.length === 1) drop()
-    else answer(409, JSON.stringify({ code: 'locked' }))
-  }
-  assert.equal(await through.acquire('refused-late', false), null)
-  assert.deepEqual(
-    middle.seen.map(({ path }) => path),
-    ['/acquire', '/acquire', '/release'],
-  )
-  assert.equal(middle.seen[2]?.body.id, middle.seen[0]?.body.id)
-  assert.equal(await through.acquire('refused-late', false), null)
-  assert.equal(middle.seen.at(-1)?.path, '/acquire', 'one try that was answered leaves nothing to cancel')
   await middle.close()
 })
 
@@ -266,27 +211,6 @@ test('a path prefix goes before every path', async () => {
     await (await client.acquire('prefixed')).release()
   }
   assert.deepEqual([...new Set(middle.seen.map(({ path }) => path))], ['/locks/v1/acquire', '/locks/v1/release'])
-  await middle.close()
-})
-
-test('a grant that was taken in while the client is closed is given back', async () => {
-  const middle = await Middle.start(server.addr)
-  const clock = new TestClock()
-  const client = server.client({ addr: middle.addr, ...testing({ clock }) })
-  let closing: Promise<void> | undefined
-  middle.handle = async ({ path, forward, answer }) => {
-    if (path !== '/acquire') return
-    const { status, body } = await forward()
-    // The clock is next read when the grant has been taken in and its lease is judged.
-    clock.onReading = () => {
-      closing ??= client.close()
-    }
-    answer(status, body)
-  }
-  await assert.rejects(client.acquire('closing-grant', { expire: 30 }), { code: 'connection_failed', message: /closed/ })
-  assert.ok(closing)
-  await closing
-  assert.equal(await server.look('closing-grant'), undefined)
   await middle.close()
 })
 

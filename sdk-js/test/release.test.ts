@@ -4,7 +4,7 @@ import type { LockserverClient } from 'lockserver-client'
 import { TestClock, testing } from './support/clock.js'
 import { Middle } from './support/middle.js'
 import { TestServer } from './support/server.js'
-import { seconds, sleep } from './support/wait.js'
+import { sleep } from './support/wait.js'
 
 let server: TestServer
 let client: LockserverClient
@@ -88,57 +88,6 @@ test('a release whose answer was lost is retried and counts as released, also wh
   await middle.close()
 })
 
-test('a release that is called again counts as released, too, where one before it may have been the one', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ figures: { cleanup: 300 } }) })
-  const lock = await through.acquire('called-again', { expire: 60 })
-  middle.handle = async ({ path, forward, drop }) => {
-    if (path !== '/release') return
-    await forward()
-    drop()
-  }
-  await assert.rejects(lock.release(), { code: 'connection_failed' })
-  middle.handle = ({ answer }) => answer(409, JSON.stringify({ code: 'not_held', reason: 'unknown' }))
-  assert.equal(await lock.release(), true)
-  assert.equal(lock.lost, false)
-  await middle.close()
-})
-
-test('not_held after a lost answer is a loss where its reason says so', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
-  for (const [reason, released] of Object.entries({ evicted: false, expired: false, unknown: true, other_holder: true })) {
-    const lock = await through.acquire(`lost-answer-${reason}`, { expire: 60 })
-    let tries = 0
-    middle.handle = ({ path, drop, answer }) => {
-      if (path !== '/release') return
-      if (++tries === 1) drop()
-      else answer(409, JSON.stringify({ code: 'not_held', reason }))
-    }
-    assert.equal(await lock.release(), released, reason)
-    assert.equal(tries, 2)
-    assert.equal(lock.lost, !released)
-    assert.equal(lock.signal.aborted, !released)
-  }
-  await middle.close()
-})
-
-test('not_held after a refusal to drain is a loss: that try released nothing', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr })
-  const lock = await through.acquire('drained', { expire: 60 })
-  let tries = 0
-  middle.handle = ({ path, answer }) => {
-    if (path !== '/release') return
-    if (++tries === 1) answer(503, JSON.stringify({ code: 'draining' }))
-    else answer(409, JSON.stringify({ code: 'not_held', reason: 'unknown' }))
-  }
-  assert.equal(await lock.release(), false)
-  assert.equal(tries, 2)
-  assert.equal(lock.lost, true)
-  await middle.close()
-})
-
 test('a lock that was lost stays so, also where the server still held it when it was released', async () => {
   const clock = new TestClock()
   const timed = server.client(testing({ clock }))
@@ -148,44 +97,6 @@ test('a lock that was lost stays so, also where the server still held it when it
   await timed.close()
   assert.equal(await server.look('lost-here'), undefined, 'it was given back all the same')
   assert.equal(await lock.release(), false)
-})
-
-test('by owner alone, a release that may have been sent is never sent again', async () => {
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, owner: 'unnamed' })
-  await server.call('POST', '/acquire', { resource: 'once', owner: 'unnamed' })
-  middle.handle = ({ drop }) => drop()
-  await assert.rejects(through.release('once'), { code: 'connection_failed' })
-  assert.equal(middle.seen.length, 1)
-  middle.handle = () => undefined
-  await through.release('once')
-  assert.equal(await server.look('once'), undefined)
-  await middle.close()
-})
-
-test('a release that gets no answer ends in its bound, and may be tried again', async () => {
-  const middle = await Middle.start(server.addr)
-  const clock = new TestClock()
-  const through = server.client({ addr: middle.addr, ...testing({ clock, figures: { cleanup: 2000 } }) })
-  const lock = await through.acquire('bounded', { expire: 6, renew: true })
-  middle.handle = () => new Promise(() => undefined)
-  const from = performance.now()
-  await assert.rejects(lock.release(), { name: 'ConnectionFailedError', code: 'connection_failed' })
-  assert.ok(seconds(from) >= 1.95 && seconds(from) < 5, `took ${seconds(from)} s`)
-  assert.ok(middle.seen.length > 2, 'it was tried more than once')
-  middle.handle = () => undefined
-  clock.readings = 0
-  await sleep(500) // beyond a third of the lease, when the renewal would have come
-  assert.ok(clock.readings < 20, `the clock was read ${clock.readings} times meanwhile`)
-  assert.deepEqual(
-    middle.seen.filter(({ path }) => path === '/renew'),
-    [],
-    'the release ended the renewal',
-  )
-  lock.check()
-  assert.equal(await lock.release(), true)
-  assert.equal(await server.look('bounded'), undefined)
-  await middle.close()
 })
 
 test('where every connection that stands has gone dead, a retry takes a new one', async () => {

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { LockedError, LockLostError, type LockserverClient } from 'lockserver-client'
 import { TestClock, testing } from './support/clock.js'
-import { Middle } from './support/middle.js'
 import { TestServer } from './support/server.js'
-import { seconds } from './support/wait.js'
 
 let server: TestServer
 let client: LockserverClient
@@ -103,30 +101,6 @@ test('the answer to the release decides, not a clock that jumped', async () => {
   })
   assert.equal(result, 'done')
   assert.equal(await server.look('jumped'), undefined)
-})
-
-test('a server that is unreachable at the end is no error by itself; with a lock that was lost, it is', async () => {
-  const clock = new TestClock()
-  const middle = await Middle.start(server.addr)
-  const through = server.client({ addr: middle.addr, ...testing({ clock, figures: { cleanup: 400 } }) })
-  const from = performance.now()
-  const result = await through.withLock('unreachable', () => {
-    middle.handle = ({ drop }) => drop()
-    return 'done'
-  })
-  assert.equal(result, 'done')
-  assert.ok(seconds(from) < 4, `took ${seconds(from)} s, and the default bound is 5`)
-  // Before the way is free again, because the last try to release may still be on it.
-  await server.evict('unreachable')
-  middle.handle = () => undefined
-  await assert.rejects(
-    through.withLock('unreachable', () => {
-      middle.handle = ({ drop }) => drop()
-      clock.ahead.monotonic = 60_000
-    }),
-    { code: 'lock_lost' },
-  )
-  await middle.close()
 })
 
 test('a body may release by itself', async () => {

@@ -121,6 +121,7 @@ function construct({ LockserverClient }, request) {
   const clock = { monotonic: () => performance.now() + ahead.monotonic, wall: () => Date.now() + ahead.wall }
   const names = { hop: 'hop', connect: 'connect', answer: 'answer', release: 'cleanup', unanswered: 'silence', unanswered_queued: 'silenceQueued' }
   const figures = Object.fromEntries(Object.entries(given(request.test ?? {}, names)).map(([figure, seconds]) => [figure, seconds * 1000]))
+  if (figures.answer !== undefined) figures.renewAttempt = figures.answer
   const client = new LockserverClient({
     ...given(request, { addr: 'addr', owner: 'owner', secret: 'secret', proxy: 'proxy' }),
     ...(request.dotenv === false && { dotenv: false }),

@@ -14,8 +14,12 @@ export class TestClock {
   wall = () => Date.now() + this.ahead.wall
 }
 
-/** The option by which tests replace the clock and figures (in milliseconds); not part of the public face. */
-export function testing(options: { clock?: TestClock; figures?: Record<string, number> }): LockserverClientOptions {
+/** The option by which tests replace the clock, the transport and figures (in milliseconds); not part of the public face. */
+export function testing(options: {
+  clock?: TestClock
+  transport?: object
+  figures?: Record<string, number>
+}): LockserverClientOptions {
   return { [Symbol.for('lockserver-client.testing')]: options } as LockserverClientOptions
 }
 
