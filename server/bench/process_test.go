@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -76,7 +77,7 @@ func (p *process) cpu() time.Duration {
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on Linux
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
 	must(p.b, err)
-	fields := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:]))
+	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
 	var sum time.Duration
 	for _, f := range fields[11:13] {
 		n, err := strconv.Atoi(f)

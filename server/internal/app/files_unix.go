@@ -18,12 +18,12 @@ func connectionLimit(wanted int, log *slog.Logger) int {
 		return wanted
 	}
 	// The Go runtime has already raised the soft limit to the hard one.
-	most := int64(min(uint64(files.Cur), 1<<40)) - filesForStore
+	most := int64(min(uint64(files.Cur), 1<<40)) - filesForStore //nolint:unconvert // FreeBSD has an int64 there
 	if most >= int64(wanted) {
 		return wanted
 	}
 	most = max(most, 1)
 	log.Info("fewer connections than --max-connections: raise the limit of open files (ulimit -n)",
-		"max_connections", wanted, "open_files", uint64(files.Cur), "connections", most)
+		"max_connections", wanted, "open_files", uint64(files.Cur), "connections", most) //nolint:unconvert // the same
 	return int(most)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,9 +44,7 @@ func (s source) load(t *testing.T) (*config.Options, error) {
 // with adds a good secret.
 func (s source) with() source {
 	env := map[string]string{"LOCKSERVER_SECRET": good}
-	for k, v := range s.env {
-		env[k] = v
-	}
+	maps.Copy(env, s.env)
 	s.env = env
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -194,16 +195,9 @@ func (r *raw) ended() {
 	r.s.t.Helper()
 	rest, err := r.reader.Peek(1)
 	require.Error(r.s.t, err, "%q", rest)
-	var late net.Error
-	if ok := asNetError(err, &late); ok {
+	if late, ok := errors.AsType[net.Error](err); ok {
 		require.False(r.s.t, late.Timeout(), "the connection is still open")
 	}
-}
-
-func asNetError(err error, to *net.Error) bool {
-	e, ok := err.(net.Error)
-	*to = e
-	return ok
 }
 
 // acquireRequest is an acquire as it goes over the wire.

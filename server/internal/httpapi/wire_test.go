@@ -219,7 +219,7 @@ func TestConnectionLimit(t *testing.T) {
 			return false
 		}
 		resp, err := http.ReadResponse(c.reader, nil)
-		return err == nil && resp.StatusCode == 200
+		return err == nil && resp.StatusCode == http.StatusOK
 	})
 	open[1].send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	require.Equal(t, 200, open[1].answer().status, "the others were not touched")

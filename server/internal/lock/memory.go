@@ -23,8 +23,8 @@ type memory struct {
 // Of an entry's value the lowest bits say how it ended, the others the token.
 const kindBits = 4
 
-func newMemory(max int) memory {
-	return memory{seed: maphash.MakeSeed(), young: &generation{}, old: &generation{}, full: max}
+func newMemory(full int) memory {
+	return memory{seed: maphash.MakeSeed(), young: &generation{}, old: &generation{}, full: full}
 }
 
 func (m *memory) idKey(resource, owner, id string) uint64 {

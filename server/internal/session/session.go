@@ -104,8 +104,7 @@ func (x *session) run() {
 	x.ping = time.AfterFunc(x.server.cfg.PingInterval, x.tick)
 	x.mu.Unlock()
 	err := x.read()
-	var broken *closeError
-	if errors.As(err, &broken) {
+	if broken, ok := errors.AsType[*closeError](err); ok {
 		x.close(broken.code, broken.reason)
 		x.linger()
 	}
@@ -130,7 +129,7 @@ func (x *session) read() error {
 		message.Read(*text)
 		for {
 			op, p, err := message.Next(&x.call.Fields)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -108,7 +108,7 @@ func TestAWrongRequestGetsItsOwnAnswer(t *testing.T) {
 func TestWhatEndsASession(t *testing.T) {
 	s := start(t, session.Config{}, nil)
 	s.dial().ask(acquire(1, "held", "o", "i", ""))
-	masked := func(f ws.Frame) ws.Frame { return ws.MaskFrame(f) }
+	masked := ws.MaskFrame
 	deep := strings.Repeat("[", 100_000)
 	many := "[" + strings.TrimSuffix(strings.Repeat(`{"op":"x"},`, 5), ",") + "]"
 	for name, c := range map[string]struct {
@@ -169,7 +169,7 @@ func TestFragmentsAndPings(t *testing.T) {
 	c.frame(ws.MaskFrame(ws.NewPingFrame([]byte("in between"))))
 	c.frame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, false, nil)))
 	c.frame(ws.MaskFrame(ws.NewFrame(ws.OpContinuation, true, text[10:])))
-	f, err := ws.ReadFrame(c.conn)
+	f, err := ws.ReadFrame(c.conn) //nolint:staticcheck // deprecated for peers that are not trusted
 	require.NoError(t, err)
 	require.Equal(t, ws.OpPong, f.Header.OpCode)
 	require.Equal(t, "in between", string(f.Payload))
@@ -193,7 +193,7 @@ func TestTheServerPingsAndClosesWhatDoesNotAnswer(t *testing.T) {
 	s.eventually("closed", func() bool { return s.sessions.Sessions() == 0 })
 	alive := s.dial()
 	for range 5 {
-		f, err := ws.ReadFrame(alive.conn)
+		f, err := ws.ReadFrame(alive.conn) //nolint:staticcheck // deprecated for peers that are not trusted
 		require.NoError(t, err)
 		require.Equal(t, ws.OpPing, f.Header.OpCode)
 		alive.frame(ws.MaskFrame(ws.NewPongFrame(f.Payload)))

@@ -1,3 +1,4 @@
+// Package wire reads the requests of the contract and writes its answers, whatever carries them.
 package wire
 
 import (

@@ -23,7 +23,7 @@ func readAll(text []byte) (list []request, err error) {
 	for {
 		var r request
 		r.op, r.p, err = m.Next(&r.fields)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return list, nil
 		}
 		if err != nil {
@@ -112,6 +112,6 @@ func elementsSlowly(text []byte) (elements []json.RawMessage, valid bool) {
 func TestBrokenErrorsSayWhatIsWrong(t *testing.T) {
 	_, err := readAll([]byte(`[{"seq":1,"op":"keepalive"} {"seq":2,"op":"keepalive"}]`))
 	var broken *BrokenError
-	require.True(t, errors.As(err, &broken))
+	require.ErrorAs(t, err, &broken)
 	require.Contains(t, broken.Reason, `{"seq":2`)
 }

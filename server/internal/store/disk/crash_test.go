@@ -171,7 +171,7 @@ func TestPowerCutInACommit(t *testing.T) {
 			require.NoError(t, left.Close())
 			require.GreaterOrEqual(t, last, atLeast[i])
 			require.LessOrEqual(t, last, atLeast[i]+1)
-			require.EqualValues(t, last, len(records))
+			require.Len(t, records, int(last))
 		}
 	}
 }

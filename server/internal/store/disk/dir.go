@@ -70,8 +70,7 @@ func (d dir) lock() (io.Closer, error) {
 		return l, nil
 	}
 	// A file that cannot be created gives a PathError. The lock itself gives a bare number, or a text if this process holds it.
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, fmt.Errorf("cannot write in the directory: %w", err)
 	}
 	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "lock held by current process") {

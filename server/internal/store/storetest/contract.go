@@ -281,7 +281,7 @@ func testModel(t *testing.T, open func() (store.Store, error)) {
 		}
 		records, got := Load(rt, s)
 		want := slices.SortedFunc(maps.Values(model), byToken)
-		require.Equal(rt, len(want), len(records))
+		require.Len(rt, records, len(want))
 		for i := range want {
 			require.Equal(rt, want[i], records[i])
 		}

@@ -53,7 +53,7 @@ func (m *Medium) Lose(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.writer != nil {
-		m.writer.fail(err)
+		_ = m.writer.fail(err)
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *mediumStore) Load(ctx context.Context, yield func(lock.Record) error) (
 		return 0, errors.New("store is closed")
 	}
 	if m.writer != nil && m.writer != s {
-		m.writer.fail(store.ErrReplaced)
+		_ = m.writer.fail(store.ErrReplaced)
 	}
 	m.writer = s
 	records, last := maps.Clone(m.records), m.last
