@@ -322,11 +322,11 @@ def test_a_renewal_after_a_suspension_counts_though_its_end_is_earlier_on_one_cl
     deadline = SafeDeadline(clock)
     deadline.confirm(clock.now(), 0, 100)
     clock.wall_ahead = 90  # the machine was suspended, which stops the monotonic clock
-    assert 8 < deadline.remaining() < 10
+    assert 8 < deadline.left() < 10
     deadline.confirm(clock.now(), 0, 30)
-    assert 29 < deadline.remaining() < 30
+    assert 29 < deadline.left() < 30
     deadline.confirm(clock.now(), 0, 5)
-    assert 29 < deadline.remaining() < 30, "an earlier one shortens nothing"
+    assert 29 < deadline.left() < 30, "an earlier one shortens nothing"
 
 
 def test_a_renewal_after_the_time_was_set_back_ends_by_the_time_as_it_is_then() -> None:
@@ -336,7 +336,7 @@ def test_a_renewal_after_the_time_was_set_back_ends_by_the_time_as_it_is_then() 
     clock.wall_ahead = -1000
     deadline.confirm(clock.now(), 0, 200)
     clock.wall_ahead = -1000 + 198
-    assert deadline.remaining() < 0
+    assert deadline.left() < 0
 
 
 def test_everything_public_says_so() -> None:

@@ -37,6 +37,6 @@ class SafeDeadline:
         if now.until(end) > now.until(self._end):
             self._end = end
 
-    def remaining(self) -> float:
+    def left(self) -> float:
         """Seconds left; zero or less once it has passed, infinite without a lease."""
         return self._clock.now().until(self._end)

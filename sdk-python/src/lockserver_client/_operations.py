@@ -94,14 +94,11 @@ class Request:
         return encode(asked)
 
 
-def by_id(resource: str, owner: str, ident: str) -> bytes:
-    """The body of a release that names an acquisition."""
-    return encode({"resource": resource, "owner": owner, "id": ident})
-
-
-def by_token(resource: str, owner: str, token: int | None, expire: float | None = None) -> bytes:
-    """The body of a release or renewal that names a grant, or no more than an owner."""
-    return encode({"resource": resource, "owner": owner, "token": token, "expire": expire})
+def named(
+    resource: str, owner: str, *, ident: str | None = None, token: int | None = None, expire: float | None = None
+) -> bytes:
+    """The body of a release or renewal that names an acquisition, a grant, or no more than an owner."""
+    return encode({"resource": resource, "owner": owner, "id": ident, "token": token, "expire": expire})
 
 
 def encode(body: dict[str, Any]) -> bytes:
@@ -178,7 +175,7 @@ class InTheWay(NamedTuple):
     def told(self, owner: str) -> str:
         """In words, to one who waited under that owner."""
         if not self.holders:
-            return "others hold it, or wait before"
+            return "others hold it, or wait for it"
         first = next((holder for holder in self.holders if holder.owner == owner), self.holders[0])
         text = f"held by {first.owner}"
         if first.held_for is not None:

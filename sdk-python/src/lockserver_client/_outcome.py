@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import ssl
 from types import TracebackType
 from typing import NamedTuple
@@ -63,8 +61,8 @@ def network_error(error: Exception, peer: str) -> NetworkError:
         if _PERMANENT.search(f"{error.reason} {error}".lower().replace("_", " ")):
             return NetworkError(f"{peer} does not speak TLS, or not this version of it: {said}", permanent=True)
         return NetworkError(f"{peer}: {said}")
-    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, socket.gaierror):
-        return NetworkError(f"{peer}: {os.strerror(error.errno)}")
+    if isinstance(error, OSError) and error.strerror:
+        return NetworkError(f"{peer}: {error.strerror}")
     # Anything but an OSError comes from an address that cannot be one.
     return NetworkError(f"{peer}: {str(error) or type(error).__name__}", permanent=not isinstance(error, OSError))
 

@@ -118,7 +118,7 @@ class Stream(asyncio.Protocol):
             finally:
                 timer.cancel()
                 self._waits = None
-        if self._over is not None:
+        if self._over is not None and not self._unread:
             raise self._over
         data, self._unread = self._unread, b""
         if self._paused and self._transport is not None:
@@ -321,7 +321,7 @@ class BodyGuard:
         self._arm()
 
     def _arm(self) -> None:
-        remaining = self._lock._deadline.remaining()
+        remaining = self._lock._deadline.left()
         self._timer = self._loop.call_later(max(remaining, 0.0), self._look)
 
     def _look(self) -> None:

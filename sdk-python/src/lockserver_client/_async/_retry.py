@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 from .._clock import Clock
@@ -27,7 +26,6 @@ class AsyncLink:
         self.clock = clock
         self.transport = transport
         self.closed = Event()
-        self.mutex = threading.Lock()
         self.peer = settings.address.authority
         self.secret = settings.secret
 

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from .._outcome import closed, network_error, of_handler
+from .._outcome import NetworkError, closed, network_error, of_handler
 from ._backend import Stream
 
 
@@ -63,8 +63,12 @@ class AsyncTls:
                     raise
                 failure = network_error(error, self.peer)
                 failure.__cause__ = error
-            if to_send := self._out.read():
-                await self._below.write(to_send, end)
+            try:
+                if to_send := self._out.read():
+                    await self._below.write(to_send, end)
+            except NetworkError:
+                if failure is None:
+                    raise
             if failure is not None:
                 raise failure
             if not waits:

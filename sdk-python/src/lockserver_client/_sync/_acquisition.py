@@ -9,7 +9,7 @@ import time
 
 from .._contract import ACQUIRE, RELEASE
 from .._errors import ConnectionFailedError, IdUsedError, LockedError, LockserverError, LockTimeoutError
-from .._operations import InTheWay, Reply, Request, by_id, new_id
+from .._operations import InTheWay, Reply, Request, named, new_id
 from .._retry import Patience
 from ._backend import shielded
 from ._lock import Holdings, Lock
@@ -35,8 +35,8 @@ class Acquisition:
 
     def run(self) -> Lock:
         """The lock, or LockedError where the request is not to wait. Given up in any way, it leaves nothing held."""
-        self._holdings.begin(self)
         try:
+            self._holdings.begin(self)
             with self._holdings.keeper.expecting(self._request.renew):
                 while self._lock is None:
                     self._go_on(self._retry.send(ACQUIRE, self._hop))
@@ -89,9 +89,9 @@ class Acquisition:
             self._retry.obstacle = "the grant had run out before its answer came"
             self._retry.pause(ConnectionFailedError(self._retry.obstacle))
             return
+        self._lock = lock
         if not self._holdings.remember(lock):
             raise ConnectionFailedError("the client was closed")
-        self._lock = lock
         if asked.renew:
             self._holdings.keeper.add(lock)
 
@@ -101,10 +101,10 @@ class Acquisition:
         self._patience.heard(queued=False)
 
     def _timed_out(self) -> LockserverError:
+        assert self._request.timeout is not None
         resource = json.dumps(self._request.resource, ensure_ascii=False)
-        error = LockTimeoutError(
-            f"resource {resource} was not granted within {self._request.timeout:g} s: {self._retry.obstacle}"
-        )
+        within = f"{self._request.timeout:.3f}".rstrip("0").rstrip(".")
+        error = LockTimeoutError(f"resource {resource} was not granted within {within} s: {self._retry.obstacle}")
         self._in_the_way.put_on(error)
         return error
 
@@ -112,7 +112,7 @@ class Acquisition:
         """Take the id back, whether it waits, was granted or has yet to arrive."""
         bound = self._link.bounds.cleanup
         end = time.monotonic() + bound
-        body = by_id(self._request.resource, self._link.owner, self._id)
+        body = named(self._request.resource, self._link.owner, ident=self._id)
         retry = Retry(self._link, lambda: end - time.monotonic())
         try:
             retry.send(RELEASE, lambda: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))

@@ -13,7 +13,7 @@ from .._clock import Instant
 from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
 from .._lease import SafeDeadline
-from .._operations import Grant, Reply, Seconds, by_token, lease
+from .._operations import Grant, Reply, Seconds, lease, named
 from ._backend import Event, check_place, current, pause, shielded, shielded_once
 from ._keeper import Keeper
 from ._retry import Link, Retry
@@ -38,7 +38,7 @@ class Holdings:
 
     def end(self, call: object) -> None:
         with self._mutex:
-            del self._calls[call]
+            self._calls.pop(call, None)
             if not self._calls and self.link.closed.is_set():
                 self._all_ended.set()
 
@@ -69,8 +69,7 @@ class Holdings:
 
     def _sweep(self) -> None:
         # Leases that ran out without a word from their holder would pile up otherwise.
-        left = sum(not lock.lost for lock in self._all())
-        self._sweep_at = 64 + 2 * left
+        self._sweep_at = 64 + 2 * sum(not lock.lost for lock in self._all())
 
     def _all(self) -> list[Lock]:
         with self._mutex:
@@ -82,7 +81,7 @@ class Holdings:
 
     def _release_by_owner(self, resource: str) -> None:
         end = time.monotonic() + self.link.bounds.cleanup
-        body = by_token(resource, self.link.owner, None)
+        body = named(resource, self.link.owner)
         retry = Retry(self.link, lambda: end - time.monotonic(), once=True)
         reply = retry.send(RELEASE, lambda: (body, max(end - time.monotonic(), 0.001)))
         if reply.error is not None:
@@ -181,7 +180,7 @@ class Lock:
             return False
         if self._link.pid != os.getpid():
             self._lose("the lock belongs to the process that this one was forked from")
-        elif self._deadline.remaining() <= 0:
+        elif self._deadline.left() <= 0:
             self._lose("its lease ran out, or no renewal could be confirmed in time")
         return self._loss is not None
 
@@ -190,8 +189,8 @@ class Lock:
         """Seconds for which the lock can still be trusted, 0 once it cannot; None if it is held until released."""
         if self.lost or self._returned:
             return 0.0
-        remaining = self._deadline.remaining()
-        return None if remaining == float("inf") else max(0.0, remaining)
+        left = self._deadline.left()
+        return None if left == float("inf") else max(0.0, left)
 
     def check(self) -> None:
         """Raise LockLostError if the lock is lost. Call it before anything that must not happen without the lock."""
@@ -216,7 +215,7 @@ class Lock:
             raise self._was_released()
         check_place(self._link.place)
         end = time.monotonic() + self._link.bounds.silence
-        retry = Retry(self._link, lambda: min(end - time.monotonic(), self._deadline.remaining()))
+        retry = Retry(self._link, lambda: min(end - time.monotonic(), self._deadline.left()))
         try:
             reply = retry.send(RENEW, lambda: self._renewal(length))
         except ConnectionFailedError as failure:
@@ -256,7 +255,7 @@ class Lock:
     def _release(self) -> None:
         bound = self._link.bounds.cleanup
         end = time.monotonic() + bound
-        body = by_token(self.resource, self.owner, self.token)
+        body = named(self.resource, self.owner, token=self.token)
         retry = Retry(self._link, lambda: end - time.monotonic())
         try:
             reply = retry.send(RELEASE, lambda: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
@@ -264,7 +263,7 @@ class Lock:
             self._release_unsettled |= retry.unsettled
         if isinstance(reply.error, NotHeldError):
             # An unanswered attempt is what released it, unless the lease or the server's word speaks against that.
-            may_be_ours = self._release_unsettled and self._deadline.remaining() > 0
+            may_be_ours = self._release_unsettled and self._deadline.left() > 0
             if not may_be_ours or reply.error._tells_loss:
                 self._lose(f"it was not held any more when it was released ({reply.error.reason})")
                 self._returned = False
@@ -285,7 +284,10 @@ class Lock:
         """Renew once, trying until the lease cannot be trusted any more; for the keeper. When the next time is due."""
         if self._stopped or self.lost:
             return None
-        left = lambda: 0.0 if self._stopped or self.lost else self._deadline.remaining()  # noqa: E731
+
+        def left() -> float:
+            return 0.0 if self._stopped or self.lost else self._deadline.left()
+
         try:
             reply = Retry(self._link, left, tag=self, persist=True).send(RENEW, self._renewal)
         except ConnectionFailedError:
@@ -307,8 +309,8 @@ class Lock:
         bound = min(self._link.bounds.answer, RENEW_ATTEMPT)
         if self._lease is not None:
             bound = min(bound, self._lease / RENEW_PART)
-        bound = max(min(bound, self._deadline.remaining()), 0.001)
-        return by_token(self.resource, self.owner, self.token, expire), bound
+        bound = max(min(bound, self._deadline.left()), 0.001)
+        return named(self.resource, self.owner, token=self.token, expire=expire), bound
 
     def _unkept(self) -> None:
         """The client was closed: nobody renews any more."""

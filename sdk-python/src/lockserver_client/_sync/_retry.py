@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 from .._clock import Clock
@@ -28,7 +27,6 @@ class Link:
         self.clock = clock
         self.transport = transport
         self.closed = Event()
-        self.mutex = threading.Lock()
         self.peer = settings.address.authority
         self.secret = settings.secret
 

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from .._outcome import closed, network_error, of_handler
+from .._outcome import NetworkError, closed, network_error, of_handler
 from ._backend import Stream
 
 
@@ -64,8 +64,12 @@ class Tls:
                     raise
                 failure = network_error(error, self.peer)
                 failure.__cause__ = error
-            if to_send := self._out.read():
-                self._below.write(to_send, end)
+            try:
+                if to_send := self._out.read():
+                    self._below.write(to_send, end)
+            except NetworkError:
+                if failure is None:
+                    raise
             if failure is not None:
                 raise failure
             if not waits:
