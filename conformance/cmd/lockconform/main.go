@@ -81,8 +81,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if _, err := report.Formats(*format); err != nil {
-		return fail(err)
+	render := report.Formats[*format]
+	if render == nil {
+		return fail(fmt.Errorf("there is no format %q, only text, json and junit", *format))
 	}
 	var err error
 	if o.Command, err = fullPaths(f.Args()); err != nil {
@@ -98,7 +99,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		if *dir != "" {
 			err = errors.Join(err, rep.Write(*dir))
 		}
-		render, _ := report.Formats(*format)
 		text, e := render(rep)
 		_, failed := stdout.Write(text)
 		err = errors.Join(err, e, failed)

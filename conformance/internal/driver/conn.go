@@ -62,6 +62,9 @@ type Event struct {
 func (p *Pending) Event(name string) *Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.events == nil {
+		p.events = map[string]*Event{}
+	}
 	if p.events[name] == nil {
 		p.events[name] = &Event{Done: make(chan struct{})}
 	}
@@ -114,11 +117,12 @@ func Start(ctx context.Context, p place.Driver, schema *Schema) (*Conn, error) {
 func (a Answer) Text() string {
 	switch {
 	case a.Fault != "":
-		return "fault: " + a.Fault
+		return "the driver: " + a.Fault
 	case a.Error != nil:
-		return fmt.Sprintf("%v (code %v): %v", a.Error["class"], a.Error["code"], a.Error["message"])
+		b, _ := json.Marshal(a.Error) // it came as JSON
+		return "error " + string(b)
 	}
-	b, _ := json.Marshal(a.OK) // it came as JSON
+	b, _ := json.Marshal(a.OK)
 	return string(b)
 }
 
@@ -153,7 +157,7 @@ func (c *Conn) Send(r Request) (*Pending, error) {
 	}
 	c.next++
 	r.ID = c.next
-	p := &Pending{ID: r.ID, Op: r.Op, Done: make(chan struct{}), events: map[string]*Event{}}
+	p := &Pending{ID: r.ID, Op: r.Op, Done: make(chan struct{})}
 	line, err := json.Marshal(r)
 	if err != nil {
 		return nil, err

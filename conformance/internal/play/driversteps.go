@@ -1,6 +1,7 @@
 package play
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -33,9 +34,7 @@ func (r *run) call(s *cases.Step, c *cases.Call) (*op, error) {
 	if as == "" && (q.Op == "acquire" || q.Op == "scope") {
 		as = q.Lock
 	}
-	if as == "" {
-		as = q.Op
-	}
+	as = cmp.Or(as, q.Op)
 	for _, name := range []*string{&q.Client, &q.Lock, &q.Resource} { // all are the case's own
 		if *name != "" {
 			*name = r.resource(*name)
@@ -55,7 +54,7 @@ func (r *run) send(as string, q driver.Request) (*op, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromDriver(as, p), nil
+	return &op{Pending: p, name: as}, nil
 }
 
 // giveUp gives an operation up: a driver's by the SDK's way, the runner's own by closing the connection.
@@ -64,11 +63,11 @@ func (r *run) giveUp(name string) (*op, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.pending == nil {
+	if o.cancel != nil {
 		o.cancel()
 		return nil, nil
 	}
-	return r.send("cancel "+o.name, driver.Request{Op: "cancel", Of: o.pending.ID})
+	return r.send("cancel "+o.name, driver.Request{Op: "cancel", Of: o.ID})
 }
 
 // controlDriver controls the driver's process.

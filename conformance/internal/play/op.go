@@ -9,75 +9,35 @@ import (
 	"github.com/lockserver/lockserver/conformance/internal/driver"
 )
 
-// op is something that was begun and ends by itself: a driver's request, or one that the runner sends to the server.
+// op is something that was begun and ends by itself: a driver's request, or one of the runner's own to the server, which has no ID.
 type op struct {
-	name    string
-	pending *driver.Pending // of a driver's request
-	done    chan struct{}
-	sent    time.Time
-	ended   time.Time // valid once done
-	ok      map[string]any
-	failed  map[string]any // an SDK's error
-	err     error          // anything that no case can expect
-	conn    net.Conn       // of a tcp step
-	cancel  context.CancelFunc
+	*driver.Pending
+	name   string
+	conn   net.Conn // of a tcp step
+	cancel func()   // of the runner's own
 }
 
-func (o *op) abandon() {
-	if o.cancel != nil {
-		o.cancel()
-	}
-}
-
-func fromDriver(name string, p *driver.Pending) *op {
-	o := &op{name: name, pending: p, done: make(chan struct{}), sent: p.Sent}
+// begin begins a request of the runner's own, which do carries out.
+func begin(name string, cancel func(), do func() (map[string]any, error)) *op {
+	o := &op{Pending: &driver.Pending{Sent: time.Now(), Done: make(chan struct{})}, name: name, cancel: cancel}
 	go func() {
-		<-p.Done
-		o.ended = p.Ended
-		o.ok, o.failed = p.Answer.OK, p.Answer.Error
-		if p.Answer.Fault != "" {
-			o.err = fmt.Errorf("the driver: %s", p.Answer.Fault)
+		defer close(o.Done)
+		var err error
+		if o.Answer.OK, err = do(); err != nil {
+			o.Answer.OK = map[string]any{"status": 0, "failed": err.Error()} // it got no answer
 		}
-		close(o.done)
+		o.Ended = time.Now()
 	}()
 	return o
 }
 
-func (o *op) isDone() bool {
+func over(done <-chan struct{}) bool {
 	select {
-	case <-o.done:
+	case <-done:
 		return true
 	default:
 		return false
 	}
-}
-
-func (o *op) happened(event string) bool {
-	if o.pending == nil {
-		return false
-	}
-	select {
-	case <-o.pending.Event(event).Done:
-		return true
-	default:
-		return false
-	}
-}
-
-// outcome is the op's end for people.
-func (o *op) outcome() string {
-	switch {
-	case o.err != nil:
-		return o.err.Error()
-	case o.failed != nil:
-		return fmt.Sprintf("error %s", show(o.failed))
-	}
-	return show(o.ok)
-}
-
-// wait waits for the op's end.
-func (o *op) wait(ctx context.Context, limit time.Duration) error {
-	return await(ctx, o.done, limit, o.name)
 }
 
 func await(ctx context.Context, done <-chan struct{}, limit time.Duration, what string) error {

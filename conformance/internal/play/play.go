@@ -215,7 +215,9 @@ func (r *run) tearDown(ctx context.Context, well bool) error {
 		r.closeClients(ctx)
 	}
 	for _, o := range r.ops {
-		o.abandon()
+		if o.cancel != nil {
+			o.cancel()
+		}
 	}
 	if r.conn != nil && r.owns {
 		if well && !r.quiet {

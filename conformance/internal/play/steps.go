@@ -2,6 +2,7 @@ package play
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,7 +89,7 @@ func (r *run) step(ctx context.Context, raw *cases.Step) error {
 	if o == nil {
 		return r.judge(&s, result)
 	}
-	if before := r.ops[o.name]; before != nil && !before.isDone() {
+	if before := r.ops[o.name]; before != nil && !over(before.Done) {
 		return fmt.Errorf("the case uses the name %s for two operations at once", o.name)
 	}
 	r.ops[o.name] = o
@@ -117,15 +118,16 @@ func (r *run) judge(s *cases.Step, result any) error {
 
 // finish waits for an op, and looks at how it ended and when.
 func (r *run) finish(ctx context.Context, s *cases.Step, o *op) error {
-	if err := o.wait(ctx, r.limit(s)); err != nil {
+	if err := await(ctx, o.Done, r.limit(s), o.name); err != nil {
 		return err
 	}
-	r.durations = append(r.durations, o.ended.Sub(o.sent))
-	r.tracef("  %s ended after %.3f s: %s", o.name, o.ended.Sub(o.sent).Seconds(), o.outcome())
-	if o.err != nil {
-		return o.err
+	took := o.Ended.Sub(o.Sent)
+	r.durations = append(r.durations, took)
+	r.tracef("  %s ended after %.3f s: %s", o.name, took.Seconds(), cut(o.Answer.Text()))
+	if o.Answer.Fault != "" {
+		return errors.New(o.Answer.Text())
 	}
-	if err := r.took(s.Took, o.ended.Sub(o.sent)); err != nil {
+	if err := r.took(s.Took, took); err != nil {
 		return err
 	}
 	if m, ok := s.Fails.(map[string]any); ok && m["$any"] != nil {
@@ -134,12 +136,12 @@ func (r *run) finish(ctx context.Context, s *cases.Step, o *op) error {
 	if s.Fails != nil {
 		return r.fails(s.Fails, o)
 	}
-	if o.failed != nil {
-		return fmt.Errorf("%s failed: %s", o.name, show(o.failed))
+	if o.Answer.Error != nil {
+		return fmt.Errorf("%s failed: %s", o.name, show(o.Answer.Error))
 	}
-	r.vars[o.name] = o.ok
+	r.vars[o.name] = o.Answer.OK
 	if s.As != "" {
-		r.vars[s.As] = o.ok
+		r.vars[s.As] = o.Answer.OK
 	}
 	want := s.Expect
 	if want == nil {
@@ -148,7 +150,7 @@ func (r *run) finish(ctx context.Context, s *cases.Step, o *op) error {
 	if want == nil {
 		return nil
 	}
-	if d := match("it", want, o.ok); d != "" {
+	if d := match("it", want, o.Answer.OK); d != "" {
 		return fmt.Errorf("%s: %s", o.name, d)
 	}
 	return nil
@@ -157,9 +159,9 @@ func (r *run) finish(ctx context.Context, s *cases.Step, o *op) error {
 // usual is what is expected of an op where the case says nothing.
 func usual(o *op) any {
 	switch {
-	case o.pending == nil:
+	case o.ID == 0:
 		return map[string]any{"status": 200}
-	case o.pending.Op == "acquire":
+	case o.Op == "acquire":
 		return map[string]any{"granted": true}
 	}
 	return nil
@@ -167,10 +169,10 @@ func usual(o *op) any {
 
 // fails checks an SDK's error: what the case wants, and that its names derive from its code.
 func (r *run) fails(want any, o *op) error {
-	if o.failed == nil {
-		return fmt.Errorf("%s: want it to fail with %s, but it ended with %s", o.name, show(want), show(o.ok))
+	if o.Answer.Error == nil {
+		return fmt.Errorf("%s: want it to fail with %s, but it ended with %s", o.name, show(want), show(o.Answer.OK))
 	}
-	r.vars[o.name] = o.failed
+	r.vars[o.name] = o.Answer.Error
 	if code, ok := want.(string); ok {
 		want = map[string]any{"code": code}
 	}
@@ -179,15 +181,15 @@ func (r *run) fails(want any, o *op) error {
 			return nil // that it failed is all that such an SDK can say
 		}
 	}
-	if d := match("error", want, o.failed); d != "" {
-		return fmt.Errorf("%s: %s (in %s)", o.name, d, show(o.failed))
+	if d := match("error", want, o.Answer.Error); d != "" {
+		return fmt.Errorf("%s: %s (in %s)", o.name, d, show(o.Answer.Error))
 	}
-	code, ok := o.failed["code"].(string)
+	code, ok := o.Answer.Error["code"].(string)
 	if !ok {
 		return nil
 	}
-	if o.failed["base"] != true {
-		return fmt.Errorf("%s: an error with a code is to be under the SDK's one base error, got %s", o.name, show(o.failed))
+	if o.Answer.Error["base"] != true {
+		return fmt.Errorf("%s: an error with a code is to be under the SDK's one base error, got %s", o.name, show(o.Answer.Error))
 	}
 	if !r.Codes[code] {
 		if w, _ := want.(map[string]any); w["code"] == code { // that of a server to come
@@ -199,8 +201,8 @@ func (r *run) fails(want any, o *op) error {
 	if r.actor.Hello.Names == "go" {
 		name = "Err" + contract.Go(code)
 	}
-	if o.failed["class"] != name {
-		return fmt.Errorf("%s: an error of code %s is to be a %s, got %s", o.name, code, name, show(o.failed))
+	if o.Answer.Error["class"] != name {
+		return fmt.Errorf("%s: an error of code %s is to be a %s, got %s", o.name, code, name, show(o.Answer.Error))
 	}
 	return nil
 }
@@ -243,22 +245,22 @@ func (r *run) event(ctx context.Context, s *cases.Step, of, name string) (any, e
 	if err != nil {
 		return nil, err
 	}
-	e := o.pending.Event(name)
+	e := o.Event(name)
 	either := make(chan struct{})
 	go func() {
 		defer close(either)
 		select {
 		case <-e.Done:
-		case <-o.done:
+		case <-o.Done:
 		}
 	}()
 	if err := await(ctx, either, r.limit(s), o.name+" "+name); err != nil {
 		return nil, err
 	}
-	if !o.happened(name) {
-		return nil, fmt.Errorf("%s ended and was never %s: %s", o.name, name, o.outcome())
+	if !over(e.Done) {
+		return nil, fmt.Errorf("%s ended and was never %s: %s", o.name, name, o.Answer.Text())
 	}
-	if err := r.took(s.Took, e.At.Sub(o.sent)); err != nil {
+	if err := r.took(s.Took, e.At.Sub(o.Sent)); err != nil {
 		return nil, err
 	}
 	if name == "entered" {
@@ -270,20 +272,20 @@ func (r *run) event(ctx context.Context, s *cases.Step, of, name string) (any, e
 // still demands, now or for a while, that operations have not ended, and scopes have begun or not.
 func (r *run) still(ctx context.Context, a *cases.Still) error {
 	// A message on its way must not be missed, nor read before it: the time is short, as the case has seen by other means that it is due.
-	over := time.Now().Add(max(seconds(a.For), 20*time.Millisecond))
+	end := time.Now().Add(max(seconds(a.For), 20*time.Millisecond))
 	for _, name := range a.Of {
 		o, err := r.op(name)
 		if err != nil {
 			return err
 		}
-		timer := time.NewTimer(time.Until(over))
+		timer := time.NewTimer(time.Until(end))
 		var event <-chan struct{}
-		if !a.Begun && o.pending != nil {
-			event = o.pending.Event("entered").Done
+		if !a.Begun {
+			event = o.Event("entered").Done
 		}
 		select {
-		case <-o.done:
-			err = fmt.Errorf("%s is not pending any more: %s", o.name, o.outcome())
+		case <-o.Done:
+			err = fmt.Errorf("%s is not pending any more: %s", o.name, o.Answer.Text())
 		case <-event:
 			err = fmt.Errorf("%s is not pending any more: its body has begun", o.name)
 		case <-timer.C:
@@ -291,7 +293,7 @@ func (r *run) still(ctx context.Context, a *cases.Still) error {
 			err = ctx.Err()
 		}
 		timer.Stop()
-		if err == nil && a.Begun && !o.happened("entered") {
+		if err == nil && a.Begun && !over(o.Event("entered").Done) {
 			err = fmt.Errorf("the body of %s has not begun", o.name)
 		}
 		if err != nil {

@@ -2,6 +2,7 @@ package play
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
 )
@@ -35,19 +35,13 @@ func (r *run) tcp(ctx context.Context, s *cases.Step, a *cases.TCP) (*op, error)
 		_, err := io.WriteString(conn, bytes)
 		return nil, errors.Join(err, conn.Close())
 	}
-	name := s.As
-	if name == "" {
-		name = "tcp"
-	}
-	o := &op{name: name, done: make(chan struct{}), sent: time.Now(), conn: conn, cancel: func() { reset(conn) }}
-	go func() {
-		defer close(o.done)
+	o := begin(cmp.Or(s.As, "tcp"), func() { reset(conn) }, func() (map[string]any, error) {
 		if !a.Keep {
 			defer reset(conn)
 		}
-		o.ok = converse(conn, bytes)
-		o.ended = time.Now()
-	}()
+		return converse(conn, bytes)
+	})
+	o.conn = conn
 	return o, nil
 }
 
@@ -77,19 +71,15 @@ func (r *run) sendMore(name, bytes string) error {
 }
 
 // converse sends a request and gives the first answer, which may be an interim one.
-func converse(conn net.Conn, request string) map[string]any {
-	_, err := io.WriteString(conn, request)
-	var m map[string]any
-	if err == nil {
-		var res *http.Response
-		if res, err = http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
-			m, err = answer(res)
-		}
+func converse(conn net.Conn, request string) (map[string]any, error) {
+	if _, err := io.WriteString(conn, request); err != nil {
+		return nil, err
 	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return unanswered(err)
+		return nil, err
 	}
-	return m
+	return answer(res)
 }
 
 // reset ends a connection as one that broke: its peer is told so, and not that it was closed in order.

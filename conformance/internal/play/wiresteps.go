@@ -2,6 +2,7 @@ package play
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,25 +24,14 @@ func (r *run) http(ctx context.Context, s *cases.Step, a *cases.HTTP) (*op, erro
 		cancel()
 		return nil, err
 	}
-	name := s.As
-	if name == "" {
-		name = "http"
-	}
-	o := &op{name: name, done: make(chan struct{}), sent: time.Now(), cancel: cancel}
-	go func() {
-		defer close(o.done)
+	return begin(cmp.Or(s.As, "http"), cancel, func() (map[string]any, error) {
 		defer cancel()
-		transport := &http.Transport{DisableKeepAlives: true}
-		res, err := transport.RoundTrip(req)
-		if err == nil {
-			o.ok, err = answer(res)
-		}
-		o.ended = time.Now()
+		res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 		if err != nil {
-			o.ok = unanswered(err)
+			return nil, err
 		}
-	}()
-	return o, nil
+		return answer(res)
+	}), nil
 }
 
 func (r *run) request(ctx context.Context, a *cases.HTTP) (*http.Request, error) {
@@ -92,11 +82,6 @@ func (r *run) body(fields map[string]any) ([]byte, error) {
 		fields["resource"] = r.resource(name)
 	}
 	return json.Marshal(fields)
-}
-
-// unanswered is the result of a request that got no answer.
-func unanswered(err error) map[string]any {
-	return map[string]any{"status": 0, "failed": err.Error()}
 }
 
 func answer(res *http.Response) (map[string]any, error) {

@@ -1,8 +1,7 @@
-// Package report writes what a run found: Markdown for people, JSON and JUnit for programs.
+// Package report writes what a run found: text and Markdown for people, JSON and JUnit for programs.
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"encoding/xml"
@@ -44,6 +43,9 @@ type Result struct {
 	Seconds float64  `json:"seconds"`
 }
 
+// details are the steps of a failure and what was written meanwhile.
+func (r Result) details() string { return strings.Join(r.Trace, "\n") + "\n" + r.Stderr }
+
 // Driver is one column.
 type Driver struct {
 	Name     string            `json:"name"`
@@ -64,124 +66,10 @@ type Report struct {
 
 // Sort puts results in the order of the cases given, and of the drivers.
 func (r *Report) Sort(order []string) {
-	at := map[string]int{}
-	for i, id := range order {
-		at[id] = i
-	}
-	column := map[string]int{}
-	for i, d := range r.Drivers {
-		column[d.Name] = i
-	}
+	column := func(x Result) int { return slices.IndexFunc(r.Drivers, func(d Driver) bool { return d.Name == x.Driver }) }
 	slices.SortStableFunc(r.Results, func(a, b Result) int {
-		return cmp.Or(cmp.Compare(at[a.Case], at[b.Case]), cmp.Compare(column[a.Driver], column[b.Driver]))
+		return cmp.Or(cmp.Compare(slices.Index(order, a.Case), slices.Index(order, b.Case)), cmp.Compare(column(a), column(b)))
 	})
-}
-
-func (r *Report) cells() (rows []string, cells map[string]map[string]Result) {
-	cells = map[string]map[string]Result{}
-	for _, x := range r.Results {
-		if cells[x.Case] == nil {
-			cells[x.Case] = map[string]Result{}
-			rows = append(rows, x.Case)
-		}
-		cells[x.Case][x.Driver] = x
-	}
-	return rows, cells
-}
-
-// Matrix is the table of case against driver, in Markdown.
-func (r *Report) Matrix() string {
-	var b strings.Builder
-	b.WriteString("| case |")
-	for _, d := range r.Drivers {
-		fmt.Fprintf(&b, " %s |", d.Name)
-	}
-	b.WriteString("\n|---|" + strings.Repeat(":-:|", len(r.Drivers)) + "\n")
-	rows, cells := r.cells()
-	for _, id := range rows {
-		fmt.Fprintf(&b, "| `%s` |", id)
-		for _, d := range r.Drivers {
-			mark := ""
-			if x, ok := cells[id][d.Name]; ok {
-				mark = marks[x.Verdict]
-			}
-			fmt.Fprintf(&b, " %s |", mark)
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}
-
-// Summary is the matrix by family: how many cases passed of how many apply.
-func (r *Report) Summary() string {
-	type key struct{ family, driver string }
-	passed, all := map[key]int{}, map[key]int{}
-	var families []string
-	for _, x := range r.Results {
-		family, _, _ := strings.Cut(x.Case, "/")
-		if !slices.Contains(families, family) {
-			families = append(families, family)
-		}
-		for _, k := range []key{{family, x.Driver}, {"**all**", x.Driver}} {
-			if x.Verdict == NotApplicable {
-				continue
-			}
-			all[k]++
-			if x.Verdict == Pass {
-				passed[k]++
-			}
-		}
-	}
-	var b strings.Builder
-	b.WriteString("| family |")
-	for _, d := range r.Drivers {
-		fmt.Fprintf(&b, " %s |", d.Name)
-	}
-	b.WriteString("\n|---|" + strings.Repeat(":-:|", len(r.Drivers)) + "\n")
-	for _, f := range append(families, "**all**") {
-		fmt.Fprintf(&b, "| %s |", f)
-		for _, d := range r.Drivers {
-			k := key{f, d.Name}
-			if all[k] == 0 {
-				b.WriteString(" – |")
-				continue
-			}
-			fmt.Fprintf(&b, " %d/%d |", passed[k], all[k])
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
-}
-
-// Markdown is the whole report for people.
-func (r *Report) Markdown() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Conformance report\n\n%d drivers, %s, %.0f s.\n\n", len(r.Drivers), r.Place, r.Seconds)
-	fmt.Fprintf(&b, "%s pass · %s fail · %s known failure · %s known failure that passed · %s does not apply\n\n", marks[Pass], marks[Fail], marks[KnownFailure], marks[UnexpectedPass], marks[NotApplicable])
-	b.WriteString(r.Summary() + "\n" + r.Matrix())
-	for _, x := range r.Results {
-		switch x.Verdict {
-		case Fail, UnexpectedPass, KnownFailure:
-			fmt.Fprintf(&b, "\n## %s: `%s` with %s\n\n", x.Verdict, x.Case, x.Driver)
-			if x.Reason != "" {
-				b.WriteString(x.Reason + "\n\n")
-			}
-			fmt.Fprintf(&b, "```text\n%s\n\n%s\n%s\n```\n", x.Failure, strings.Join(x.Trace, "\n"), x.Stderr)
-		}
-	}
-	b.WriteString("\n## What drivers lack\n")
-	for _, d := range r.Drivers {
-		for _, f := range slices.Sorted(maps.Keys(d.Lacks)) {
-			fmt.Fprintf(&b, "\n- %s: `%s`: %s", d.Name, f, d.Lacks[f])
-		}
-	}
-	b.WriteString("\n\n## Standard error of the drivers\n")
-	for _, d := range r.Drivers {
-		if d.Stderr != "" {
-			fmt.Fprintf(&b, "\n### %s\n\n```text\n%s\n```\n", d.Name, d.Stderr)
-		}
-	}
-	return b.String()
 }
 
 // Good says whether every verdict lets the run pass.
@@ -189,16 +77,103 @@ func (r *Report) Good() bool {
 	return !slices.ContainsFunc(r.Results, func(x Result) bool { return !x.Verdict.Good() })
 }
 
-// Text is what went wrong, with the summary.
-func (r *Report) Text() ([]byte, error) {
-	var b bytes.Buffer
+// table is a Markdown table with a row for each group of results, in the order in which they come, and a column for each driver.
+func (r *Report) table(title string, groups func(Result) []string, cell func([]Result) string) string {
+	cells := map[[2]string][]Result{}
+	var rows []string
 	for _, x := range r.Results {
-		if !x.Verdict.Good() {
-			fmt.Fprintf(&b, "%s: %s with %s: %s%s\n%s\n%s\n", strings.ToUpper(string(x.Verdict)), x.Case, x.Driver, x.Failure, x.Reason, strings.Join(x.Trace, "\n"), x.Stderr)
+		for _, row := range groups(x) {
+			if !slices.Contains(rows, row) {
+				rows = append(rows, row)
+			}
+			cells[[2]string{row, x.Driver}] = append(cells[[2]string{row, x.Driver}], x)
 		}
 	}
-	fmt.Fprintf(&b, "%s\n%d drivers, %s, %.1f s\n", r.Summary(), len(r.Drivers), r.Place, r.Seconds)
-	return b.Bytes(), nil
+	slices.SortStableFunc(rows, func(a, b string) int { // the sum comes last
+		return cmp.Compare(strings.Count(a, "*"), strings.Count(b, "*"))
+	})
+	b := "| " + title + " |"
+	for _, d := range r.Drivers {
+		b += " " + d.Name + " |"
+	}
+	b += "\n|---|" + strings.Repeat(":-:|", len(r.Drivers)) + "\n"
+	for _, row := range rows {
+		b += "| " + row + " |"
+		for _, d := range r.Drivers {
+			b += " " + cell(cells[[2]string{row, d.Name}]) + " |"
+		}
+		b += "\n"
+	}
+	return b
+}
+
+// Matrix is the table of case against driver.
+func (r *Report) Matrix() string {
+	return r.table("case", func(x Result) []string { return []string{"`" + x.Case + "`"} }, func(results []Result) string {
+		if len(results) == 0 {
+			return ""
+		}
+		return marks[results[0].Verdict]
+	})
+}
+
+// Summary is the matrix by family: how many cases passed of how many apply.
+func (r *Report) Summary() string {
+	groups := func(x Result) []string {
+		family, _, _ := strings.Cut(x.Case, "/")
+		return []string{family, "**all**"}
+	}
+	return r.table("family", groups, func(results []Result) string {
+		passed, all := 0, 0
+		for _, x := range results {
+			if x.Verdict == Pass {
+				passed++
+			}
+			if x.Verdict != NotApplicable {
+				all++
+			}
+		}
+		if all == 0 {
+			return "–"
+		}
+		return fmt.Sprintf("%d/%d", passed, all)
+	})
+}
+
+// Text is what went wrong, with the summary.
+func (r *Report) Text() ([]byte, error) {
+	var b []byte
+	for _, x := range r.Results {
+		if !x.Verdict.Good() {
+			b = fmt.Appendf(b, "%s: %s with %s: %s%s\n%s\n", strings.ToUpper(string(x.Verdict)), x.Case, x.Driver, x.Failure, x.Reason, x.details())
+		}
+	}
+	return fmt.Appendf(b, "%s\n%d drivers, %s, %.1f s\n", r.Summary(), len(r.Drivers), r.Place, r.Seconds), nil
+}
+
+// Markdown is the whole report for people.
+func (r *Report) Markdown() ([]byte, error) {
+	b := fmt.Appendf(nil, "# Conformance report\n\n%d drivers, %s, %.0f s.\n\n", len(r.Drivers), r.Place, r.Seconds)
+	b = fmt.Appendf(b, "%s pass · %s fail · %s known failure · %s known failure that passed · %s does not apply\n\n", marks[Pass], marks[Fail], marks[KnownFailure], marks[UnexpectedPass], marks[NotApplicable])
+	b = append(b, r.Summary()+"\n"+r.Matrix()...)
+	for _, x := range r.Results {
+		if x.Verdict != Pass && x.Verdict != NotApplicable {
+			b = fmt.Appendf(b, "\n## %s: `%s` with %s\n\n%s\n\n```text\n%s\n\n%s\n```\n", x.Verdict, x.Case, x.Driver, x.Reason, x.Failure, x.details())
+		}
+	}
+	b = append(b, "\n## What drivers lack\n"...)
+	for _, d := range r.Drivers {
+		for _, f := range slices.Sorted(maps.Keys(d.Lacks)) {
+			b = fmt.Appendf(b, "\n- %s: `%s`: %s", d.Name, f, d.Lacks[f])
+		}
+	}
+	b = append(b, "\n\n## Standard error of the drivers\n"...)
+	for _, d := range r.Drivers {
+		if d.Stderr != "" {
+			b = fmt.Appendf(b, "\n### %s\n\n```text\n%s\n```\n", d.Name, d.Stderr)
+		}
+	}
+	return b, nil
 }
 
 // JSON is the whole report for programs.
@@ -208,37 +183,6 @@ func (r *Report) JSON() ([]byte, error) {
 		Summary string `json:"summary"` // Markdown
 	}{r, r.Summary()}, "", "  ")
 	return append(b, '\n'), err
-}
-
-// Formats gives how a report is rendered, by the format's name.
-func Formats(name string) (func(*Report) ([]byte, error), error) {
-	switch name {
-	case "text":
-		return (*Report).Text, nil
-	case "json":
-		return (*Report).JSON, nil
-	case "junit":
-		return (*Report).JUnit, nil
-	}
-	return nil, fmt.Errorf("there is no format %q, only text, json and junit", name)
-}
-
-// Write writes report.md, report.json and junit.xml into dir.
-func (r *Report) Write(dir string) error {
-	j, e1 := r.JSON()
-	x, e2 := r.JUnit()
-	if err := errors.Join(e1, e2, os.MkdirAll(dir, 0o755)); err != nil {
-		return err
-	}
-	return errors.Join(
-		os.WriteFile(filepath.Join(dir, "report.md"), []byte(r.Markdown()), 0o644),
-		os.WriteFile(filepath.Join(dir, "report.json"), j, 0o644),
-		os.WriteFile(filepath.Join(dir, "junit.xml"), x, 0o644))
-}
-
-type junitSuites struct {
-	XMLName xml.Name     `xml:"testsuites"`
-	Suites  []junitSuite `xml:"testsuite"`
 }
 
 type junitSuite struct {
@@ -265,7 +209,10 @@ type junitText struct {
 
 // JUnit is the report as CI systems read it.
 func (r *Report) JUnit() ([]byte, error) {
-	var doc junitSuites
+	var doc struct {
+		XMLName xml.Name     `xml:"testsuites"`
+		Suites  []junitSuite `xml:"testsuite"`
+	}
 	for _, d := range r.Drivers {
 		s := junitSuite{Name: d.Name, Stderr: d.Stderr}
 		for _, x := range r.Results {
@@ -277,7 +224,7 @@ func (r *Report) JUnit() ([]byte, error) {
 			switch {
 			case !x.Verdict.Good():
 				s.Failures++
-				c.Failure = &junitText{Message: string(x.Verdict) + ": " + x.Failure + x.Reason, Text: strings.Join(x.Trace, "\n") + "\n" + x.Stderr}
+				c.Failure = &junitText{Message: string(x.Verdict) + ": " + x.Failure + x.Reason, Text: x.details()}
 			case x.Verdict != Pass:
 				s.Skipped++
 				c.Skipped = &junitText{Message: string(x.Verdict) + ": " + x.Reason}
@@ -288,4 +235,17 @@ func (r *Report) JUnit() ([]byte, error) {
 	}
 	b, err := xml.MarshalIndent(doc, "", "  ")
 	return append([]byte(xml.Header), append(b, '\n')...), err
+}
+
+// Formats are the ways to render a report, by name.
+var Formats = map[string]func(*Report) ([]byte, error){"text": (*Report).Text, "json": (*Report).JSON, "junit": (*Report).JUnit}
+
+// Write writes report.md, report.json and junit.xml into dir.
+func (r *Report) Write(dir string) error {
+	errs := []error{os.MkdirAll(dir, 0o755)}
+	for name, render := range map[string]func(*Report) ([]byte, error){"report.md": (*Report).Markdown, "report.json": (*Report).JSON, "junit.xml": (*Report).JUnit} {
+		b, err := render(r)
+		errs = append(errs, err, os.WriteFile(filepath.Join(dir, name), b, 0o644))
+	}
+	return errors.Join(errs...)
 }
