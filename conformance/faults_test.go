@@ -18,9 +18,9 @@ import (
 	"github.com/lockserver/lockserver/conformance"
 	"github.com/lockserver/lockserver/conformance/internal/cases"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
-	"github.com/lockserver/lockserver/conformance/internal/matrix"
 	"github.com/lockserver/lockserver/conformance/internal/place"
 	"github.com/lockserver/lockserver/conformance/internal/report"
+	"github.com/lockserver/lockserver/conformance/internal/suite"
 )
 
 // fault is one deliberate fault and the case that is there to catch it.
@@ -81,8 +81,8 @@ func TestFaultsOfSDKsAreCaught(t *testing.T) {
 	stage := newStage(t, ctx, serverBinary(t, ctx))
 
 	play := func(t *testing.T, name string, some ...*cases.Case) *report.Report {
-		entry := matrix.Entry{DriverSpec: place.DriverSpec{Name: "broken", Command: append(specs[i].Command(), name)}}
-		rep, err := (&matrix.Run{Stage: stage, Cases: some, Drivers: []matrix.Entry{entry}, Parallel: 16}).Play(ctx)
+		entry := suite.Entry{DriverSpec: place.DriverSpec{Name: "broken", Command: append(specs[i].Command(), name)}}
+		rep, err := (&suite.Matrix{Stage: stage, Cases: some, Drivers: []suite.Entry{entry}, Parallel: 16}).Play(ctx)
 		if name != "shows-secret" { // that one is also caught by the runner itself
 			require.NoError(t, err)
 		}
@@ -116,11 +116,11 @@ func TestKnownFailures(t *testing.T) {
 	require.GreaterOrEqual(t, i, 0)
 	stage := newStage(t, ctx, serverBinary(t, ctx))
 	for name, want := range map[string]report.Verdict{f.Fault: report.KnownFailure, "none": report.UnexpectedPass} {
-		entry := matrix.Entry{
+		entry := suite.Entry{
 			DriverSpec:    place.DriverSpec{Name: "broken", Command: append(specs[i].Command(), name)},
 			KnownFailures: []driver.KnownFailure{{Case: f.Case, Reason: "its fault is deliberate"}},
 		}
-		rep, err := (&matrix.Run{Stage: stage, Cases: []*cases.Case{caseByID(t, f.Case)}, Drivers: []matrix.Entry{entry}, Parallel: 1}).Play(ctx)
+		rep, err := (&suite.Matrix{Stage: stage, Cases: []*cases.Case{caseByID(t, f.Case)}, Drivers: []suite.Entry{entry}, Parallel: 1}).Play(ctx)
 		require.NoError(t, err)
 		require.Len(t, rep.Results, 1)
 		require.Equal(t, want, rep.Results[0].Verdict, rep.Results[0].Failure)
@@ -140,7 +140,7 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 			all = append(all, caseByID(t, f.Case))
 		}
 		stage := newStage(t, ctx, serverBinary(t, ctx))
-		rep, err := (&matrix.Run{Stage: stage, Cases: all, Wire: true, Parallel: 16}).Play(ctx)
+		rep, err := (&suite.Matrix{Stage: stage, Cases: all, Wire: true, Parallel: 16}).Play(ctx)
 		require.NoError(t, err)
 		require.Len(t, rep.Results, len(all))
 		for _, r := range rep.Results {
@@ -153,7 +153,7 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 			one := caseByID(t, f.Case)
 			require.True(t, one.Wire, "a server's fault is caught on the wire")
 			stage := newStage(t, ctx, brokenServer(t, ctx, f))
-			rep, err := (&matrix.Run{Stage: stage, Cases: []*cases.Case{one}, Wire: true, Parallel: 1}).Play(ctx)
+			rep, err := (&suite.Matrix{Stage: stage, Cases: []*cases.Case{one}, Wire: true, Parallel: 1}).Play(ctx)
 			require.NoError(t, err)
 			requireCaught(t, f, rep)
 		})

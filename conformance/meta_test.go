@@ -16,9 +16,9 @@ import (
 
 	"github.com/lockserver/lockserver/conformance"
 	"github.com/lockserver/lockserver/conformance/internal/cases"
-	"github.com/lockserver/lockserver/conformance/internal/matrix"
 	"github.com/lockserver/lockserver/conformance/internal/place/docker"
 	"github.com/lockserver/lockserver/conformance/internal/report"
+	"github.com/lockserver/lockserver/conformance/internal/suite"
 )
 
 var update = flag.Bool("update", false, "write the generated tables into README.md")
@@ -169,7 +169,7 @@ func lastMatrix(t *testing.T, all []*cases.Case) (table, problem string) {
 		played[r.Case+" "+r.Driver] = true
 	}
 	for _, c := range all {
-		if c.Wire && !played[c.ID+" "+matrix.Wire] {
+		if c.Wire && !played[c.ID+" "+suite.Wire] {
 			return "", "the last report does not have " + c.ID
 		}
 		for _, s := range drivers(t) {

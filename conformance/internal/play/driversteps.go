@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"syscall"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
@@ -76,16 +75,11 @@ func (r *run) controlDriver(ctx context.Context, s *cases.Step, what cases.Drive
 		return nil, fmt.Errorf("the case has no driver process of its own (driver: {})")
 	}
 	p := r.conn.Process
+	r.quiet = r.quiet || what == "kill" || what == "eof" || what == "wait"
 	switch what {
-	case "stop":
-		return nil, p.Signal(syscall.SIGSTOP)
-	case "cont":
-		return nil, p.Signal(syscall.SIGCONT)
-	case "kill":
-		r.quiet = true
-		return nil, p.Signal(syscall.SIGKILL)
+	case "stop", "cont", "kill":
+		return nil, p.Signal(signals[string(what)])
 	case "eof":
-		r.quiet = true
 		return nil, p.Stdin().Close()
 	case "alive":
 		short, cancel := context.WithTimeout(ctx, r.Tolerance/2)
@@ -95,7 +89,6 @@ func (r *run) controlDriver(ctx context.Context, s *cases.Step, what cases.Drive
 		}
 		return nil, ctx.Err()
 	default: // wait
-		r.quiet = true
 		ctx, cancel := context.WithTimeout(ctx, r.limit(s))
 		defer cancel()
 		code, err := p.Wait(ctx)

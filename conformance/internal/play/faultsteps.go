@@ -15,27 +15,25 @@ import (
 	"github.com/lockserver/lockserver/conformance/internal/place"
 )
 
+var signals = map[string]syscall.Signal{"stop": syscall.SIGSTOP, "cont": syscall.SIGCONT, "term": syscall.SIGTERM, "kill": syscall.SIGKILL}
+
 // controlServer controls the case's own server.
 func (r *run) controlServer(ctx context.Context, s *cases.Step, what cases.ServerControl) (any, error) {
 	if r.c.Server == nil {
 		return nil, fmt.Errorf("the case has no server of its own (server: {})")
 	}
 	switch what {
-	case "stop":
-		return nil, r.server.Signal(syscall.SIGSTOP)
-	case "cont":
-		return nil, r.server.Signal(syscall.SIGCONT)
-	case "term":
-		return nil, r.server.Signal(syscall.SIGTERM)
+	case "stop", "cont", "term":
+		return nil, r.server.Signal(signals[string(what)])
 	case "kill":
-		return nil, r.end(ctx, syscall.SIGKILL)
+		return nil, r.killServer(ctx)
 	case "start":
-		return nil, r.startServer(ctx)
+		return nil, r.moved(r.server.Start(ctx))
 	case "restart": // as a supervisor does after a crash
-		if err := r.end(ctx, syscall.SIGKILL); err != nil {
+		if err := r.killServer(ctx); err != nil {
 			return nil, err
 		}
-		return nil, r.startServer(ctx)
+		return nil, r.moved(r.server.Start(ctx))
 	case "cut", "heal":
 		c, ok := r.server.(place.Cutter)
 		if !ok {
@@ -44,7 +42,7 @@ func (r *run) controlServer(ctx context.Context, s *cases.Step, what cases.Serve
 		if what == "cut" {
 			return nil, c.Cut(ctx)
 		}
-		return nil, r.healServer(ctx, c)
+		return nil, r.moved(c.Heal(ctx))
 	default: // wait
 		ctx, cancel := context.WithTimeout(ctx, r.limit(s))
 		defer cancel()
@@ -53,32 +51,17 @@ func (r *run) controlServer(ctx context.Context, s *cases.Step, what cases.Serve
 	}
 }
 
-func (r *run) startServer(ctx context.Context) error {
-	if err := r.server.Start(ctx); err != nil {
-		return err
-	}
-	r.moved()
-	return nil
-}
-
-func (r *run) healServer(ctx context.Context, c place.Cutter) error {
-	if err := c.Heal(ctx); err != nil {
-		return err
-	}
-	r.moved()
-	return nil
-}
-
-// moved takes note of where the server is now.
-func (r *run) moved() {
+// moved takes note of where the server is now, unless it could not be had back.
+func (r *run) moved(err error) error {
 	r.vars["named"] = r.server.Named()
 	if r.link == nil {
 		r.vars["addr"] = r.server.Addr()
 	}
+	return err
 }
 
-func (r *run) end(ctx context.Context, sig syscall.Signal) error {
-	if err := r.server.Signal(sig); err != nil {
+func (r *run) killServer(ctx context.Context) error {
+	if err := r.server.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)

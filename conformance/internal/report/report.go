@@ -66,7 +66,9 @@ type Report struct {
 
 // Sort puts results in the order of the cases given, and of the drivers.
 func (r *Report) Sort(order []string) {
-	column := func(x Result) int { return slices.IndexFunc(r.Drivers, func(d Driver) bool { return d.Name == x.Driver }) }
+	column := func(x Result) int {
+		return slices.IndexFunc(r.Drivers, func(d Driver) bool { return d.Name == x.Driver })
+	}
 	slices.SortStableFunc(r.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Case), slices.Index(order, b.Case)), cmp.Compare(column(a), column(b)))
 	})

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +16,6 @@ import (
 	"github.com/lockserver/lockserver/conformance/internal/cases"
 	"github.com/lockserver/lockserver/conformance/internal/contract"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
-	"github.com/lockserver/lockserver/conformance/internal/matrix"
 	"github.com/lockserver/lockserver/conformance/internal/place"
 	"github.com/lockserver/lockserver/conformance/internal/place/docker"
 	"github.com/lockserver/lockserver/conformance/internal/place/local"
@@ -56,15 +53,15 @@ func Cases(prefixes []string) ([]*cases.Case, error) {
 
 // Run plays, and gives the report also where it gives an error that is no case's.
 func Run(ctx context.Context, o Options) (rep *report.Report, err error) {
-	m := &matrix.Run{Parallel: o.Parallel}
+	m := &Matrix{Parallel: o.Parallel}
 	if m.Cases, err = Cases(o.Cases); err != nil {
 		return nil, err
 	}
 	switch {
 	case len(o.Command) > 0 && !o.Docker && o.Image == "" && o.Drivers == "":
-		m.Drivers = []matrix.Entry{{DriverSpec: place.DriverSpec{Name: "driver", Command: o.Command}}}
+		m.Drivers = []Entry{{DriverSpec: place.DriverSpec{Name: "driver", Command: o.Command}}}
 	case o.Image != "" && o.Docker && len(o.Command) == 0 && o.Drivers == "":
-		m.Drivers = []matrix.Entry{{DriverSpec: place.DriverSpec{Name: "driver", Image: o.Image}}}
+		m.Drivers = []Entry{{DriverSpec: place.DriverSpec{Name: "driver", Image: o.Image}}}
 	case o.Drivers != "" && len(o.Command) == 0 && o.Image == "":
 		unlock, err := o.build(ctx, m)
 		if err != nil {
@@ -93,19 +90,19 @@ func Run(ctx context.Context, o Options) (rep *report.Report, err error) {
 }
 
 // build finds the drivers of a directory, and builds them where they run as processes.
-func (o Options) build(ctx context.Context, m *matrix.Run) (unlock func() error, err error) {
+func (o Options) build(ctx context.Context, m *Matrix) (unlock func() error, err error) {
 	all, builds, err := Drivers(o.Drivers)
 	if err != nil {
 		return nil, err
 	}
 	wanted := func(name string) bool { return len(o.Names) == 0 || slices.Contains(o.Names, name) }
-	known := []string{matrix.Wire}
+	known := []string{Wire}
 	var chosen []*driver.Spec
 	for _, s := range all {
 		known = append(known, s.Name)
 		if !s.Hidden && wanted(s.Name) {
 			chosen = append(chosen, s)
-			m.Drivers = append(m.Drivers, matrix.Entry{DriverSpec: place.DriverSpec{Name: s.Name, Command: s.Command()}, KnownFailures: s.KnownFailures})
+			m.Drivers = append(m.Drivers, Entry{DriverSpec: place.DriverSpec{Name: s.Name, Command: s.Command()}, KnownFailures: s.KnownFailures})
 		}
 	}
 	for _, n := range o.Names {
@@ -113,7 +110,7 @@ func (o Options) build(ctx context.Context, m *matrix.Run) (unlock func() error,
 			return nil, fmt.Errorf("there is no driver %s; there are %s", n, strings.Join(known, ", "))
 		}
 	}
-	m.Wire = wanted(matrix.Wire)
+	m.Wire = wanted(Wire)
 	if o.Docker {
 		return func() error { return nil }, nil
 	}
@@ -165,14 +162,4 @@ func NewStage(ctx context.Context, home place.Place) (*play.Stage, error) {
 	}
 	go stage.Stalls.Watch(ctx)
 	return stage, nil
-}
-
-// BuildServer builds the server of a checkout, from its directory.
-func BuildServer(ctx context.Context, dir, binary string, flags ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", binary}, flags...), "./cmd/lockserver")...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the server: %w: %s", err, out)
-	}
-	return nil
 }

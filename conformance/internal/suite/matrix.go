@@ -1,5 +1,4 @@
-// Package matrix plays every case against every driver and gives the report.
-package matrix
+package suite
 
 import (
 	"context"
@@ -26,8 +25,8 @@ type Entry struct {
 	KnownFailures []driver.KnownFailure
 }
 
-// Run says what is played.
-type Run struct {
+// Matrix plays every case against every driver.
+type Matrix struct {
 	Stage    *play.Stage
 	Cases    []*cases.Case
 	Drivers  []Entry
@@ -38,7 +37,7 @@ type Run struct {
 // column is one driver at work.
 type column struct {
 	Entry
-	run   *Run
+	*Matrix
 	hello driver.Hello
 
 	mu     sync.Mutex
@@ -46,12 +45,12 @@ type column struct {
 	past   []*driver.Conn // shared ones that broke
 }
 
-// Play plays all, and gives the report even where it also gives an error: one that is no case's.
-func (m *Run) Play(ctx context.Context) (*report.Report, error) {
+// Play plays all, and gives the report even if it also gives an error: one that is no case's.
+func (m *Matrix) Play(ctx context.Context) (*report.Report, error) {
 	rep := &report.Report{Place: m.Stage.Place.Name(), Began: time.Now()}
 	var columns []*column
 	for _, e := range m.Drivers {
-		c := &column{Entry: e, run: m}
+		c := &column{Entry: e, Matrix: m}
 		conn, err := c.conn(ctx)
 		if err != nil {
 			errs := []error{fmt.Errorf("driver %s: %w", e.Name, err)}
@@ -63,22 +62,15 @@ func (m *Run) Play(ctx context.Context) (*report.Report, error) {
 		c.hello = conn.Hello
 		columns = append(columns, c)
 	}
-	var mu sync.Mutex
-	add := func(r report.Result) {
-		mu.Lock()
-		defer mu.Unlock()
-		rep.Results = append(rep.Results, r)
-	}
-	if m.Wire {
-		rep.Drivers = append(rep.Drivers, report.Driver{Name: Wire, Language: "the runner itself"})
-	}
 	// Most cases wait most of the time. Those that start a driver of their own do not: they have a lane of their own, so that they
 	// do not make the others late.
 	type job func() report.Result
 	var light, heavy []job
+	var order []string
 	for _, c := range m.Cases {
+		order = append(order, c.ID)
 		if c.Wire && m.Wire {
-			light = append(light, func() report.Result { return m.wire(ctx, c) })
+			light = append(light, func() report.Result { return m.one(ctx, c, nil, Wire, m.placeLacks(c)) })
 		}
 	}
 	for _, c := range m.Cases { // case by case, so that the drivers share the load
@@ -94,25 +86,30 @@ func (m *Run) Play(ctx context.Context) (*report.Report, error) {
 		}
 	}
 	var wg sync.WaitGroup
+	var mu sync.Mutex
 	lane := func(jobs []job, width int) {
-		next := make(chan job)
+		next := make(chan job, len(jobs))
+		for _, j := range jobs {
+			next <- j
+		}
+		close(next)
 		for range width {
 			wg.Go(func() {
 				for play := range next {
-					add(play())
+					r := play()
+					mu.Lock()
+					rep.Results = append(rep.Results, r)
+					mu.Unlock()
 				}
 			})
 		}
-		wg.Go(func() {
-			defer close(next)
-			for _, j := range jobs {
-				next <- j
-			}
-		})
 	}
 	lane(heavy, max(1, m.Parallel/4))
 	lane(light, m.Parallel)
 	wg.Wait()
+	if m.Wire {
+		rep.Drivers = append(rep.Drivers, report.Driver{Name: Wire, Language: "the runner itself"})
+	}
 	var errs []error
 	for _, col := range columns {
 		stderr, err := col.end(ctx)
@@ -122,23 +119,12 @@ func (m *Run) Play(ctx context.Context) (*report.Report, error) {
 		rep.Drivers = append(rep.Drivers, report.Driver{Name: col.Name, Language: col.hello.Language, Version: col.hello.Version, Lacks: col.hello.Lacks, Stderr: stderr})
 	}
 	rep.Seconds = time.Since(rep.Began).Seconds()
-	var order []string
-	for _, c := range m.Cases {
-		order = append(order, c.ID)
-	}
 	rep.Sort(order)
 	return rep, errors.Join(errs...)
 }
 
-func (m *Run) wire(ctx context.Context, c *cases.Case) report.Result {
-	if reason := m.placeLacks(c); reason != "" {
-		return report.Result{Case: c.ID, Driver: Wire, Verdict: report.NotApplicable, Reason: reason}
-	}
-	return m.one(ctx, c, nil, Wire)
-}
-
 // placeLacks says what the case needs of the place and does not find there.
-func (m *Run) placeLacks(c *cases.Case) string {
+func (m *Matrix) placeLacks(c *cases.Case) string {
 	for _, f := range c.Place {
 		if reason := m.Stage.Place.Lacks(f); reason != "" {
 			return f + ": " + reason
@@ -147,10 +133,15 @@ func (m *Run) placeLacks(c *cases.Case) string {
 	return ""
 }
 
-func (m *Run) one(ctx context.Context, c *cases.Case, actor *play.Actor, name string) report.Result {
+// one plays one case, unless something lacks.
+func (m *Matrix) one(ctx context.Context, c *cases.Case, actor *play.Actor, name, lacks string) report.Result {
+	r := report.Result{Case: c.ID, Driver: name, Verdict: report.NotApplicable, Reason: lacks}
+	if lacks != "" {
+		return r
+	}
 	began := time.Now()
 	err := m.Stage.Play(ctx, c, actor)
-	r := report.Result{Case: c.ID, Driver: name, Verdict: report.Pass, Seconds: time.Since(began).Seconds()}
+	r.Verdict, r.Seconds = report.Pass, time.Since(began).Seconds()
 	if err != nil {
 		r.Verdict, r.Failure = report.Fail, err.Error()
 		var f *play.Failure
@@ -162,12 +153,15 @@ func (m *Run) one(ctx context.Context, c *cases.Case, actor *play.Actor, name st
 }
 
 func (c *column) play(ctx context.Context, one *cases.Case) report.Result {
-	if reason := c.lacks(one); reason != "" {
-		return report.Result{Case: one.ID, Driver: c.Name, Verdict: report.NotApplicable, Reason: reason}
+	lacks := c.placeLacks(one)
+	for _, f := range one.Features() {
+		if reason, ok := c.hello.Lacks[f]; ok {
+			lacks = f + ": " + reason
+		}
 	}
-	r := c.run.one(ctx, one, &play.Actor{Hello: c.hello, Spec: c.DriverSpec, Shared: c.conn}, c.Name)
+	r := c.one(ctx, one, &play.Actor{Hello: c.hello, Spec: c.DriverSpec, Shared: c.conn}, c.Name, lacks)
 	i := slices.IndexFunc(c.KnownFailures, func(k driver.KnownFailure) bool { return k.Case == one.ID })
-	if i < 0 {
+	if i < 0 || r.Verdict == report.NotApplicable {
 		return r
 	}
 	r.Reason = c.KnownFailures[i].Reason
@@ -177,15 +171,6 @@ func (c *column) play(ctx context.Context, one *cases.Case) report.Result {
 		r.Verdict = report.UnexpectedPass
 	}
 	return r
-}
-
-func (c *column) lacks(one *cases.Case) string {
-	for _, f := range one.Features() {
-		if reason, lacks := c.hello.Lacks[f]; lacks {
-			return f + ": " + reason
-		}
-	}
-	return c.run.placeLacks(one)
 }
 
 // conn gives the driver's shared process, a new one where the last one broke: that one's cases have failed.
@@ -198,11 +183,11 @@ func (c *column) conn(ctx context.Context) (*driver.Conn, error) {
 	if c.shared != nil {
 		c.past = append(c.past, c.shared)
 	}
-	p, err := c.run.Stage.Place.Driver(ctx, c.DriverSpec)
+	p, err := c.Stage.Place.Driver(ctx, c.DriverSpec)
 	if err != nil {
 		return nil, err
 	}
-	c.shared, err = driver.Start(ctx, p, c.run.Stage.Schema)
+	c.shared, err = driver.Start(ctx, p, c.Stage.Schema)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
