@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -29,9 +28,9 @@ type Client struct {
 
 	mu      sync.Mutex
 	closed  bool
-	pending int                           // calls and clean-ups that Close waits for
-	drained *sync.Cond                    // pending is 0
-	held    map[string]map[*Lock]struct{} // by resource
+	pending int                // calls and clean-ups that Close waits for
+	drained *sync.Cond         // pending is 0
+	held    map[string][]*Lock // by resource
 }
 
 // New makes a client. Each setting is taken from its option, else from the environment (LOCKSERVER_ADDR, LOCKSERVER_OWNER,
@@ -59,7 +58,7 @@ func New(opts ...Option) (*Client, error) {
 // newClient makes a client over any transport.
 func newClient(s *settings, addr string, t transport) *Client {
 	c := &Client{
-		addr: addr, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds, held: make(map[string]map[*Lock]struct{}),
+		addr: addr, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds, held: make(map[string][]*Lock),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.drained = sync.NewCond(&c.mu)
@@ -89,7 +88,7 @@ func (c *Client) Close() error {
 	c.closed = true
 	var renewed []*Lock
 	for _, locks := range c.held {
-		for l := range locks {
+		for _, l := range locks {
 			if l.renewed {
 				renewed = append(renewed, l)
 			}
@@ -117,7 +116,7 @@ func (c *Client) Close() error {
 // owner it is sent once, so that an ErrConnectionFailed leaves open what happened.
 func (c *Client) Release(ctx context.Context, resource string) error {
 	c.mu.Lock()
-	mine := slices.Collect(maps.Keys(c.held[resource]))
+	mine := slices.Clone(c.held[resource])
 	c.mu.Unlock()
 	switch len(mine) {
 	case 0:
@@ -286,10 +285,7 @@ func (c *Client) keep(l *Lock) bool {
 	if c.closed {
 		return false
 	}
-	if c.held[l.resource] == nil {
-		c.held[l.resource] = make(map[*Lock]struct{}, 1)
-	}
-	c.held[l.resource][l] = struct{}{}
+	c.held[l.resource] = append(c.held[l.resource], l)
 	return true
 }
 
@@ -297,8 +293,13 @@ func (c *Client) keep(l *Lock) bool {
 func (c *Client) forget(l *Lock) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.held[l.resource], l)
-	if len(c.held[l.resource]) == 0 {
+	locks := c.held[l.resource]
+	i := slices.Index(locks, l)
+	switch {
+	case i < 0:
+	case len(locks) == 1:
 		delete(c.held, l.resource)
+	default:
+		c.held[l.resource] = slices.Delete(locks, i, i+1)
 	}
 }

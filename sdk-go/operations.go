@@ -205,14 +205,18 @@ func (op *operation) unusable(a *answer, out reply) string {
 		return fmt.Sprintf("with more than %d bytes", op.answerMax)
 	}
 	err := decode(a.body, out)
-	var mistyped *json.UnmarshalTypeError
-	if err != nil && !errors.As(err, &mistyped) {
-		return "with no JSON object"
+	mistyped := ""
+	if err != nil {
+		var failure *json.UnmarshalTypeError
+		if !errors.As(err, &failure) {
+			return "with no JSON object"
+		}
+		mistyped = failure.Field
 	}
-	switch member := out.missing(a.status); {
-	case member == "":
+	switch member := out.missing(a.status); member {
+	case "":
 		return ""
-	case mistyped != nil && mistyped.Field == member:
+	case mistyped:
 		return fmt.Sprintf("with an unusable %q", member)
 	default:
 		return fmt.Sprintf("without %q", member)

@@ -100,11 +100,12 @@ func (c *call) judge(ctx context.Context, o *outcome, out reply) (again *Error, 
 		}
 		err = failure
 	}
-	var failure *Error
-	if !errors.As(err, &failure) {
+	if err == nil {
 		c.tried++
 		return nil, nil
 	}
+	var failure *Error
+	errors.As(err, &failure) // which every error of an outcome is, or wraps
 	if !o.unsent && !failure.refused {
 		c.tried++
 	}
@@ -198,6 +199,9 @@ func inSeconds(d time.Duration) string {
 
 // about adds the resource to an error that came from an answer.
 func about(resource string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var failure *Error
 	if errors.As(err, &failure) && failure.Resource == "" {
 		failure.Resource = resource
