@@ -29,19 +29,12 @@ type batch struct {
 	last uint64 // Seq of its newest change
 }
 
-func (b *batch) reset() {
-	// The batch must not keep alive what it referred to.
-	clear(b.Changes)
-	clear(b.Answers)
-	clear(b.Events)
-	b.Changes, b.Answers, b.Events = shrink(b.Changes), shrink(b.Answers), shrink(b.Events)
-}
-
-// shrink empties the slice, but drops a large one.
-func shrink[T any](s []T) []T {
+// empty empties the slice, but drops a large one. The slice must not keep alive what it referred to.
+func empty[T any](s []T) []T {
 	if cap(s) > 4096 {
 		return nil
 	}
+	clear(s)
 	return s[:0]
 }
 
@@ -64,17 +57,19 @@ func (e *Engine) CommitStats() CommitStats {
 // the alarm.
 func (e *Engine) flush(now int64) {
 	for again := true; again; again = e.instant && len(e.pending.Changes) > 0 {
-		if e.instant && len(e.pending.Changes) > 0 && !e.commit(now) {
-			return
+		if e.instant && len(e.pending.Changes) > 0 {
+			if err := e.store.Commit(context.Background(), e.pending.Changes); err != nil {
+				e.fail(err)
+				return
+			}
+			e.publish(e.pending, 0)
 		}
 		e.settle(now)
 	}
 	switch {
 	case e.inflight != nil:
 	case len(e.pending.Changes) == 0:
-		e.tell(e.pending.Events)
-		clear(e.pending.Events)
-		e.pending.Events = e.pending.Events[:0]
+		e.tell(e.pending)
 	default:
 		select {
 		case e.work <- struct{}{}:
@@ -110,43 +105,44 @@ func (e *Engine) send(now int64, due *lock.Due) {
 	}
 }
 
-// commit makes what is pending durable and publishes it. It lets others in while the store works, unless the store is instant. It
-// returns false if the store failed.
-func (e *Engine) commit(now int64) bool {
+// publish notes that the changes of b are durable, and tells its events. Its answers may leave now.
+func (e *Engine) publish(b *batch, took time.Duration) {
+	n := len(b.Changes)
+	e.durable = b.Changes[n-1].Seq
+	e.commits.Commits++
+	e.commits.Changes += uint64(n)
+	e.commits.Took.Observe(took)
+	e.commits.Sizes[min(bits.Len(uint(n-1)), len(e.commits.Sizes)-1)]++
+	b.Changes = empty(b.Changes)
+	e.tell(b)
+}
+
+// commit makes what is pending durable and publishes it. It lets others in while the store works. It returns false if the store
+// failed.
+func (e *Engine) commit() bool {
 	b := e.pending
 	b.last = b.Changes[len(b.Changes)-1].Seq
 	e.inflight, e.pending, e.settled = b, e.spare, 0
 	e.table.SetEffects(&e.pending.Effects)
 	e.taken.Broadcast()
-
-	var err error
-	var took time.Duration
-	if e.instant {
-		err = e.store.Commit(context.Background(), b.Changes)
-	} else {
-		e.mu.Unlock()
-		began := time.Now()
-		err = e.store.Commit(context.Background(), b.Changes)
-		took = time.Since(began)
-		e.mu.Lock()
-		now = e.now()
-	}
+	e.mu.Unlock()
+	began := time.Now()
+	err := e.store.Commit(context.Background(), b.Changes)
+	took := time.Since(began)
+	e.mu.Lock()
 	if err != nil {
 		e.fail(err)
 		return false
 	}
-	e.commits.Commits++
-	e.commits.Changes += uint64(len(b.Changes))
-	e.commits.Took.Observe(took)
-	e.commits.Sizes[min(bits.Len(uint(len(b.Changes)-1)), len(e.commits.Sizes)-1)]++
-
-	e.durable, e.inflight = b.last, nil
-	e.tell(b.Events)
+	e.inflight = nil
+	e.publish(b, took)
+	now := e.now()
 	for i := range b.Answers {
 		e.send(now, &b.Answers[i])
 	}
-	b.reset()
+	b.Answers = empty(b.Answers)
 	e.spare = b
+	e.flush(now)
 	return true
 }
 
@@ -166,8 +162,7 @@ func (e *Engine) commitLoop() {
 			return
 		}
 		e.mu.Lock()
-		for len(e.pending.Changes) > 0 && e.commit(e.now()) {
-			e.flush(e.now())
+		for len(e.pending.Changes) > 0 && e.commit() {
 		}
 		if end != nil {
 			e.fail(end)

@@ -57,13 +57,16 @@ func (e *Engine) watch() {
 	e.table.Watch(kinds...)
 }
 
-// tell passes events on to those who want them.
-func (e *Engine) tell(events []lock.Event) {
+// tell passes the events of b on to those who want them.
+func (e *Engine) tell(b *batch) {
+	if len(b.Events) == 0 {
+		return
+	}
 	for _, s := range e.subscriptions {
 		var wanted []lock.Event
-		for i := range events {
-			if slices.Contains(s.kinds, events[i].Kind) {
-				wanted = append(wanted, events[i])
+		for i := range b.Events {
+			if slices.Contains(s.kinds, b.Events[i].Kind) {
+				wanted = append(wanted, b.Events[i])
 			}
 		}
 		if len(wanted) == 0 {
@@ -75,6 +78,7 @@ func (e *Engine) tell(events []lock.Event) {
 			s.Dropped.Add(int64(len(wanted)))
 		}
 	}
+	b.Events = empty(b.Events)
 }
 
 // logEvents logs the events of the subscription until it ends.
