@@ -52,7 +52,16 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(&s, base.String(), newHTTPTransport(&s, base, proxy)), nil
+	over := newHTTPTransport(&s, base, proxy)
+	if Transport(s.Transport) == HTTP {
+		return newClient(&s, base.String(), over), nil
+	}
+	sessions := &sessionTransport{
+		http: over, only: Transport(s.Transport) == Session, bounds: sessionBounds{connect: s.Bounds.Connect, answer: s.Bounds.Answer},
+	}
+	c := newClient(&s, base.String(), sessions)
+	sessions.lost = c.lost
+	return c, nil
 }
 
 // newClient makes a client over any transport.
@@ -275,6 +284,21 @@ func (c *Client) await(ctx context.Context, ended <-chan struct{}) bool {
 		return true
 	case <-grace.C:
 		return false
+	}
+}
+
+// lost is told by the transport that the server ended a grant.
+func (c *Client) lost(resource string, token int64, reason string) {
+	c.mu.Lock()
+	var mine *Lock
+	for _, l := range c.held[resource] {
+		if l.token == token {
+			mine = l
+		}
+	}
+	c.mu.Unlock()
+	if mine != nil {
+		mine.loseByServer(&Error{Code: ErrNotHeld, Reason: reason})
 	}
 }
 

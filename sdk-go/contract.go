@@ -6,13 +6,15 @@ import "time"
 
 // The operations of the contract.
 var (
-	opAcquire      = operation{name: "acquire", method: "POST", path: "/acquire", answerMax: 1048576, queues: true}
-	opRelease      = operation{name: "release", method: "POST", path: "/release", answerMax: 1048576}
-	opRenew        = operation{name: "renew", method: "POST", path: "/renew", answerMax: 1048576}
+	opAcquire      = operation{name: "acquire", method: "POST", path: "/acquire", answerMax: 1048576, queues: true, session: true}
+	opRelease      = operation{name: "release", method: "POST", path: "/release", answerMax: 1048576, session: true}
+	opRenew        = operation{name: "renew", method: "POST", path: "/renew", answerMax: 1048576, session: true}
 	opList         = operation{name: "list", method: "GET", path: "/locks", query: true, answerMax: 16777216}
-	opShow         = operation{name: "show", method: "GET", path: "/lock", query: true, answerMax: 16777216}
+	opShow         = operation{name: "show", method: "GET", path: "/lock", query: true, answerMax: 16777216, session: true}
 	opForceRelease = operation{name: "force_release", method: "DELETE", path: "/lock", query: true, answerMax: 16777216}
 )
+
+const sessionPath = "/session"
 
 // verdicts says what an answer with a code is to the retry loop.
 var verdicts = map[Code]verdict{

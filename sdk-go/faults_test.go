@@ -255,7 +255,7 @@ func TestBadAddressesAndUnknownNames(t *testing.T) {
 			}
 			return http.DefaultTransport.RoundTrip(r)
 		})}
-		_, err := server.client(t, quick, lockserver.WithHTTPClient(own)).Acquire(context.Background(), "r")
+		_, err := server.client(t, quick, lockserver.WithTransport(lockserver.HTTP), lockserver.WithHTTPClient(own)).Acquire(context.Background(), "r")
 		return attempts, err
 	}
 	attempts, err := try(&net.AddrError{Err: "mismatched local address type", Addr: "::1"})

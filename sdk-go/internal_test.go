@@ -46,7 +46,7 @@ func TestTimesForPeople(t *testing.T) {
 // The variables of the environment that name proxies are not followed.
 func TestNoProxyOfTheEnvironment(t *testing.T) {
 	for _, opt := range []Option{func(*settings) {}, WithProxy("http://proxy"), WithHTTPClient(&http.Client{})} {
-		client, err := New(WithSecret("s"), WithoutDotEnv(), opt)
+		client, err := New(WithSecret("s"), WithoutDotEnv(), WithTransport(HTTP), opt)
 		require.NoError(t, err)
 		network := client.transport.(*httpTransport)
 		require.Nil(t, network.pool.(*http.Transport).Proxy)

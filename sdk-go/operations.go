@@ -17,6 +17,7 @@ type operation struct {
 	query              bool // the request's members go into the query
 	answerMax          int  // bytes
 	queues             bool // 202 is an answer too
+	session            bool // a session can ask for it
 }
 
 // meaning is what a status without a code says.

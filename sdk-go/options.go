@@ -40,6 +40,22 @@ func WithProxy(url string) Option { return func(s *settings) { s.Proxy = url } }
 // as every call that waits occupies one. Proxies are the Transport's own matter: http.DefaultTransport follows HTTP_PROXY.
 func WithHTTPClient(client *http.Client) Option { return func(s *settings) { s.HTTPClient = client } }
 
+// Transport is how a client talks to its server. It makes no difference to what locks do.
+type Transport string
+
+const (
+	// HTTP makes a request for each operation, and a connection for each that waits.
+	HTTP Transport = "http"
+	// Session carries all operations over one WebSocket, with a fraction of the work. Losses are told at once.
+	Session Transport = "session"
+	// Auto is Session, or HTTP if the server or something before it has none; a session is then tried again after a minute.
+	Auto Transport = "auto"
+)
+
+// WithTransport sets how the client talks to its server. Without this option LOCKSERVER_TRANSPORT counts (http, session or auto), and
+// without that it is HTTP.
+func WithTransport(t Transport) Option { return func(s *settings) { s.Transport = string(t) } }
+
 // WithLogger sets who hears of retries, failed renewals and lost locks. By default nobody does.
 func WithLogger(logger *slog.Logger) Option { return func(s *settings) { s.Logger = logger } }
 

@@ -120,7 +120,7 @@ func TestProxyThatRefuses(t *testing.T) {
 	}
 	server := newScripted(t).on("/acquire", grant(7, "null"))
 	p := newProxy(t, false, 502, 503, 504)
-	_, err := server.client(t, quick, lockserver.WithProxy(p.URL)).Acquire(within(t, soon), "r")
+	_, err := server.client(t, quick, lockserver.WithTransport(lockserver.HTTP), lockserver.WithProxy(p.URL)).Acquire(within(t, soon), "r")
 	require.NoError(t, err)
 	require.Len(t, p.seen(), 4)
 	require.Empty(t, server.seen("/release"))

@@ -26,6 +26,8 @@ const (
 	envOwner  = "LOCKSERVER_OWNER"
 	envSecret = "LOCKSERVER_SECRET"
 
+	envTransport = "LOCKSERVER_TRANSPORT"
+
 	defaultAddr = "127.0.0.1:8080"
 	defaultPort = "8080"
 )
@@ -44,6 +46,9 @@ func resolve(s *settings) error {
 			delete(wanted, name)
 		}
 	}
+	if s.Transport == "" {
+		s.Transport = os.Getenv(envTransport) // without it there is a default: .env is not read for its sake
+	}
 	if len(wanted) > 0 && !s.NoDotEnv {
 		file, err := readDotEnv()
 		if err != nil {
@@ -52,12 +57,18 @@ func resolve(s *settings) error {
 		for name, value := range wanted {
 			*value = file[name]
 		}
+		if s.Transport == "" {
+			s.Transport = file[envTransport]
+		}
 	}
 	if s.Addr == "" {
 		s.Addr = defaultAddr
 	}
 	if s.Owner == "" {
 		s.Owner = defaultOwner()
+	}
+	if s.Transport == "" {
+		s.Transport = string(HTTP)
 	}
 	if s.Clock == nil {
 		s.Clock = newSystemClock()
@@ -93,6 +104,11 @@ func check(s *settings) error {
 	}
 	if len(s.Owner) > 256 || !utf8.ValidString(s.Owner) || strings.ContainsFunc(s.Owner, unicode.IsControl) {
 		return misconfigured(envOwner, fmt.Sprintf("the owner %q must be UTF-8 of 1 to 256 bytes without control characters", s.Owner))
+	}
+	switch Transport(s.Transport) {
+	case HTTP, Session, Auto:
+	default:
+		return misconfigured(envTransport, fmt.Sprintf("the transport %q is unknown (allowed: http, session, auto)", s.Transport))
 	}
 	if s.HTTPClient != nil && s.RootCAs != nil {
 		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport if one is given")

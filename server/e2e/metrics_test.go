@@ -86,6 +86,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		"lockserver_wait_seconds":                        4,
 		"lockserver_hold_seconds":                        3,
 		"lockserver_store_up":                            1,
+		"lockserver_sessions":                            0,
 
 		"lockserver_requests_total{code=granted,operation=acquire}":   4,
 		"lockserver_requests_total{code=locked,operation=acquire}":    1,

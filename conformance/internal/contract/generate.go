@@ -45,6 +45,7 @@ var functions = template.FuncMap{
 	"least":     least,
 	"bounds":    bounds,
 	"fieldList": fieldList,
+	"inSession": (*Contract).inSession,
 }
 
 func (c *Contract) codes(want func(Code) bool) []Code {
@@ -95,6 +96,11 @@ func fieldList(c *Contract, o Operation) string {
 		}
 	}
 	return strings.Join(list, ", ")
+}
+
+// inSession tells whether a session can ask for the operation.
+func (c *Contract) inSession(o Operation) bool {
+	return slices.ContainsFunc(c.Fields, func(f Field) bool { return f.Name == "op" && slices.Contains(f.Of, o.Name) })
 }
 
 // size says a number of bytes as people do.

@@ -30,6 +30,7 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 500*time.Millisecond, "of one measurement")
 	flag.IntVar(&o.rounds, "rounds", 5, "measurements of each kind, taken in turn; the median counts")
 	flag.Float64Var(&o.maxRatio, "max-ratio", 1.3, "most client CPU that the SDK may cost, compared with bare net/http (the time depends on what else the machine does)")
+	flag.StringVar(&o.only, "only", "", "transports: nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -43,6 +44,7 @@ type options struct {
 	duration time.Duration
 	rounds   int
 	maxRatio float64
+	only     string
 }
 
 func run(ctx context.Context, o options) error {
@@ -65,10 +67,15 @@ func run(ctx context.Context, o options) error {
 		stores[name] = server
 	}
 	fmt.Printf("%s, GOMAXPROCS %d; client and server on one machine; median of %d x %v\n\n", runtime.Version(), runtime.GOMAXPROCS(0), o.rounds, o.duration)
-	if err := handOffs(ctx, o, stores); err != nil {
-		return err
+	if o.only != "transports" {
+		if err := handOffs(ctx, o, stores); err != nil {
+			return err
+		}
+		if err := uncontended(ctx, o, stores["memory"]); err != nil {
+			return err
+		}
 	}
-	return uncontended(ctx, o, stores["memory"])
+	return transports(ctx, o, dir, stores)
 }
 
 // pair is one acquire and one release of a resource.
@@ -241,8 +248,8 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func newClient(server *servertest.Server) (*lockserver.Client, error) {
-	return lockserver.New(lockserver.WithAddr(server.URL), lockserver.WithSecret(servertest.Secret), lockserver.WithoutDotEnv())
+func newClient(server *servertest.Server, more ...lockserver.Option) (*lockserver.Client, error) {
+	return lockserver.New(append(more, lockserver.WithAddr(server.URL), lockserver.WithSecret(servertest.Secret), lockserver.WithoutDotEnv())...)
 }
 
 // bare is what one writes without an SDK: the same two requests over net/http, without retries, bounds, or anything to clean up.

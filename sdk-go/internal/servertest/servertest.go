@@ -97,6 +97,9 @@ func Start(binary, dir string, args ...string) (*Server, error) {
 // Addr returns host and port.
 func (s *Server) Addr() string { return strings.TrimPrefix(s.URL, "http://") }
 
+// PID is the number of its process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Log returns what the server wrote to stderr so far.
 func (s *Server) Log() string { return s.stderr.String() }
 

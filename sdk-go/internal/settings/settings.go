@@ -16,6 +16,7 @@ type Settings struct {
 	RootCAs             *x509.CertPool
 	Proxy               string
 	HTTPClient          *http.Client
+	Transport           string
 	Logger              *slog.Logger
 
 	Clock  func() (mono, wall time.Duration) // since a start that never changes, and since 1970

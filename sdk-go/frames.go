@@ -1,0 +1,267 @@
+package lockserver
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+const (
+	maxRequests = 1024      // in one message
+	fullMessage = 256 << 10 // bytes; the largest request is far smaller than what is left to 1 MiB
+	maxAnswers  = 32 << 20
+	headroom    = 15 // for the header of a frame and a bracket
+)
+
+// message is a message to the server while it is filled.
+type message struct {
+	b    []byte // headroom, then the requests
+	seqs []int64
+}
+
+func newMessage() *message { return &message{b: make([]byte, headroom, 512)} }
+
+func (m *message) full() bool { return len(m.seqs) == maxRequests || len(m.b) > fullMessage }
+
+// add appends a request: seq and op before the members that it has over HTTP.
+func (m *message) add(seq int64, a *attempt) error {
+	body, err := json.Marshal(a.request)
+	if err != nil {
+		return err
+	}
+	if len(m.seqs) > 0 {
+		m.b = append(m.b, ',')
+	}
+	m.b = append(m.b, `{"seq":`...)
+	m.b = strconv.AppendInt(m.b, seq, 10)
+	m.b = append(m.b, `,"op":"`...)
+	m.b = append(m.b, a.op.name...)
+	m.b = append(m.b, `",`...)
+	m.b = append(m.b, body[1:]...)
+	m.seqs = append(m.seqs, seq)
+	return nil
+}
+
+// frame returns the message as a masked frame.
+func (m *message) frame() []byte {
+	start := headroom
+	if len(m.seqs) > 1 {
+		start--
+		m.b[start] = '['
+		m.b = append(m.b, ']')
+	}
+	payload := m.b[start:]
+	var mask [4]byte
+	binary.LittleEndian.PutUint32(mask[:], rand.Uint32())
+	ws.Cipher(payload, mask, 0)
+	start -= 4
+	copy(m.b[start:], mask[:])
+	const fin, masked = 0x80, 0x80
+	switch n := len(payload); {
+	case n < 126:
+		start -= 2
+		m.b[start+1] = masked | byte(n)
+	case n < 1<<16:
+		start -= 4
+		m.b[start+1] = masked | 126
+		binary.BigEndian.PutUint16(m.b[start+2:], uint16(n))
+	default:
+		start -= 10
+		m.b[start+1] = masked | 127
+		binary.BigEndian.PutUint64(m.b[start+2:], uint64(n))
+	}
+	m.b[start] = fin | byte(ws.OpText)
+	return m.b[start:]
+}
+
+func pingFrame() []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(nil))) }
+
+// beWriter makes the caller the writer if there is none. s.mu is held.
+func (s *session) beWriter() bool {
+	if s.writing {
+		return false
+	}
+	s.writing = true
+	return true
+}
+
+// write writes until nothing is queued. First it lets others run, who may have requests for the same message.
+func (s *session) write() {
+	runtime.Gosched()
+	for {
+		s.mu.Lock()
+		out := s.control
+		s.control = nil
+		if len(s.queue) > 0 {
+			out = append(out, s.queue[0].frame()...)
+			s.queue = s.queue[1:]
+		}
+		if out == nil || s.ended != nil {
+			s.writing = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		watch := time.AfterFunc(s.t.bounds.answer, func() { s.end(errSilent) })
+		_, err := s.stream.Write(out)
+		watch.Stop()
+		if err != nil {
+			s.end(err)
+		}
+	}
+}
+
+// writeControl writes a control frame, now or between two messages.
+func (s *session) writeControl(frame []byte) {
+	s.mu.Lock()
+	s.control = append(s.control, frame...)
+	writer := s.beWriter()
+	s.mu.Unlock()
+	if writer {
+		s.write()
+	}
+}
+
+// read passes on what comes until the session ends.
+func (s *session) read() {
+	head := make([]byte, ws.MaxHeaderSize)
+	var text []byte
+	for {
+		h, err := ws.ReadHeaderBuffer(s.in, head)
+		if err == nil && (h.Masked || h.Length > maxAnswers-int64(len(text))) {
+			err = errors.New("not a frame of a lockserver")
+		}
+		if err != nil {
+			s.end(err)
+			return
+		}
+		start := len(text)
+		text = append(text, make([]byte, h.Length)...)
+		if _, err := io.ReadFull(s.in, text[start:]); err != nil {
+			s.end(err)
+			return
+		}
+		s.mu.Lock()
+		s.pings = 0
+		s.mu.Unlock()
+		switch {
+		case h.OpCode.IsControl():
+			payload := bytes.Clone(text[start:])
+			text = text[:start]
+			if h.OpCode == ws.OpPing {
+				go s.writeControl(ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(payload))))
+			}
+			if h.OpCode == ws.OpClose {
+				_, reason := ws.ParseCloseFrameData(payload)
+				s.end(errors.New("the server ended the session: " + reason))
+				return
+			}
+		case h.Fin:
+			if err := s.take(text); err != nil {
+				s.end(err)
+				return
+			}
+			text = nil // answers refer to it
+		}
+	}
+}
+
+// head is what tells what an object from the server is.
+type head struct {
+	Seq      int64  `json:"seq"`
+	Status   int    `json:"status"`
+	Event    string `json:"event"`
+	Resource string `json:"resource"`
+	Token    int64  `json:"token"`
+	Reason   string `json:"reason"`
+}
+
+// take passes on the objects of a message.
+func (s *session) take(text []byte) error {
+	if len(text) > 0 && text[0] != '[' {
+		return s.object(text)
+	}
+	for len(text) > 1 && text[0] != ']' {
+		text = text[1:] // the bracket, or a comma
+		n := objectLength(text)
+		if n == 0 {
+			return errors.New("a message is not an array of objects")
+		}
+		if err := s.object(text[:n]); err != nil {
+			return err
+		}
+		text = text[n:]
+	}
+	return nil
+}
+
+func (s *session) object(text []byte) error {
+	seq, status := quickHead(text)
+	if seq == 0 {
+		var h head
+		if err := json.Unmarshal(text, &h); err != nil {
+			return err
+		}
+		if h.Event == "lost" {
+			go s.t.lost(h.Resource, h.Token, h.Reason)
+		}
+		if h.Event != "" {
+			return nil
+		}
+		seq, status = h.Seq, h.Status
+	}
+	s.answer(seq, &answer{status: status, body: text})
+	return nil
+}
+
+// quickHead reads seq and status if they come first and in this order, as servers send them; else it returns 0.
+func quickHead(text []byte) (seq int64, status int) {
+	rest, ok := bytes.CutPrefix(text, []byte(`{"seq":`))
+	if !ok {
+		return 0, 0
+	}
+	digits, rest, _ := bytes.Cut(rest, []byte(`,"status":`))
+	seq, err := strconv.ParseInt(string(digits), 10, 64)
+	if err != nil || len(rest) < 4 || rest[3] != ',' {
+		return 0, 0
+	}
+	if status, err = strconv.Atoi(string(rest[:3])); err != nil {
+		return 0, 0
+	}
+	return seq, status
+}
+
+// objectLength returns the length of the JSON object that text begins with, or 0. It looks at brackets and strings alone: what it
+// cuts out is decoded later.
+func objectLength(text []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString:
+			if c == '\\' {
+				i++
+			}
+			inString = c != '"'
+		case c == '"':
+			inString = true
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+		if depth == 0 {
+			return 0
+		}
+	}
+	return 0
+}
