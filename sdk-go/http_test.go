@@ -37,7 +37,7 @@ func TestOwnHTTPClient(t *testing.T) {
 	}
 	group.Wait()
 	require.Len(t, server.seen("/release"), 8)
-	newClient(t, lockserver.WithHTTPClient(&http.Client{})) // without a Transport: net/http's default
+	newClient(t, lockserver.WithHTTPClient(&http.Client{})) // without a Transport it changes nothing
 }
 
 // A time-out on the way to the server must not pass for the caller's deadline.

@@ -38,6 +38,7 @@ func WithProxy(url string) Option { return func(s *settings) { s.Proxy = url } }
 // WithHTTPClient makes requests go through the client's Transport, say for tracing or client certificates. The rest of it is not
 // used: requests are bounded by this package, and redirects are not followed. The Transport must not limit the connections per host,
 // as every call that waits occupies one. Proxies are the Transport's own matter: http.DefaultTransport follows HTTP_PROXY.
+// A client without a Transport changes nothing.
 func WithHTTPClient(client *http.Client) Option { return func(s *settings) { s.HTTPClient = client } }
 
 // Transport is how a client talks to its server. It makes no difference to what locks do.
