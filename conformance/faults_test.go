@@ -3,12 +3,11 @@ package conformance_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,10 +28,6 @@ type fault struct {
 	Says  string `yaml:"says"`
 	Case  string `yaml:"case"`
 	Fails string `yaml:"fails"` // what the failure must look like, so that no other failure passes for it
-	// Of a broken server build: the file and its text that are replaced.
-	File    string `yaml:"file"`
-	Replace string `yaml:"replace"`
-	By      string `yaml:"by"`
 }
 
 // impatient is how long a fault may take to show; what is right is seen long before.
@@ -128,10 +123,11 @@ func TestKnownFailures(t *testing.T) {
 	}
 }
 
-// TestFaultsOfServersAreCaught builds the server with one fault at a time, each caught by the case made for it.
+// TestFaultsOfServersAreCaught plays a server with one fault at a time, each caught by the case made for it.
 func TestFaultsOfServersAreCaught(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
+	binary := serverBinary(t, ctx, "-tags=faults")
 	faults := loadFaults(t, "broken/faults.yaml")
 	t.Run("none", func(t *testing.T) { // the matrix may be played where a case does not apply
 		t.Parallel()
@@ -139,7 +135,7 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 		for _, f := range faults {
 			all = append(all, caseByID(t, f.Case))
 		}
-		stage := newStage(t, ctx, serverBinary(t, ctx))
+		stage := newStage(t, ctx, binary)
 		rep, err := (&suite.Matrix{Stage: stage, Cases: all, Wire: true, Parallel: 16}).Play(ctx)
 		require.NoError(t, err)
 		require.Len(t, rep.Results, len(all))
@@ -152,7 +148,7 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 			t.Parallel()
 			one := caseByID(t, f.Case)
 			require.True(t, one.Wire, "a server's fault is caught on the wire")
-			stage := newStage(t, ctx, brokenServer(t, ctx, f))
+			stage := newStage(t, ctx, withFault(t, binary, f.Fault))
 			rep, err := (&suite.Matrix{Stage: stage, Cases: []*cases.Case{one}, Wire: true, Parallel: 1}).Play(ctx)
 			require.NoError(t, err)
 			requireCaught(t, f, rep)
@@ -160,20 +156,10 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 	}
 }
 
-// brokenServer builds the server with one text of it replaced.
-func brokenServer(t *testing.T, ctx context.Context, f fault) string {
+// withFault is a command that runs the server with a fault.
+func withFault(t *testing.T, binary, name string) string {
 	t.Helper()
-	source, err := filepath.Abs(filepath.Join("..", "server", f.File))
-	require.NoError(t, err)
-	right, err := os.ReadFile(source)
-	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(right), f.Replace), "server/%s has changed: broken/faults.yaml has to follow it; not found exactly once:\n%s", f.File, f.Replace)
-	dir := t.TempDir()
-	wrong := filepath.Join(dir, "wrong.go")
-	require.NoError(t, os.WriteFile(wrong, []byte(strings.Replace(string(right), f.Replace, f.By, 1)), 0o600))
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{source: wrong}})
-	require.NoError(t, err)
-	file := filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(file, overlay, 0o600))
-	return serverBinary(t, ctx, "-ldflags=-s -w", "-overlay", file)
+	command := filepath.Join(t.TempDir(), "lockserver")
+	require.NoError(t, os.WriteFile(command, fmt.Appendf(nil, "#!/bin/sh\nFAULT=%s exec %s \"$@\"\n", name, binary), 0o700))
+	return command
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockserver/lockserver/server/internal/app"
 	"github.com/lockserver/lockserver/server/internal/config"
+	"github.com/lockserver/lockserver/server/internal/fault"
 )
 
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
@@ -100,7 +101,9 @@ func untilSignal() (ctx context.Context, stop context.CancelFunc) {
 		case <-signals:
 		case <-ctx.Done():
 		}
-		signal.Stop(signals)
+		if !fault.SecondSignalIgnored {
+			signal.Stop(signals)
+		}
 		stop()
 	}()
 	return ctx, stop

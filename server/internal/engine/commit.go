@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/lockserver/lockserver/server/internal/fault"
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
@@ -127,7 +128,10 @@ func (e *Engine) commit() bool {
 	e.taken.Broadcast()
 	e.mu.Unlock()
 	began := time.Now()
-	err := e.store.Commit(context.Background(), b.Changes)
+	var err error
+	if !fault.LostCommit {
+		err = e.store.Commit(context.Background(), b.Changes)
+	}
 	took := time.Since(began)
 	e.mu.Lock()
 	if err != nil {

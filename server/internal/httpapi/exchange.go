@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/server"
+	"github.com/lockserver/lockserver/server/internal/fault"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
@@ -94,7 +95,7 @@ func (x *exchange) deliver(result *service.Result) {
 	} else {
 		err = x.send(result.Status(), x.api.headers.json, buf.b)
 	}
-	delivered = err == nil
+	delivered = err == nil || fault.UndeliveredGrantsKept
 }
 
 // say answers a request that needs no engine.

@@ -1,6 +1,10 @@
 package lock
 
-import "time"
+import (
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/fault"
+)
 
 // Acquire asks for a grant. The answer, also of a request that is parked, goes to the sink. The ticket names the request for
 // Leave.
@@ -31,7 +35,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 				r = t.resources[req.Resource]
 			}
 		}
-		if o, _ := t.memory.get(t.memory.idKey(req.Resource, req.Owner, req.ID)); o != 0 {
+		if o, _ := t.memory.get(t.memory.idKey(req.Resource, req.Owner, req.ID)); o != 0 && !fault.IDsForgotten {
 			t.answer(p.Reply, r, Answer{Code: IDUsed})
 			return Ticket{}
 		}
@@ -45,7 +49,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 		res: r, owner: req.Owner, label: newLabel(req.ID, req.Note, int64(req.Expire), int64(req.Expire)), lease: int64(req.Expire),
 		since: now, timer: noTimer, permits: req.Limit, mode: req.Mode,
 	}
-	if r == nil || r.present() == 0 && (r.holders.n == 0 || r.admits(c)) {
+	if r == nil || (r.present() == 0 || fault.Barging) && (r.holders.n == 0 || r.admits(c)) {
 		if t.stats.Grants >= t.bounds.MaxLocks {
 			t.answer(p.Reply, r, Answer{Code: TooManyLocks})
 			return Ticket{}
@@ -136,6 +140,9 @@ func (t *Table) enqueue(c *claim) {
 	}
 	for at != nil && at.arrival < c.arrival {
 		at = at.next
+	}
+	if fault.LastInFirstOut {
+		at = r.queue.head
 	}
 	r.queue.enter(c, at)
 	t.stats.Waiters++

@@ -1,6 +1,10 @@
 package lock
 
-import "time"
+import (
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/fault"
+)
 
 // state is where a claim stands.
 type state uint8
@@ -89,7 +93,7 @@ func (c *claim) due() int64 {
 	if c.deadline == 0 || back != 0 && back < c.deadline {
 		return back
 	}
-	return c.deadline
+	return c.deadline + fault.LateExpiry
 }
 
 // over says whether a held claim's deadline has passed.

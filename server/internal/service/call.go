@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 
+	"github.com/lockserver/lockserver/server/internal/fault"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
@@ -94,7 +95,9 @@ func (s *Service) Do(ctx context.Context, c *Call) (Result, bool) {
 		s.sinks.Put(to)
 		r.Set(&answer)
 	case <-ctx.Done(): // the sink may still get its answer, so it must not be reused
-		ticket.Leave()
+		if !fault.WaiterKept {
+			ticket.Leave()
+		}
 		return r, false
 	}
 	// If the caller went away as the answer came, nothing has been written yet, so the grant is withdrawn.

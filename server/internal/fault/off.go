@@ -1,0 +1,15 @@
+//go:build !faults
+
+package fault
+
+const (
+	Barging                 = false
+	LastInFirstOut          = false
+	LateExpiry              = 0
+	LostCommit              = false
+	IDsForgotten            = false
+	WaiterKept              = false
+	UndeliveredGrantsKept   = false
+	SecondSignalIgnored     = false
+	ConnectionsWithoutLimit = false
+)

@@ -1,0 +1,27 @@
+//go:build faults
+
+package fault
+
+import "os"
+
+// chosen is the fault of this process.
+var chosen = os.Getenv("FAULT")
+
+var (
+	Barging                 = chosen == "barging"                   // a new request that fits overtakes those who wait
+	LastInFirstOut          = chosen == "last-in-first-out"         // who comes last is served first
+	LateExpiry              = late()                                // leases end that much late, in nanoseconds
+	LostCommit              = chosen == "lost-commit"               // nothing is stored
+	IDsForgotten            = chosen == "ids-forgotten"             // no id that has ended is remembered
+	WaiterKept              = chosen == "waiter-kept"               // a waiter that has hung up is not told apart from one that has not
+	UndeliveredGrantsKept   = chosen == "undelivered-grants-kept"   // an answer that could not be written is taken for delivered
+	SecondSignalIgnored     = chosen == "second-signal-ignored"     // requests are waited for whatever signals come
+	ConnectionsWithoutLimit = chosen == "connections-without-limit" // every connection is taken
+)
+
+func late() int64 {
+	if chosen == "late-expiry" {
+		return 5_000_000_000
+	}
+	return 0
+}
