@@ -131,7 +131,7 @@ func TestReadmeTables(t *testing.T) {
 	if !*update {
 		before, err := os.ReadFile("README.md")
 		require.NoError(t, err)
-		require.True(t, between(t, string(before), "rules", ruleTable(rules, all)) == string(before), "the table of rules in README.md is out of date: make -C conformance readme")
+		require.Equal(t, between(t, string(before), "rules", ruleTable(rules, all)), string(before), "the table of rules in README.md is out of date: make -C conformance readme")
 		return
 	}
 	rewrite(t, "README.md", "rules", ruleTable(rules, all))

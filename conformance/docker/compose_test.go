@@ -161,7 +161,7 @@ func TestComposeServesAndKeepsLocks(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "unless-stopped", c.HostConfig.RestartPolicy.Name)
 			require.True(t, c.HostConfig.ReadonlyRootfs)
-			require.Equal(t, []string{"ALL"}, []string(c.HostConfig.CapDrop))
+			require.Equal(t, []string{"ALL"}, c.HostConfig.CapDrop)
 
 			p.must(t, ordinary, "down")
 			p.must(t, ordinary, "up", "-d", "--no-build")

@@ -80,7 +80,7 @@ func (d *driver) answer(ctx context.Context, r request) {
 	case errors.As(err, &fault):
 		m.Fault = fault.Error()
 	case err != nil:
-		m.Error = describe(err, ctx)
+		m.Error = describe(ctx, err)
 	case ok == nil:
 		m.OK = object{}
 	default:
@@ -265,7 +265,7 @@ func lost(l *lockserver.Lock) (object, error) {
 	}
 	select {
 	case <-l.Done():
-		return object{"lost": true, "error": describe(err, context.Background())}, nil
+		return object{"lost": true, "error": describe(context.Background(), err)}, nil
 	case <-time.After(5 * time.Second):
 		return nil, faultError("Err says that the lock is lost, and Done is not closed")
 	}

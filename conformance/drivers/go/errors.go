@@ -46,24 +46,23 @@ var sentinels = []struct {
 }
 
 func codeOf(err error) string {
-	var e *lockserver.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*lockserver.Error](err); ok {
 		return string(e.Code)
 	}
 	return ""
 }
 
 // describe says what errors.Is and errors.As find in an error of a call whose own context was ctx.
-func describe(err error, ctx context.Context) *failure {
+func describe(ctx context.Context, err error) *failure {
 	f := &failure{Message: err.Error()}
 	var body BodyError
-	var panic panicked
+	var panicking panicked
 	switch {
 	case errors.As(err, &body):
 		f.Class, f.Body = "BodyError", true
 		return f
-	case errors.As(err, &panic):
-		f.Class, f.Body = "panic", panic.value == bodyPanic
+	case errors.As(err, &panicking):
+		f.Class, f.Body = "panic", panicking.value == bodyPanic
 		return f
 	}
 	var e *lockserver.Error
@@ -86,12 +85,10 @@ func describe(err error, ctx context.Context) *failure {
 		}
 	}
 	f.Cancelled = ctx.Err() != nil && errors.Is(err, context.Canceled)
-	var locked *lockserver.LockedError
-	var timeout *lockserver.LockTimeoutError
 	var holders []lockserver.Holder
-	if errors.As(err, &locked) {
+	if locked, ok := errors.AsType[*lockserver.LockedError](err); ok {
 		holders = locked.Holders
-	} else if errors.As(err, &timeout) {
+	} else if timeout, ok := errors.AsType[*lockserver.LockTimeoutError](err); ok {
 		holders = timeout.Holders
 	}
 	for _, h := range holders {

@@ -136,14 +136,14 @@ func (s *Step) UnmarshalYAML(n *yaml.Node) error {
 	s.Line = n.Line
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i].Value, n.Content[i+1]
-		make, ok := actions[name]
+		empty, ok := actions[name]
 		if !ok {
 			continue // the schema knows every other key
 		}
 		if s.Action != nil {
 			return fmt.Errorf("line %d: a step has one action, this one has %s and %s", n.Line, s.Source, name)
 		}
-		action := make()
+		action := empty()
 		if err := value.Decode(action); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -156,10 +157,8 @@ func (n names) add(kind, name, first, value string, more ...string) error {
 		return fmt.Errorf("%s %q: the name is missing or there twice", kind, name)
 	}
 	n[kind+" "+name] = true
-	for _, allowed := range append(more, first) {
-		if value == allowed {
-			return nil
-		}
+	if slices.Contains(append(more, first), value) {
+		return nil
 	}
 	return fmt.Errorf("%s %s: %q is not one of %q", kind, name, value, append(more, first))
 }

@@ -82,8 +82,7 @@ type Conn struct {
 	mu      sync.Mutex
 	next    int
 	pending map[int]*Pending
-	fail    error // why the conversation is over
-	lines   []string
+	fail    error    // why the conversation is over
 	forbid  []string // texts that the driver must never write
 	leaked  []string
 }

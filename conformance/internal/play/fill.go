@@ -27,7 +27,7 @@ func (r *run) fill(out, in reflect.Value) error {
 		out.SetString(s)
 		return err
 	case reflect.Interface:
-		if s, ok := in.Interface().(string); ok {
+		if s, ok := reflect.TypeAssert[string](in); ok {
 			if m := reference.FindStringSubmatch(s); m != nil && m[0] == s {
 				v, err := r.lookUp(m[1])
 				if v != nil {

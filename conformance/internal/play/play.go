@@ -233,8 +233,8 @@ func (r *run) tearDown(ctx context.Context, well bool) error {
 			errs = append(errs, fmt.Errorf("the secret shows in what the driver wrote: %s", strings.Join(leaks, "; ")))
 		}
 	}
-	for i := len(r.defers) - 1; i >= 0; i-- {
-		errs = append(errs, r.defers[i]())
+	for _, deferred := range slices.Backward(r.defers) {
+		errs = append(errs, deferred())
 	}
 	return errors.Join(errs...)
 }

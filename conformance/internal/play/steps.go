@@ -322,7 +322,7 @@ func (r *run) until(ctx context.Context, s *cases.Step, look func() (any, error)
 		if s.Until == nil {
 			return seen, err
 		}
-		d := ""
+		var d string
 		if err != nil {
 			d = err.Error() // a server that is down may come back
 		} else if d = match("it", s.Until, seen); d == "" {

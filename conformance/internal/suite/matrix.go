@@ -144,8 +144,7 @@ func (m *Matrix) one(ctx context.Context, c *cases.Case, actor *play.Actor, name
 	r.Verdict, r.Seconds = report.Pass, time.Since(began).Seconds()
 	if err != nil {
 		r.Verdict, r.Failure = report.Fail, err.Error()
-		var f *play.Failure
-		if errors.As(err, &f) {
+		if f, ok := errors.AsType[*play.Failure](err); ok {
 			r.Trace, r.Stderr = f.Trace, f.Stderr
 		}
 	}
