@@ -5,6 +5,10 @@ go 1.26
 
 require github.com/lockserver/lockserver/sdk-go v0.0.0
 
-require github.com/joho/godotenv v1.5.1 // indirect
+require (
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/ws v1.5.0 // indirect
+	github.com/joho/godotenv v1.5.1 // indirect
+)
 
 replace github.com/lockserver/lockserver/sdk-go => ../../../sdk-go
