@@ -6,34 +6,64 @@ import (
 	"github.com/lockserver/lockserver/server/internal/fault"
 )
 
-// state is where a claim stands.
+// A claim is one acquisition, from its place in the queue to the end of its grant. Its states are those of state, refined by three
+// fields:
+//
+//	present       waiting, with a request parked
+//	absent        waiting, without one: the place is kept. Only with an id.
+//	offered       held, and the answer with the grant is under way
+//	held          held, and its client has the grant, or a promise of it
+//	unclaimed     held, but its client went away without the answer. Only with an id.
+//	ended
+//
+// Its moves, with the function that makes them:
+//
+//	from            because                                    to
+//	-               a request for a free lock                  offered    grant
+//	-               a request that waits                       present    park
+//	present         the lock is free for it                    offered    promote
+//	present         its wait is over, or its client went away  absent     unpark, Leave
+//	present         the same, without an id                    ended      unpark, Leave
+//	absent          a request with its id                      present    resume
+//	absent          nobody came within PlaceKept               ended      elapse
+//	present, absent cancelled by its id, or the server drains  ended      cancel, Drain
+//	offered         its answer, or a renewal's, leaves         held       givenOut
+//	offered         its lease is over before the answer        present    lapse
+//	offered, held   its client went away without the answer    unclaimed  Leave
+//	offered, held   the same, without an id                    ended      Leave
+//	unclaimed       a request with its id                      offered    resume
+//	unclaimed       a renewal                                  held       renew
+//	unclaimed       nobody came within PlaceKept               ended      elapse
+//	held, unclaimed its lease is over                          ended      elapse
+//	all that hold   released or force-released                 ended      Release, ForceRelease
+
+// state is the list that a claim is in.
 type state uint8
 
 const (
-	waiting state = iota // in its resource's queue; present while parked
-	held                 // among its resource's holders
-	ended                // in neither; kept only by tickets and answers under way
+	waiting state = iota // its resource's queue
+	held                 // its resource's holders
+	ended                // neither: only tickets and answers under way refer to it
 )
 
-// claim is one acquisition, from its place in the queue to the end of its grant. A million of them are held at once, so that
-// what few claims need stands apart: in label, in parked.
+// claim keeps apart, in label and parked, what few claims need: a million of them may be held at once.
 type claim struct {
 	res        *resource
 	owner      string
 	label      *label  // nil without id and note
-	parked     *parked // the request that waits in the queue; nil if there is none
-	prev, next *claim  // neighbours in the queue, or among the holders
-	arrival    int64   // the number of the first request's arrival: the order of the queue
+	parked     *parked // the request that waits; nil if there is none
+	prev, next *claim  // neighbours in the queue or among the holders
+	arrival    int64   // the number of the first request: the order of the queue
 	token      int64   // of the grant; 0 while waiting
-	lease      int64   // length in nanoseconds; 0: held until released
+	lease      int64   // length in nanoseconds; 0 means held until released
 	deadline   int64   // held: end of the lease; waiting: end of the wait or of the kept place
 	since      int64   // held: the grant; waiting: the first request
 	timer      int32   // index in the heap, or noTimer
-	gen        uint32  // rises when a request is done with the claim, or another takes it over: older tickets are void
-	permits    int32   // with Semaphore, else 0
+	gen        uint32  // rises when a request is done with the claim or loses it to another; tickets of older generations are void
+	permits    int32   // the limit, with Semaphore
 	mode       Mode
 	state      state
-	offered    bool // held, but its first answer is still under way: Settle sees whether the lease outlives it
+	offered    bool
 }
 
 // label is what the client said about its claim beyond owner and mode.
@@ -41,15 +71,23 @@ type label struct {
 	id       string
 	note     string
 	expire   int64 // as first asked for; a renewal may have made the lease longer
-	handBack int64 // when an undeliverable grant goes back; 0: it does not
-	place    int   // in the queue, as its position method says
+	handBack int64 // when an unclaimed grant goes to the next waiter; 0 if it is not unclaimed
+	number   int   // in the queue, see queue.position
 }
 
 // parked is a request that waits for a grant.
 type parked struct {
 	Reply
-	arrived int64 // this request's arrival
+	arrived int64
 	until   int64 // end of its wait
+}
+
+// newLabel returns nil if there is nothing to say.
+func newLabel(id, note string, expire, lease int64) *label {
+	if id == "" && note == "" && expire == lease {
+		return nil
+	}
+	return &label{id: id, note: note, expire: expire}
 }
 
 func (c *claim) id() string {
@@ -81,7 +119,12 @@ func (c *claim) handBack() int64 {
 	return c.label.handBack
 }
 
-// due is when the table has to look at the claim again; 0: never.
+// due is when elapse has to look at the claim, or 0:
+//
+//	present, absent   deadline
+//	offered, ended    0
+//	held              deadline, which is 0 without a lease
+//	unclaimed         the earlier of deadline and handBack
 func (c *claim) due() int64 {
 	if c.state == ended || c.offered {
 		return 0
@@ -96,14 +139,19 @@ func (c *claim) due() int64 {
 	return c.deadline + fault.LateExpiry
 }
 
-// over says whether a held claim's deadline has passed.
+// over reports whether the lease of a held claim is over.
 func (c *claim) over(now int64) bool { return c.deadline != 0 && c.deadline <= now }
 
-// ranOut says whether a held claim has ended by time. One that is still offered goes back to its place instead.
-func (c *claim) ranOut(now int64) bool { return c.over(now) && !c.offered }
+// expired reports whether a held claim is to end as its lease is over. One that is still offered lapses instead.
+func (c *claim) expired(now int64) bool { return c.over(now) && !c.offered }
 
-// present says whether a request waits at the claim.
+// present reports whether a request is parked at the claim.
 func (c *claim) present() bool { return c.parked != nil }
+
+// lostPlace reports whether the time of a kept place is over, even if no timer has come to it yet.
+func (c *claim) lostPlace(now int64) bool {
+	return c.state == waiting && !c.present() && c.deadline <= now
+}
 
 func (c *claim) record() Record {
 	return Record{

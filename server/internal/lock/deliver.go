@@ -2,9 +2,21 @@ package lock
 
 import "time"
 
-// Settle makes an answer final at the moment it can leave: what it rests on is durable. It says false where there is nothing to
-// send yet: the grant ran out before its answer and the request waits on, or the lease was renewed and the answer rests on that
-// now. The engine calls it once for each answer.
+// Settle makes an answer final at the moment it may leave, as what it depends on is durable. It returns false if there is nothing to
+// send yet. The engine calls it once for each answer.
+//
+// An answer to an acquire depends on the claim at that moment. told says that the lease has enough left to be told:
+//
+//	the claim is …                              the answer is …
+//	lost to a newer request, or left            202 Queued
+//	ended, with an id                           IDUsed
+//	ended, without an id                        Granted if told, else Locked: nobody has it any more in either case
+//	held, and told                              Granted
+//	held, and renewed meanwhile                 put off until the renewal is durable
+//	promised by another answer, and not told    as if ended
+//	offered, and not told                       none yet: the grant lapses, and the request waits on
+//
+// An answer to a renewal is Granted if told, put off if the lease was renewed again, and else NotHeld.
 func (t *Table) Settle(now int64, d *Due) bool {
 	if d.kind == dueFinal {
 		return true
@@ -20,9 +32,8 @@ func (t *Table) Settle(now int64, d *Due) bool {
 	case told:
 		if c.state == held && c.token == d.Answer.Token && c.offered {
 			t.givenOut(c) // by this answer, before the one to its acquire
-			t.done()
 		}
-	case t.extended(now, d):
+	case t.renewed(now, d):
 		return false
 	default:
 		d.Answer = Answer{Code: NotHeld, Reason: Expired}
@@ -30,41 +41,12 @@ func (t *Table) Settle(now int64, d *Due) bool {
 	return true
 }
 
-// givenOut says that the claim's grant is promised to its client: from now on nothing but its time ends it.
-func (t *Table) givenOut(c *claim) {
-	c.offered = false
-	t.arm(c)
-}
-
-// tell sets the time left, and says false where there is none to tell.
-func (a *Answer) tell(now, deadline int64) bool {
-	if deadline == 0 {
-		a.ExpiresIn = NoLease
-		return true
-	}
-	a.ExpiresIn = time.Duration(deadline - now)
-	return deadline-now >= shortest
-}
-
-// extended puts off an answer with too little time left to tell, if a renewal has moved the deadline since: it then tells the new
-// one, once that is durable.
-func (t *Table) extended(now int64, d *Due) bool {
-	c := d.claim
-	if c.state != held || c.token != d.Answer.Token || c.deadline-now < shortest {
-		return false
-	}
-	d.deadline, d.After = c.deadline, c.res.changed
-	t.out.Answers = append(t.out.Answers, *d)
-	return true
-}
-
-// settleGrant looks again whether the claim is still granted to the request. told says whether there is time left to tell.
 func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 	c, a := d.claim, &d.Answer
 	switch {
-	case c.gen != d.gen: // taken over, or left
+	case c.gen != d.gen:
 		r := t.resources[c.res.name]
-		t.answer(d.Reply, r, t.queued(now, c, r)) // it names holders, whose grants need not be durable yet
+		t.answer(d.Reply, r, t.queued(now, c, r)) // a new answer, as the grants that it names may not be durable yet
 		return false
 	case c.state == ended:
 		if c.id() != "" || !told {
@@ -74,14 +56,41 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 	case told:
 		t.givenOut(c)
 		return true
-	case t.extended(now, d):
+	case t.renewed(now, d):
 		return false
-	case !c.offered: // another answer gave the grant out
+	case !c.offered:
 		*a = d.gone()
 		return true
 	default:
 		return t.lapse(now, d)
 	}
+}
+
+// tell sets the time left. It returns false if there is too little to tell.
+func (a *Answer) tell(now, deadline int64) bool {
+	if deadline == 0 {
+		a.ExpiresIn = NoLease
+		return true
+	}
+	a.ExpiresIn = time.Duration(deadline - now)
+	return deadline-now >= shortest
+}
+
+// givenOut marks the grant as promised to its client. From now on only time, or somebody's hand, ends it.
+func (t *Table) givenOut(c *claim) {
+	c.offered = false
+	t.arm(c)
+}
+
+// renewed puts off an answer with too little time left, if a renewal has moved the deadline since.
+func (t *Table) renewed(now int64, d *Due) bool {
+	c := d.claim
+	if c.state != held || c.token != d.Answer.Token || c.deadline-now < shortest {
+		return false
+	}
+	d.deadline, d.After = c.deadline, c.res.changed
+	t.out.Answers = append(t.out.Answers, *d)
+	return true
 }
 
 // gone is the answer to an acquire whose grant is of no use to it any more.
@@ -92,7 +101,7 @@ func (d *Due) gone() Answer {
 	return Answer{Code: Locked, Waited: d.Answer.Waited, Detail: &Detail{}}
 }
 
-// lapse takes a grant back that ran out before its answer. The request waits on at its place, if its wait goes on.
+// lapse takes back a grant that ran out before its answer. The request waits on at its place, unless its wait is over.
 func (t *Table) lapse(now int64, d *Due) bool {
 	c := d.claim
 	t.tell(now, c, EventExpired, 0)
@@ -112,46 +121,4 @@ func (t *Table) lapse(now int64, d *Due) bool {
 		t.unpark(now, c, p)
 	}
 	return false
-}
-
-// Leave says that the request behind the ticket went away without having got its answer. A waiter gives up its place, or keeps it
-// absent where it has an id. A grant goes back: at once without an id, else in PlaceKept unless a request with the id comes.
-// A ticket does nothing once its request was refused, told to come again, or taken over by a newer one, or the claim ended.
-func (t *Table) Leave(now int64, ticket Ticket) {
-	c := ticket.c
-	if c == nil || c.gen != ticket.gen || c.state == ended {
-		return
-	}
-	c.gen++
-	switch {
-	case c.state == held && c.id() != "":
-		c.offered = false
-		c.label.handBack = now + int64(PlaceKept)
-		t.arm(c)
-	case c.state == held:
-		t.end(now, c, EventHandedBack)
-	case c.id() != "":
-		t.absent(now, c, WhyGone)
-		t.promote(now, c.res)
-	default:
-		t.forget(now, c, WhyGone)
-	}
-	t.done()
-}
-
-// Drain answers every waiter that the server shuts down, and every Acquire from now on.
-func (t *Table) Drain(now int64) {
-	t.draining = true
-	for r := t.oldest; r != nil; {
-		next := r.next
-		for r.queue != nil {
-			c := r.queue.head
-			if p := c.parked; p != nil {
-				t.answer(p.Reply, r, Answer{Code: Draining})
-			}
-			t.leave(now, c, WhyDraining)
-		}
-		t.drop(r)
-		r = next
-	}
 }

@@ -6,16 +6,16 @@ import "time"
 type EventKind uint8
 
 const (
-	EventQueued     EventKind = iota + 1 // a request waits, at a place of its own or at one that was kept for it
-	EventLeft                            // nobody waits there any more, without a grant: see Why
-	EventGranted                         // a lock is held, by a waiter or at once
-	EventReleased                        // its holder gave it back
+	EventQueued     EventKind = iota + 1 // a request waits, at a new place or at one that was kept
+	EventLeft                            // a waiter left without a grant; see Why
+	EventGranted                         // a lock was granted, to a waiter or at once
+	EventReleased                        // its holder released it
 	EventExpired                         // its lease ran out
 	EventEvicted                         // it was force-released
-	EventHandedBack                      // its answer could not be delivered
+	EventHandedBack                      // its client never got it
 
 	eventKinds
-	barred = eventKinds // no event: released before it was seen
+	barred = eventKinds // how an id ended that was released before it was seen; no event
 )
 
 // String returns the name of the kind as clients know it.
@@ -30,7 +30,7 @@ const (
 	WhyGone      Why = iota + 1 // its client went away; with an id its place is kept
 	WhyTimedOut                 // its wait ran out; with an id its place is kept
 	WhyCancelled                // it was released by its id
-	WhyPlaceLost                // nobody came for the place that was kept, or the lock is of another kind now
+	WhyPlaceLost                // its place was kept, and nobody came for it in time, or the lock is of another kind now
 	WhyDraining                 // the server shuts down
 
 	whys
@@ -43,12 +43,12 @@ type Event struct {
 	Resource string
 	Owner    string
 	ID       string        // "" if there is none
-	Token    int64         // of the grant
-	Lasted   time.Duration // how long the grant was held, or how long it was waited for
+	Token    int64         // of the grant, or 0
+	Lasted   time.Duration // how long the grant was held; with EventGranted and EventLeft, the wait
 	By       string        // with EventEvicted: who asked for it
 }
 
-// Watch makes the table note the events of these kinds among its effects from now on, and no others.
+// Watch makes the table add events of these kinds, and no others, to its effects.
 func (t *Table) Watch(kinds ...EventKind) {
 	t.watched = [eventKinds]bool{}
 	for _, k := range kinds {
@@ -56,7 +56,7 @@ func (t *Table) Watch(kinds ...EventKind) {
 	}
 }
 
-// tell counts what happened to the claim, and notes it where it is watched.
+// tell counts an event, and adds it to the effects if it is watched.
 func (t *Table) tell(now int64, c *claim, kind EventKind, why Why) {
 	t.stats.Events[kind]++
 	if kind == EventLeft {

@@ -1,7 +1,7 @@
 package lock
 
-// generation is a hash table of hashes. An entry is found with one look at a part and one at the entry, where a map needs more; and
-// a part that grows stops nobody for long.
+// generation is a hash table of hashes. It needs fewer memory accesses than a map: one for the part, one for the entry. It is in parts
+// so that growing one of them does not take long.
 type generation struct {
 	parts [1 << partBits]part
 	n     int
@@ -9,7 +9,7 @@ type generation struct {
 
 const partBits = 10
 
-// part has its entries where their keys say, or right behind; at least a quarter of it is free.
+// part has each entry at the index that its key says, or at the next free one. At least a quarter of it is free.
 type part struct {
 	entries []entry
 	n       int
@@ -30,7 +30,7 @@ func (g *generation) get(key uint64) (value uint64) {
 	return p.at(key).value
 }
 
-// put sets the value, which is not 0.
+// put sets the value, which must not be 0.
 func (g *generation) put(key, value uint64) {
 	p := g.part(key)
 	if 4*p.n >= 3*len(p.entries) {

@@ -3,8 +3,8 @@ package lock
 // noTimer marks a claim that is not in the heap.
 const noTimer = -1
 
-// timers is a heap of claims by the time they are due: leases, waits and kept places in one. Four children a node and the time
-// beside the pointer keep a step of the walk within one cache line. Each claim knows its place, so that it can move or leave.
+// timers is a heap of claims by the time they are due. It has four children a node, and the time beside the pointer, so that a step
+// stays within one cache line. Each claim knows its index, so that it can be moved or removed.
 type timers []timer
 
 type timer struct {
@@ -12,7 +12,7 @@ type timer struct {
 	c  *claim
 }
 
-// next returns the earliest time, or 0 if there is none.
+// next returns the earliest time, or 0.
 func (h timers) next() int64 {
 	if len(h) == 0 {
 		return 0
@@ -20,7 +20,7 @@ func (h timers) next() int64 {
 	return h[0].at
 }
 
-// set makes c due at that time; 0 takes it out.
+// set makes c due at that time, or never if it is 0.
 func (h *timers) set(c *claim, at int64) {
 	i := int(c.timer)
 	switch {

@@ -1,6 +1,6 @@
 package lock
 
-// indexFrom is the number of claims on one resource from which looking one up by walking them is slower than keeping an index.
+// indexFrom is the number of claims on one resource from which keeping an index is cheaper than walking them.
 const indexFrom = 24
 
 // index finds the claims of a resource that has many.
@@ -12,13 +12,13 @@ type index struct {
 
 type ownerID struct{ owner, id string }
 
-// grants counts an owner's grants. The sum of their tokens is the token itself where there is one.
+// grants counts an owner's grants. tokens is the sum of their tokens, so if there is one, it is its token.
 type grants struct {
 	n      int
 	tokens int64
 }
 
-// reindex makes the index where the resource has grown to need one.
+// reindex makes the index if the resource has grown to need one.
 func (r *resource) reindex() {
 	if r.index != nil || r.holders.n+r.waiters() < indexFrom {
 		return

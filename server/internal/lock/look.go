@@ -8,27 +8,27 @@ import (
 
 const (
 	listed = 10  // holders of a lock in a list
-	shown  = 100 // holders and waiters of a lock that is shown
+	shown  = 100 // holders, and waiters, of a lock that is shown
 )
 
-// Query selects locks for a page of a list, the oldest first.
+// Query selects locks for a page of a list. The oldest come first.
 type Query struct {
 	Prefix string // of the resource
-	Owner  string // one of the holders; "" for any
+	Owner  string // one of the holders, or "" for any
 	Size   int    // locks on the page
-	Cursor string // Detail.Next of the page before; "" at the start
+	Cursor string // Detail.Next of the page before, or ""
 }
 
-// Walk is a page in the making. It stays good while the table changes between its steps.
+// Walk is a page in progress. It stays valid while the table changes between its steps.
 type Walk struct {
 	q     Query
 	at    *resource // the next to look at
-	after int64     // only resources created after this one count
+	after int64     // only resources with a higher serial count
 	locks []Lock
 	next  string
 }
 
-// Walk begins a page. It says false where the cursor is none of ours. EndWalk must follow.
+// Walk begins a page. It returns false if the cursor is none of ours. EndWalk must follow.
 func (t *Table) Walk(q Query) (*Walk, bool) {
 	w := &Walk{q: q, at: t.oldest}
 	if q.Cursor != "" {
@@ -46,12 +46,12 @@ func (t *Table) Walk(q Query) (*Walk, bool) {
 	return w, true
 }
 
-// BadCursor answers a query whose cursor is none of ours.
+// BadCursor answers a query for which Walk returned false.
 func (t *Table) BadCursor(to Reply) {
 	t.answer(to, nil, Answer{Code: Mismatch, Field: "cursor"})
 }
 
-// Step looks at no more than budget resources, and says whether the page is done.
+// Step looks at up to budget resources and reports whether the page is done.
 func (t *Table) Step(now int64, w *Walk, budget int) bool {
 	for ; w.at != nil; w.at = w.at.next {
 		if budget == 0 {
@@ -72,7 +72,7 @@ func (t *Table) Step(now int64, w *Walk, budget int) bool {
 	return true
 }
 
-// EndWalk answers the page.
+// EndWalk answers with the page.
 func (t *Table) EndWalk(w *Walk, to Reply) {
 	for i, other := range t.walks {
 		if other == w {
@@ -83,7 +83,7 @@ func (t *Table) EndWalk(w *Walk, to Reply) {
 	t.answer(to, nil, Answer{Code: Found, Detail: &Detail{Locks: w.locks, Next: w.next}})
 }
 
-// Show answers one lock with its queue.
+// Show answers with one lock and its queue.
 func (t *Table) Show(now int64, name string, to Reply) {
 	r := t.at(now, name)
 	if r == nil || r.holders.n == 0 {
@@ -103,7 +103,7 @@ func (t *Table) Show(now int64, name string, to Reply) {
 	t.answer(to, r, Answer{Code: Found, Detail: d})
 }
 
-// heldBy says whether somebody, or the owner where one is given, holds r.
+// heldBy reports whether the owner, or anybody if it is "", holds r.
 func (r *resource) heldBy(now int64, owner string) bool {
 	if owner != "" {
 		if n, _ := r.byOwner(owner); n == 0 {
@@ -111,7 +111,7 @@ func (r *resource) heldBy(now int64, owner string) bool {
 		}
 	}
 	for c := r.holders.head; c != nil; c = c.next {
-		if !c.ranOut(now) && (owner == "" || c.owner == owner) {
+		if !c.expired(now) && (owner == "" || c.owner == owner) {
 			return true
 		}
 	}
@@ -123,11 +123,11 @@ func (r *resource) lock(now int64, most int) Lock {
 	return Lock{Resource: r.name, Mode: r.mode(), Limit: r.permits, Holders: holders, HoldersTotal: total, Waiters: r.waiters()}
 }
 
-// view tells of the first holders, and how many there are. On the way it leaves out those that ran out, to which no timer has come yet.
+// view returns the first holders, and how many there are. It skips those whose lease is over although no timer has come to them yet.
 func (r *resource) view(now int64, most int) (first []Holder, total int) {
 	first, total = make([]Holder, 0, min(most, r.holders.n)), r.holders.n
 	for c := r.holders.head; c != nil && len(first) < most; c = c.next {
-		if c.ranOut(now) {
+		if c.expired(now) {
 			total--
 		} else {
 			first = append(first, c.holder(now))

@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// rememberFor is how long an ended id is remembered at least, unless there are too many.
+// rememberFor is how long an ended acquisition is remembered at least, unless there are too many.
 const rememberFor = int64(time.Minute)
 
-// memory remembers how ids and tokens ended, so that a delayed duplicate of a request can't bring one back. An acquisition has an
-// entry for its token and one for its id, of 16 bytes each, in two generations: the older goes when the younger is a minute old, or
-// full. Of two different ids with the same 64-bit hash one may be taken for the other: with a million remembered, once in 10^13
-// look-ups.
+// memory remembers how acquisitions ended, so that a delayed duplicate of a request cannot bring one back. Each has an entry of 16
+// bytes for its token, and one for its id, in two generations. The older generation is dropped when the younger is full or a minute
+// old. An id is taken for another with the same 64-bit hash: with a million remembered, once in 10^13 look-ups.
 type memory struct {
 	seed       maphash.Seed
 	young, old *generation
 	started    int64 // when young was begun
-	full       int   // entries of a generation: both hold twice as many, for max acquisitions
+	full       int   // entries of a generation; with two for each acquisition, both generations hold max of them
 }
 
 // Of an entry's value the lowest bits say how it ended, the others the token.
@@ -32,7 +31,7 @@ func (m *memory) idKey(resource, owner, id string) uint64 {
 }
 
 func (m *memory) tokenKey(resource, owner string, token int64) uint64 {
-	// A token is below 2^53, the hash of an id hardly ever.
+	// A token is below 2^53, and the hash of an id hardly ever is.
 	return mix(m.names(resource, owner), uint64(token))
 }
 
@@ -40,7 +39,7 @@ func (m *memory) names(resource, owner string) uint64 {
 	return mix(maphash.String(m.seed, resource), maphash.String(m.seed, owner))
 }
 
-// mix makes one hash of two. Their order counts.
+// mix makes one hash of two, whose order counts.
 func mix(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a^0x9e3779b97f4a7c15, bits.RotateLeft64(b, 32)^0xc2b2ae3d27d4eb4f)
 	return hi ^ lo

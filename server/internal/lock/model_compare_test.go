@@ -94,7 +94,7 @@ func apply(t tb, store map[int64]lock.Record, last *int64, c *lock.Change) {
 	requireExclusion(t, store, c.Record.Resource)
 }
 
-// requireExclusion is the claim of the whole server.
+// requireExclusion checks the guarantee of the whole server.
 func requireExclusion(t tb, store map[int64]lock.Record, resource string) {
 	t.Helper()
 	var held []lock.Record

@@ -1,58 +1,15 @@
 package lock
 
-// resource is one name with its holders and its queue. It exists while it has either.
+// resource is one name with its holders and its queue. It exists while it has any.
 type resource struct {
 	name       string
 	prev, next *resource // neighbours in the order of creation, for listing
 	serial     int64     // the number of its creation
 	changed    uint64    // Seq of its newest change
 	holders    list
-	queue      *queue // nil until somebody waits
+	queue      *queue // nil if nobody waits
 	index      *index // nil while there are few claims
-	permits    int32  // the kind: 0 for exclusive and shared, else the semaphore's limit
-}
-
-// queue is the claims that wait, in the order of their arrival.
-type queue struct {
-	list
-	present  int  // how many of them have a request parked
-	numbered bool // whether the labels tell the places
-	gone     int  // how many have left the head since the places were numbered
-}
-
-// enter puts c before at, or at the end where at is nil.
-func (q *queue) enter(c, at *claim) {
-	q.insertBefore(at, c)
-	if at != nil {
-		q.numbered = false
-	} else if c.label != nil {
-		c.label.place = q.gone + q.n
-	}
-}
-
-func (q *queue) leave(c *claim) {
-	if c == q.head {
-		q.gone++
-	} else if c != q.tail {
-		q.numbered = false
-	}
-	q.remove(c)
-}
-
-// position is the place in the queue of a claim with an id; 1 is the head. The queue is numbered again only where one has left it
-// from the middle since: many that are told their positions, as their waits end, do not each walk the queue.
-func (q *queue) position(c *claim) int {
-	if !q.numbered {
-		q.numbered, q.gone = true, 0
-		place := 0
-		for w := q.head; w != nil; w = w.next {
-			place++
-			if w.label != nil {
-				w.label.place = place
-			}
-		}
-	}
-	return c.label.place - q.gone
+	permits    int32  // the kind: the limit of a semaphore, or 0 for exclusive and shared
 }
 
 // list is a doubly linked list of claims.
@@ -63,7 +20,7 @@ type list struct {
 
 func (l *list) push(c *claim) { l.insertBefore(nil, c) }
 
-// insertBefore puts c before at, or at the end where at is nil.
+// insertBefore puts c before at, or at the end if at is nil.
 func (l *list) insertBefore(at, c *claim) {
 	c.next = at
 	if at == nil {
@@ -101,7 +58,7 @@ func (r *resource) waiters() int {
 	return r.queue.n
 }
 
-// present is the number of waiters with a request parked.
+// present returns the number of waiters with a request parked.
 func (r *resource) present() int {
 	if r.queue == nil {
 		return 0
@@ -109,9 +66,7 @@ func (r *resource) present() int {
 	return r.queue.present
 }
 
-func (r *resource) empty() bool { return r.holders.n == 0 && r.waiters() == 0 }
-
-// mode is how the resource is held now; meaningful only while it is.
+// mode is how the resource is held. It means nothing if nobody holds it.
 func (r *resource) mode() Mode {
 	if r.holders.head == nil {
 		return Exclusive
@@ -119,7 +74,7 @@ func (r *resource) mode() Mode {
 	return r.holders.head.mode
 }
 
-// admits says whether c could be held beside the holders there are.
+// admits reports whether c could be held beside the present holders.
 func (r *resource) admits(c *claim) bool {
 	switch c.mode {
 	case Semaphore:
@@ -131,7 +86,7 @@ func (r *resource) admits(c *claim) bool {
 	}
 }
 
-// full says whether nobody could be held beside the holders there are, of whatever mode.
+// full reports whether no claim of the resource's kind could be held beside the present holders.
 func (r *resource) full() bool {
 	if r.permits > 0 {
 		return r.holders.n >= int(r.permits)
@@ -139,7 +94,7 @@ func (r *resource) full() bool {
 	return r.holders.n > 0 && r.mode() == Exclusive
 }
 
-// otherKind says whether the resource is held or awaited as another kind than one with so many permits (0: exclusive or shared).
+// otherKind reports whether the resource is held or awaited as another kind than that of the permits.
 func (r *resource) otherKind(permits int32) bool {
 	return r.permits != permits && (r.holders.n > 0 || r.present() > 0)
 }
@@ -177,7 +132,7 @@ func (r *resource) byToken(token int64) *claim {
 	return nil
 }
 
-// byOwner returns how many grants the owner has, and the one if it is one.
+// byOwner returns how many grants the owner has, and the grant if there is just one.
 func (r *resource) byOwner(owner string) (n int, only *claim) {
 	if r.index != nil {
 		g := r.index.byOwner[owner]

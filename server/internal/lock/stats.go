@@ -5,7 +5,7 @@ import "time"
 // Stats tells what the table holds and what has happened to it.
 type Stats struct {
 	Grants  int // held now
-	Waiters int // places in queues now
+	Waiters int // places in queues now, kept ones included
 
 	Renewals uint64
 	Events   [eventKinds]uint64 // by kind
@@ -17,7 +17,7 @@ type Stats struct {
 
 // Histogram counts durations.
 type Histogram struct {
-	Counts [len(Buckets) + 1]uint64 // by bucket, not cumulated; the last for what is above all
+	Counts [len(Buckets) + 1]uint64 // by bucket, not cumulated; the last counts what is above them all
 	Sum    time.Duration
 }
 

@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// Bounds bound what a table holds.
+// Bounds limit what a table holds.
 type Bounds struct {
 	MaxLocks      int           // grants held at once
-	MaxWaiters    int           // places in all queues together, kept ones included
-	MaxRemembered int           // ended ids and tokens remembered
+	MaxWaiters    int           // places in all queues, kept ones included
+	MaxRemembered int           // acquisitions that have ended and are remembered
 	MaxWait       time.Duration // caps Request.Wait, unless it is Uncapped
 }
 
-// PlaceKept is how long a place in the queue, or an undeliverable grant with an id, waits for the next request with that id.
+// PlaceKept is how long the place of an absent waiter, or a grant whose answer was lost, is kept for the next request with its ID.
 const PlaceKept = 10 * time.Second
 
-// shortest is the least time left that an answer can tell; a lease with less counts as run out before its answer.
+// shortest is the least time left that an answer can tell. A lease with less counts as expired before its answer.
 const shortest = int64(time.Millisecond)
 
-// slice is how many due claims an operation works off before its own work. Where more are due, the rest is left to Advance.
-const slice = 64
+// opBudget is how many due claims an operation processes before its own work. It leaves the rest to Advance.
+const opBudget = 64
 
-// Table holds all locks. Times are nanoseconds of a clock that never goes back, greater than 0.
+// Table holds all locks. Times are in nanoseconds, above 0, of a clock that never goes back.
 type Table struct {
 	bounds    Bounds
 	resources map[string]*resource
-	oldest    *resource // the list of resources, in the order of creation
+	oldest    *resource // the resources are also a list, in the order of their creation
 	newest    *resource
 	walks     []*Walk
 	timers    timers
@@ -35,14 +35,14 @@ type Table struct {
 	seq       uint64 // Seq of the newest change
 	token     int64  // the newest token
 	serial    int64  // counts created resources
-	arrivals  int64  // counts requests that got a claim
+	arrivals  int64  // counts requests for new claims
 	draining  bool
 	stats     Stats
 	watched   [eventKinds]bool
 }
 
-// Effects is what operations and time brought about: changes to make durable, in order, the answers that rest on them, and events,
-// which may be told once all changes before them are durable.
+// Effects are what operations and time bring about: changes to make durable, in order; the answers that depend on them; and events,
+// which may be told once all changes are durable.
 type Effects struct {
 	Changes []Change
 	Answers []Due
@@ -58,17 +58,17 @@ type Due struct {
 	kind     dueKind
 	gen      uint32
 	claim    *claim // unless dueFinal
-	arrived  int64  // of the request
+	arrived  int64  // when the request arrived
 	until    int64  // the end of its wait
-	deadline int64  // of the lease, as what the answer rests on keeps it; 0: none
+	deadline int64  // of the lease when the answer was made; 0 if there is none
 }
 
 type dueKind uint8
 
 const (
 	dueFinal dueKind = iota
-	dueGrant         // to an acquire: look again whether it is still so
-	dueRenew         // to a renewal: compute the time left
+	dueGrant         // to an acquire
+	dueRenew         // to a renewal
 )
 
 // New returns an empty table whose tokens start above lastToken.
@@ -81,8 +81,8 @@ func New(bounds Bounds, lastToken int64, out *Effects) *Table {
 // SetEffects makes out collect the effects from now on.
 func (t *Table) SetEffects(out *Effects) { t.out = out }
 
-// Restore puts back a grant that a store kept. Its lease gets its full length again, counted from now. It fails where the grants
-// of a resource exclude each other.
+// Restore puts back a grant that a store has kept. Its lease starts again, with its full length. Restore fails if the grants of a
+// resource exclude each other.
 func (t *Table) Restore(now int64, rec *Record) error {
 	r := t.resources[rec.Resource]
 	if r == nil {
@@ -91,38 +91,22 @@ func (t *Table) Restore(now int64, rec *Record) error {
 	}
 	c := &claim{
 		res: r, owner: rec.Owner, label: newLabel(rec.ID, rec.Note, int64(rec.Expire), int64(rec.Lease)), token: rec.Token,
-		lease: int64(rec.Lease), since: now, timer: noTimer, permits: rec.Limit, mode: rec.Mode, state: held,
+		lease: int64(rec.Lease), timer: noTimer, permits: rec.Limit, mode: rec.Mode,
 	}
 	if r.otherKind(rec.Limit) || !r.admits(c) {
 		return fmt.Errorf("grant %d can't be held beside the other grants of %q", rec.Token, rec.Resource)
 	}
-	if c.lease > 0 {
-		c.deadline = now + c.lease
-	}
-	r.holders.push(c)
-	r.index.named(c)
-	r.index.granted(c)
-	r.reindex()
-	t.stats.Grants++
-	t.arm(c)
+	t.hold(now, c)
 	return nil
 }
 
-// Loaded ends the restoring: no token up to last is used again.
+// Loaded ends the restoring. No token up to last is used again.
 func (t *Table) Loaded(last int64) { t.token = max(t.token, last) }
 
-// newLabel returns nil where there is nothing to say.
-func newLabel(id, note string, expire, lease int64) *label {
-	if id == "" && note == "" && expire == lease {
-		return nil
-	}
-	return &label{id: id, note: note, expire: expire}
-}
-
-// Next is the earliest time at which Advance has something to do; 0: never.
+// Next returns the earliest time at which Advance has something to do, or 0.
 func (t *Table) Next() int64 { return t.timers.next() }
 
-// Advance does what time brings: ends leases and waits, gives up kept places. It stops after budget of them and says whether
+// Advance does what is due: it ends leases and waits, and gives up kept places. It stops after budget of them and reports whether
 // there are more.
 func (t *Table) Advance(now int64, budget int) (more bool) {
 	for next := t.Next(); next != 0 && next <= now; next = t.Next() {
@@ -131,41 +115,40 @@ func (t *Table) Advance(now int64, budget int) (more bool) {
 		}
 		budget--
 		t.elapse(now, t.timers[0].c)
-		t.done()
 	}
 	return false
 }
 
-// at returns the resource as it is now, or nil. Its own leases that ran out are ended, however many others are due.
+// at returns the resource as it is now, or nil. It has ended all expired leases of that resource, even if many others are due.
 func (t *Table) at(now int64, name string) *resource {
-	more := t.Advance(now, slice)
+	more := t.Advance(now, opBudget)
 	r := t.resources[name]
 	if r == nil || !more {
 		return r
 	}
 	for c := r.holders.head; c != nil; {
 		next := c.next
-		if c.ranOut(now) {
+		if c.expired(now) {
 			t.elapse(now, c)
-			t.done()
 		}
 		c = next
 	}
 	return t.resources[name]
 }
 
-// elapse does what the claim's due time brings.
+// elapse does to the claim what is due.
 func (t *Table) elapse(now int64, c *claim) {
 	switch {
-	case c.state == held && c.ranOut(now):
+	case c.state == held && c.expired(now):
 		t.end(now, c, EventExpired)
 	case c.state == held:
 		t.end(now, c, EventHandedBack)
-	case c.parked != nil:
+	case c.present():
 		t.unpark(now, c, *c.parked)
 	default:
 		t.forget(now, c, WhyPlaceLost)
 	}
+	t.done()
 }
 
 // arm sets the claim's timer to its due time.
@@ -184,9 +167,9 @@ func (t *Table) create(name string) *resource {
 	return r
 }
 
-// drop removes the resource if nothing is left of it.
+// drop removes the resource if nobody holds it or waits for it.
 func (t *Table) drop(r *resource) {
-	if !r.empty() {
+	if r.holders.n > 0 || r.waiters() > 0 {
 		return
 	}
 	for _, w := range t.walks {
@@ -204,7 +187,7 @@ func (t *Table) drop(r *resource) {
 	} else {
 		r.next.prev = r.prev
 	}
-	r.prev, r.next = nil, nil // what still knows r must not keep alive what comes and goes after it
+	r.prev, r.next = nil, nil // whatever still refers to r must not keep its former neighbours alive
 	delete(t.resources, r.name)
 }
 
@@ -215,23 +198,27 @@ func (t *Table) change(r *resource, del bool, rec Record) {
 	t.out.Changes = append(t.out.Changes, Change{Seq: t.seq, Delete: del, Record: rec})
 }
 
-// done ends an operation: its changes become durable together.
+// done ends an operation, whose changes become durable together.
 func (t *Table) done() {
 	if n := len(t.out.Changes); n > 0 {
 		t.out.Changes[n-1].Last = true
 	}
 }
 
-// rests is the change that an answer about r rests on. A resource that is gone has left no trace of its own, so that the answer
-// waits for the newest change of all.
-func (t *Table) rests(r *resource) uint64 {
-	if r == nil {
-		return t.seq
+// answer queues a final answer about r, which may be nil. It depends on the newest change of r. A resource that is gone keeps no
+// trace of its own, so an answer about it waits for the newest change of all.
+func (t *Table) answer(to Reply, r *resource, a Answer) {
+	after := t.seq
+	if r != nil {
+		after = r.changed
 	}
-	return r.changed
+	t.out.Answers = append(t.out.Answers, Due{Reply: to, After: after, Answer: a})
 }
 
-// answer queues a final answer about r, which may be nil.
-func (t *Table) answer(to Reply, r *resource, a Answer) {
-	t.out.Answers = append(t.out.Answers, Due{Reply: to, After: t.rests(r), Answer: a})
+// promise queues an answer with the claim's grant. Settle looks whether it still holds.
+func (t *Table) promise(kind dueKind, c *claim, to Reply, arrived, until int64) {
+	t.out.Answers = append(t.out.Answers, Due{
+		Reply: to, After: c.res.changed, kind: kind, gen: c.gen, claim: c, arrived: arrived, until: until, deadline: c.deadline,
+		Answer: Answer{Code: Granted, Mode: c.mode, Limit: c.permits, Token: c.token, ID: c.id()},
+	})
 }

@@ -1,8 +1,8 @@
 // Package lock is the lock table: who holds what, who waits, in which order, and until when.
 //
-// The table is pure. Every call is given the time, takes effect at once, and leaves behind what it brought about: changes to be
-// made durable, and answers that may leave once they are. It has no goroutine, no clock and no I/O, and is not safe for concurrent
-// use: the engine runs it under one mutex.
+// The table is pure. Each call is given the time, takes effect at once, and leaves its effects behind: changes to make durable, and
+// answers and events that may go out once those are durable. The table has no goroutine, no clock and no I/O. It is not safe for
+// concurrent use; the engine guards it with one mutex.
 package lock
 
 import "time"
@@ -12,27 +12,27 @@ type Mode uint8
 
 const (
 	Exclusive Mode = iota // the only holder
-	Shared                // a reader, beside other readers
+	Shared                // one of several readers
 	Semaphore             // one of Limit permits
 )
 
-// NoLease stands for "held until released" where a time left is told.
+// NoLease is the time left of a lock that is held until it is released.
 const NoLease time.Duration = -1
 
 // Request asks for a grant. The caller has validated it.
 type Request struct {
 	Resource string
 	Owner    string
-	ID       string // the client's name for this acquisition; "" if it gave none
+	ID       string // the client's name for this acquisition, or ""
 	Note     string
 	Mode     Mode
-	Limit    int32         // permits; only with Semaphore
-	Expire   time.Duration // length of the lease; 0: held until released
-	Wait     time.Duration // how long the request may be parked; 0: answer at once
-	Uncapped bool          // Limits.MaxWait does not cap Wait
+	Limit    int32         // permits, if Mode is Semaphore
+	Expire   time.Duration // length of the lease; 0 means held until released
+	Wait     time.Duration // how long the request may be parked; 0 means that it is answered at once
+	Uncapped bool          // Bounds.MaxWait does not cap Wait
 }
 
-// Ref names a grant, or a waiter by its ID: (Resource, Owner) and a Token, an ID, both or neither.
+// Ref names a grant, or a waiter by its ID: by resource and owner, and by token, ID, both or neither.
 type Ref struct {
 	Resource string
 	Owner    string
@@ -40,13 +40,13 @@ type Ref struct {
 	Token    int64  // 0 if not given
 }
 
-// Sink takes the answers of operations. The engine calls it under its mutex: it must not block and must not call back.
-// a is valid during the call only.
+// Sink takes answers. The engine calls it under its mutex, so it must not block and must not call back. a is valid only during the
+// call.
 type Sink interface {
 	Answer(n uint64, a *Answer)
 }
 
-// Reply is where the answer of one operation goes: to a sink, as number N, so that one sink can serve many operations.
+// Reply says where the answer to one operation goes. N tells a sink that serves many operations which one it is.
 type Reply struct {
 	To Sink
 	N  uint64
@@ -55,34 +55,33 @@ type Reply struct {
 // Send gives the sink its answer.
 func (r Reply) Send(a *Answer) { r.To.Answer(r.N, a) }
 
-// Ticket names one request for a grant, to say that the one who made it went away.
-// The zero Ticket names none.
+// Ticket names a request for a grant, so that the table can be told that its client went away. The zero Ticket names none.
 type Ticket struct {
 	c   *claim
 	gen uint32
 }
 
-// Code says what an answer is. The front end derives status and wire code from it.
+// Code is the kind of an answer. Front ends derive their status and error code from it.
 type Code uint8
 
 const (
 	Granted        Code = iota + 1 // acquire: the grant; renew: its new deadline
-	Queued                         // acquire: place kept, nobody waits at it
+	Queued                         // acquire: the place is kept, but the request is over
 	Released                       // release
-	Cancelled                      // release by the ID of a waiter
-	ForceReleased                  // force release: the grants of Detail.Holders were evicted
-	Found                          // look: Detail.Locks
+	Cancelled                      // release of a waiter by its ID
+	ForceReleased                  // force release: the holders in Detail were evicted
+	Found                          // show, list: see Detail
 	Locked                         // acquire: held by others
-	LimitMismatch                  // acquire: held or awaited as another kind
-	IDUsed                         // acquire: that ID has ended
+	LimitMismatch                  // acquire: held or awaited with another limit, or with none
+	IDUsed                         // acquire: the ID has ended
 	NotHeld                        // release, renew: see Reason
-	TokenRequired                  // release, renew: several grants, none named
-	Mismatch                       // Field disagrees with what the table knows
+	TokenRequired                  // release, renew: the owner has several grants, and none is named
+	Mismatch                       // Field contradicts what the table knows
 	NotFound                       // show, force release: nobody holds it
-	TooManyLocks                   // acquire: Config.MaxLocks reached
-	TooManyWaiters                 // acquire: Config.MaxWaiters reached
-	Draining                       // the server shuts down
-	Unavailable                    // the store failed: the outcome is unknown
+	TooManyLocks                   // acquire: Bounds.MaxLocks is reached
+	TooManyWaiters                 // acquire: Bounds.MaxWaiters is reached
+	Draining                       // the server is shutting down
+	Unavailable                    // the store failed, so the outcome is unknown
 )
 
 // Reason says why a grant is not held.
@@ -101,23 +100,23 @@ type Answer struct {
 	Reason    Reason // with NotHeld
 	Mode      Mode
 	Limit     int32         // 0 unless Mode is Semaphore
-	Token     int64         // 0 where there is none
-	ID        string        // of the grant; "" where there is none
-	ExpiresIn time.Duration // left of the lease; NoLease: held until released
+	Token     int64         // 0 if there is none
+	ID        string        // of the grant, or ""
+	ExpiresIn time.Duration // time left of the lease, or NoLease
 	Waited    time.Duration // how long this request was on the server
-	Position  int           // with Queued: 1 is the head
+	Position  int           // with Queued; 1 is the head
 	PlaceKept time.Duration // with Queued
-	Field     string        // with Mismatch: "id" or "token"
-	Detail    *Detail       // with Queued, Locked, LimitMismatch, ForceReleased, Found
+	Field     string        // with Mismatch: "id", "token" or "cursor"
+	Detail    *Detail       // with Queued, Locked, LimitMismatch, ForceReleased and Found
 }
 
 // Detail is the part of an answer that few answers have.
 type Detail struct {
-	Holders      []Holder // with ForceReleased: all that were evicted; with Queued, Locked and LimitMismatch: the first few
+	Holders      []Holder // with ForceReleased all that were evicted; with Queued, Locked and LimitMismatch the first few
 	HoldersTotal int
 	Waiters      int
 	Locks        []Lock // with Found
-	Next         string // with Found, for List: where the next page starts; "" at the end
+	Next         string // with Found of a list: the cursor of the next page, or ""
 	Queue        []Waiter
 }
 
@@ -128,7 +127,7 @@ type Holder struct {
 	Note      string
 	Token     int64
 	HeldFor   time.Duration
-	ExpiresIn time.Duration // NoLease: held until released
+	ExpiresIn time.Duration // or NoLease
 }
 
 // Waiter is one place in a queue as people see it.
@@ -138,7 +137,7 @@ type Waiter struct {
 	ID       string
 	Note     string
 	Waited   time.Duration // since the first request for this place
-	Present  bool          // false: nobody is parked at it just now
+	Present  bool          // whether a request is parked there now
 }
 
 // Lock is one resource that is held, as people see it.
@@ -160,14 +159,14 @@ type Record struct {
 	Token    int64
 	Mode     Mode
 	Limit    int32
-	Expire   time.Duration // what the request asked for; 0: no lease
+	Expire   time.Duration // as requested; 0 means no lease
 	Lease    time.Duration // length of the lease now: Expire, or longer after a renewal that asked for more
 }
 
-// Change is one step that a store has to keep: the record of a grant put, or deleted (then only Resource and Token count).
+// Change is one step for a store to keep: the record of a grant is put or deleted. To delete, only Resource and Token count.
 type Change struct {
-	Seq    uint64 // rises by one from change to change
+	Seq    uint64 // rises by one with each change
 	Delete bool
-	Last   bool // ends the changes of one operation: those become durable together or not at all
+	Last   bool // ends the changes of one operation, which become durable together or not at all
 	Record Record
 }

@@ -1,0 +1,42 @@
+package lock
+
+import "time"
+
+// Renew moves the deadline of a lease to now + expire, but never back. If expire is 0, the lease's own length counts.
+func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
+	r := t.at(now, ref.Resource)
+	c, refusal := t.find(now, r, ref)
+	switch {
+	case refusal.Code != 0:
+		t.answer(to, r, refusal)
+	case c == nil || c.state == waiting:
+		t.answer(to, r, t.notHeld(r, ref))
+	case c.over(now):
+		t.answer(to, r, Answer{Code: NotHeld, Reason: Expired})
+	default:
+		t.renew(now, c, int64(expire))
+		t.promise(dueRenew, c, to, now, 0)
+	}
+	t.done()
+}
+
+func (t *Table) renew(now int64, c *claim, expire int64) {
+	t.stats.Renewals++
+	if c.handBack() != 0 {
+		c.label.handBack = 0 // its client has the grant after all
+	}
+	if c.lease > 0 {
+		if expire == 0 {
+			expire = c.lease
+		}
+		c.deadline = max(c.deadline, now+expire)
+		if expire > c.lease {
+			if c.label == nil {
+				c.label = &label{expire: c.lease}
+			}
+			c.lease = expire
+			t.change(c.res, false, c.record())
+		}
+	}
+	t.arm(c)
+}
