@@ -54,6 +54,13 @@ async def test_the_safe_deadline_cancels_the_body(own_server: LockServer, resour
                 await asyncio.sleep(20)
 
 
+async def test_a_body_that_releases_its_lock_itself_is_left_alone(client: AsyncLockserverClient, resource: str) -> None:
+    async with client.lock(resource, expire=0.2) as lock:
+        assert await lock.release() is True
+        await asyncio.sleep(0.5)
+        assert lock.expires_in == 0
+
+
 async def test_a_cancellation_from_outside_stays_one(
     client: AsyncLockserverClient, server: LockServer, resource: str
 ) -> None:

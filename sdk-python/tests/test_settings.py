@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import copy
+import graphlib
 import json
 import os
 import pickle
@@ -27,7 +29,7 @@ from lockserver_client import (
     _errors,
 )
 from lockserver_client._clock import Clock
-from lockserver_client._contract import ACQUIRE
+from lockserver_client._contract import ACQUIRE, CODES
 from lockserver_client._lease import SafeDeadline
 from lockserver_client._operations import understand
 from lockserver_client._outcome import Answer
@@ -222,7 +224,8 @@ def test_names_derive_from_the_one_table_of_codes() -> None:
         error = kinds[entry["code"]]
         assert error.__name__ == "".join(word.capitalize() for word in entry["code"].split("_")) + "Error"
         assert issubclass(error, LockserverError)
-        assert (_errors.BY_CODE.get(entry["code"]) is error) == ("client" in entry)
+        assert (entry["code"] in CODES) == ("client" in entry)
+        assert CODES.get(entry["code"], ("", error))[1] is error
     assert len(kinds) == len(table)
 
 
@@ -337,6 +340,39 @@ def test_a_renewal_after_the_time_was_set_back_ends_by_the_time_as_it_is_then() 
     deadline.confirm(clock.now(), 0, 200)
     clock.wall_ahead = -1000 + 198
     assert deadline.left() < 0
+
+
+# How the modules depend on each other
+
+
+def imports() -> dict[str, set[str]]:
+    """Which modules each imports from, those for type checking included."""
+    root = Path(lockserver_client.__file__).parent
+    found: dict[str, set[str]] = {}
+    for path in root.rglob("*.py"):
+        place = path.relative_to(root).with_suffix("").parts
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = place[: len(place) - node.level]
+                named = [node.module] if node.module else [alias.name for alias in node.names]
+                found.setdefault(".".join(place), set()).update(".".join([*base, *name.split(".")]) for name in named)
+    return found
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    list(graphlib.TopologicalSorter(imports()).static_order())
+
+
+@pytest.mark.parametrize("flavour", ["_async", "_sync"])
+def test_nothing_above_the_transport_knows_http(flavour: str) -> None:
+    graph = imports()
+
+    def knows(module: str) -> set[str]:
+        return {name for name, others in graph.items() if f"{flavour}.{module}" in others and flavour in name}
+
+    assert knows("_http") == {f"{flavour}._client"}
+    assert knows("_tls") == {f"{flavour}._http"}
+    assert knows("_transport") == {f"{flavour}.{name}" for name in ("_client", "_keeper", "_retry")}
 
 
 def test_everything_public_says_so() -> None:

@@ -38,6 +38,7 @@ var functions = template.FuncMap{
 	"class":     Class,
 	"camel":     Camel,
 	"upper":     strings.ToUpper,
+	"sentence":  func(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." },
 	"quote":     strconv.Quote,
 	"number":    func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) },
 	"bytes":     size,

@@ -14,28 +14,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._errors import (
-    ConfigInvalidError,
-    ConnectionFailedError,
+from ._contract import (
     DrainingError,
-    Holder,
     IdUsedError,
     InternalError,
-    InvalidRequestError,
     LimitMismatchError,
-    LockedError,
-    LockLostError,
-    LockserverError,
-    LockTimeoutError,
     MethodNotAllowedError,
     NotFoundError,
-    NotHeldError,
     StoreUnavailableError,
     TokenRequiredError,
     TooLargeError,
     TooManyLocksError,
     TooManyWaitersError,
     UnauthorizedError,
+)
+from ._errors import (
+    ConfigInvalidError,
+    ConnectionFailedError,
+    Holder,
+    InvalidRequestError,
+    LockedError,
+    LockLostError,
+    LockserverError,
+    LockTimeoutError,
+    NotHeldError,
 )
 from ._sync._client import LockserverClient
 from ._sync._lock import Lock

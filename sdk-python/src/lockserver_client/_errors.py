@@ -32,8 +32,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._contract import CODES
-
 
 class Holder(NamedTuple):
     """One who holds a lock, as the server tells it to those who are refused."""
@@ -121,85 +119,9 @@ class NotHeldError(LockserverError):
         return self.reason not in ("unknown", "other_holder")
 
 
-class LimitMismatchError(LockserverError):
-    """The resource is held or awaited as another kind: a lock as a semaphore, or a semaphore with another limit."""
-
-    code = "limit_mismatch"
-
-
-class IdUsedError(LockserverError):
-    """The acquisition's id was used up before. The client takes a new one by itself."""
-
-    code = "id_used"
-
-
 class InvalidRequestError(LockserverError, ValueError):
     """An argument that is not allowed."""
 
     code = "invalid_request"
     field: str | None = None
     """Its name, where it is known."""
-
-
-class TokenRequiredError(LockserverError):
-    """Several grants of this owner on the resource: release the one that is meant by its lock."""
-
-    code = "token_required"
-
-
-class UnauthorizedError(LockserverError):
-    """The server does not accept the secret."""
-
-    code = "unauthorized"
-
-
-class NotFoundError(LockserverError):
-    """Nothing at this address; often a wrong path prefix in `addr`."""
-
-    code = "not_found"
-
-
-class MethodNotAllowedError(LockserverError):
-    """Not a lock server's endpoint, as a proxy or another program answers it."""
-
-    code = "method_not_allowed"
-
-
-class TooLargeError(LockserverError):
-    """The request is larger than the server reads."""
-
-    code = "too_large"
-
-
-class TooManyLocksError(LockserverError):
-    """The server holds as many locks as it is allowed to (`--max-locks`)."""
-
-    code = "too_many_locks"
-
-
-class TooManyWaitersError(LockserverError):
-    """The server has as many waiters as it is allowed to (`--max-waiters`)."""
-
-    code = "too_many_waiters"
-
-
-class InternalError(LockserverError):
-    """The server failed in a way that it did not foresee."""
-
-    code = "internal"
-
-
-class DrainingError(LockserverError):
-    """The server is shutting down."""
-
-    code = "draining"
-
-
-class StoreUnavailableError(LockserverError):
-    """The server could not make the change durable; whether it took effect is unknown."""
-
-    code = "store_unavailable"
-
-
-BY_CODE: dict[str, type[LockserverError]] = {code: globals()[name] for code, (_, name) in CODES.items()}
-"""The classes of the server's codes."""

@@ -7,18 +7,25 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from ._clock import Instant
-from ._contract import ACQUIRE, CODES, RELEASE, SCOPE_LEASE, WITHOUT_CODE, WITHOUT_CODE_ELSE, Operation
+from ._contract import (
+    ACQUIRE,
+    CODES,
+    RELEASE,
+    SCOPE_LEASE,
+    WITHOUT_CODE,
+    WITHOUT_CODE_ELSE,
+    DrainingError,
+    Operation,
+)
 from ._errors import (
-    BY_CODE,
     ConfigInvalidError,
     ConnectionFailedError,
-    DrainingError,
     Holder,
     InvalidRequestError,
     LockedError,
@@ -42,43 +49,34 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _decode = json.JSONDecoder(parse_constant=_not_json).decode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What an acquisition asks for, checked."""
 
     resource: str
     blocking: bool
-    timeout: float | None
-    expire: float | None
+    expire: Seconds | None
+    timeout: Seconds | None
     renew: bool
     mode: str | None
     limit: int | None
     note: str | None
+    length: float | None = field(init=False)
+    """Of the lease, in seconds."""
+    most: float | None = field(init=False)
+    """Seconds to wait."""
 
-    @classmethod
-    def build(
-        cls,
-        resource: str,
-        blocking: bool,
-        expire: Seconds | None,
-        *,
-        timeout: Seconds | None,
-        renew: bool,
-        mode: str | None,
-        limit: int | None,
-        note: str | None,
-    ) -> Request:
-        _text("resource", resource)
-        if note is not None:
-            _text("note", note)
-        length, most = lease(expire), _seconds("timeout", timeout)
-        if most is not None and most < 0:
-            raise _invalid("timeout", timeout, "a number of seconds from 0 up is needed, or None")
-        if most is not None and not blocking:
+    def __post_init__(self) -> None:
+        _text("resource", self.resource)
+        if self.note is not None:
+            _text("note", self.note)
+        self.length, self.most = lease(self.expire), _seconds("timeout", self.timeout)
+        if self.most is not None and self.most < 0:
+            raise _invalid("timeout", self.timeout, "a number of seconds from 0 up is needed, or None")
+        if self.most is not None and not self.blocking:
             raise ConfigInvalidError("timeout: a call with blocking=False does not wait, so it takes no timeout")
-        if renew and length is None:
-            length = SCOPE_LEASE
-        return cls(resource, bool(blocking), most, length, bool(renew), mode, limit, note)
+        if self.renew and self.length is None:
+            self.length = SCOPE_LEASE
 
     def body(self, owner: str, ident: str, wait: float) -> bytes:
         asked = {
@@ -86,7 +84,7 @@ class Request:
             "owner": owner,
             "id": ident,
             "wait": wait,
-            "expire": self.expire,
+            "expire": self.length,
             "mode": self.mode,
             "limit": self.limit,
             "note": self.note,
@@ -245,7 +243,7 @@ def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -
         wrong = _unusable(operation, outcome, said)
         if said is None or wrong:
             message = f"{peer} answered {status} {wrong}: is this the address of a lockserver?"
-            return Reply(WITHOUT_CODE_ELSE[1], ConnectionFailedError(message, status=status), obstacle=message)
+            return Reply(WITHOUT_CODE_ELSE[0], ConnectionFailedError(message, status=status), obstacle=message)
         if status == 202:
             return Reply("done", in_the_way=InTheWay.read(said))
         return Reply("done", grant=None if operation is RELEASE else Grant.read(said))
@@ -286,7 +284,7 @@ def _unusable(operation: Operation, answer: Answer, said: dict[str, Any] | None)
 
 def _without_code(answer: Answer, peer: str, secret: str) -> Reply:
     status = answer.status
-    code, verdict = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)
+    verdict, kind = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)
     likely = "is this the address of a lockserver?"
     if status == 407:
         likely = "does a proxy before it ask for a password?"
@@ -294,17 +292,18 @@ def _without_code(answer: Answer, peer: str, secret: str) -> Reply:
     said = " ".join((answer.body or b"").decode("utf-8", "replace").replace(secret, "…").split())[:200]
     if said:
         message += f" It said: {said}"
-    return Reply(verdict, BY_CODE.get(code, ConnectionFailedError)(message, status=status), obstacle=message)
+    return Reply(verdict, kind(message, status=status), obstacle=message)
 
 
 def _refusal(status: int, code: str, problem: dict[str, Any]) -> Reply:
     """The server's refusal, with the members that its code is documented to have."""
     message = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
     if code not in CODES:
-        verdict = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)[1]
+        verdict, _ = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)
         return Reply(verdict, LockserverError(message, code=problem["code"], status=status))
-    error = BY_CODE[code](message, status=status)
-    reply = Reply(CODES[code][0], error)
+    verdict, kind = CODES[code]
+    error = kind(message, status=status)
+    reply = Reply(verdict, error)
     if isinstance(error, LockedError):
         reply.in_the_way = InTheWay.read(problem)
         reply.in_the_way.put_on(error)

@@ -6,8 +6,8 @@ import json
 import logging
 import time
 
-from .._contract import ACQUIRE, RELEASE
-from .._errors import ConnectionFailedError, IdUsedError, LockedError, LockserverError, LockTimeoutError
+from .._contract import ACQUIRE, RELEASE, IdUsedError
+from .._errors import ConnectionFailedError, LockedError, LockserverError, LockTimeoutError
 from .._operations import InTheWay, Reply, Request, named, new_id
 from .._retry import Patience
 from ._backend import shielded
@@ -24,8 +24,8 @@ class AsyncAcquisition:
         self._holdings = holdings
         self._link = holdings.link
         self._request = request
-        self._patience = Patience(self._link.bounds, request.timeout, blocking=request.blocking)
-        over = None if request.timeout is None else self._timed_out
+        self._patience = Patience(self._link.bounds, request.most, blocking=request.blocking)
+        over = None if request.most is None else self._timed_out
         self._retry = AsyncRetry(self._link, self._patience.left, tag=self, over=over)
         self._id = new_id()
         self._began = 0.0
@@ -78,9 +78,7 @@ class AsyncAcquisition:
             raise reply.error
 
     async def _granted(self, reply: Reply) -> None:
-        asked, grant = self._request, reply.grant
-        assert grant is not None
-        lock = AsyncLock(self._holdings, asked.resource, self._id, grant, reply.sent, asked.expire, asked.renew)
+        lock = AsyncLock(self._holdings, self._request, self._id, reply)
         if lock.lost:
             # The answer was so long under way that nothing is certain any more: a new acquisition takes its place.
             await self._cancel()
@@ -91,7 +89,7 @@ class AsyncAcquisition:
         self._lock = lock
         if not self._holdings.remember(lock):
             raise ConnectionFailedError("the client was closed")
-        if asked.renew:
+        if self._request.renew:
             self._holdings.keeper.add(lock)
 
     def _rename(self) -> None:
@@ -100,9 +98,9 @@ class AsyncAcquisition:
         self._patience.heard(queued=False)
 
     def _timed_out(self) -> LockserverError:
-        assert self._request.timeout is not None
+        assert self._request.most is not None
         resource = json.dumps(self._request.resource, ensure_ascii=False)
-        within = f"{self._request.timeout:.3f}".rstrip("0").rstrip(".")
+        within = f"{self._request.most:.3f}".rstrip("0").rstrip(".")
         error = LockTimeoutError(f"resource {resource} was not granted within {within} s: {self._retry.obstacle}")
         self._in_the_way.put_on(error)
         return error

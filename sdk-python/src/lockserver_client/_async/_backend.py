@@ -9,13 +9,10 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .._errors import LockserverError
 from .._outcome import NetworkError, closed, late, network_error, of_handler
-
-if TYPE_CHECKING:
-    from ._lock import AsyncLock
 
 T = TypeVar("T")
 Event = asyncio.Event
@@ -307,29 +304,26 @@ def check_decorated(func: Callable[..., Any]) -> None:
 class BodyGuard:
     """Cancels the body of a scope when its lock is lost, as `asyncio.timeout` does at its deadline."""
 
-    def __init__(self, lock: AsyncLock) -> None:
+    def __init__(self, left: Callable[[], float]) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._loop = task.get_loop()
         self._before = task.cancelling()
-        self._lock = lock
-        self._fired = False
-        self._left = False
+        self._fired = self._over = False
+        self._left = left
         self._timer: asyncio.TimerHandle | None = None
-        lock._on_lost = self._told
-        self._arm()
-
-    def _arm(self) -> None:
-        remaining = self._lock._deadline.left()
-        self._timer = self._loop.call_later(max(remaining, 0.0), self._look)
+        self._look()
 
     def _look(self) -> None:
-        if not self._left and not self._lock.lost:
-            self._arm()
+        left = self._left()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self.tell()
 
-    def _told(self) -> None:
-        # `lost` may be asked from any thread, so the loop is what cancels.
+    def tell(self) -> None:
+        """The lock is lost. May come from any thread, so the loop is what cancels."""
         try:
             self._loop.call_soon_threadsafe(self._cancel)
         except RuntimeError as error:  # the loop was closed, and the body with it
@@ -337,14 +331,13 @@ class BodyGuard:
                 raise
 
     def _cancel(self) -> None:
-        if not self._left and not self._fired:
+        if not self._over and not self._fired:
             self._fired = True
             self._task.cancel()
 
     def leave(self, kind: type[BaseException] | None) -> bool:
         """End the watch; true if the body ends by this guard's cancellation and by no other."""
-        self._left = True
-        self._lock._on_lost = None
+        self._over = True
         if self._timer is not None:
             self._timer.cancel()
         if not self._fired:

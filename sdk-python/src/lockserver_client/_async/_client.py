@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from .._clock import Clock
-from .._errors import ConnectionFailedError, LockedError, NotHeldError, TokenRequiredError
+from .._contract import TokenRequiredError
+from .._errors import ConnectionFailedError, LockedError, NotHeldError
 from .._operations import Request, Seconds
 from .._retry import Bounds
 from .._settings import Settings
@@ -162,9 +163,7 @@ class AsyncLockserverClient:
 
         If it is cancelled, or fails in any other way, the client takes its request back; nothing is left held.
         """
-        request = Request.build(
-            resource, blocking, expire, timeout=timeout, renew=renew, mode=mode, limit=limit, note=note
-        )
+        request = Request(resource, blocking, expire, timeout, renew, mode, limit, note)
         try:
             return await AsyncAcquisition(self._here(), request).run()
         except LockedError:
@@ -197,9 +196,7 @@ class AsyncLockserverClient:
             LockLostError: The body ended well, but without its lock; or it was cancelled because the lock was lost.
                 An error of the body's own is never hidden.
         """
-        request = Request.build(
-            resource, blocking, expire, timeout=timeout, renew=True, mode=mode, limit=limit, note=note
-        )
+        request = Request(resource, blocking, expire, timeout, True, mode, limit, note)
         return AsyncScope(self._here, request)
 
     def locked(

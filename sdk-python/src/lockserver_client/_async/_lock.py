@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from .._clock import Instant
 from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
 from .._lease import SafeDeadline
-from .._operations import Grant, Reply, Seconds, lease, named
+from .._operations import Reply, Request, Seconds, lease, named
 from ._backend import Event, check_place, current, pause, shielded, shielded_once
 from ._keeper import AsyncKeeper
 from ._retry import AsyncLink, AsyncRetry
@@ -133,17 +133,10 @@ class AsyncLock:
         "token",
     )
 
-    def __init__(
-        self,
-        holdings: AsyncHoldings,
-        resource: str,
-        ident: str,
-        grant: Grant,
-        sent: Instant,
-        lease: float | None,
-        renews: bool,
-    ) -> None:
-        self.resource = resource
+    def __init__(self, holdings: AsyncHoldings, request: Request, ident: str, reply: Reply) -> None:
+        grant = reply.grant
+        assert grant is not None
+        self.resource = request.resource
         self.owner = holdings.link.owner
         self.id = ident
         self.token = grant.token
@@ -151,10 +144,10 @@ class AsyncLock:
         self.limit = grant.limit
         self._holdings = holdings
         self._link = holdings.link
-        self._lease = lease
-        self._renews = renews
+        self._lease = request.length
+        self._renews = request.renew
         self._deadline = SafeDeadline(self._link.clock)
-        self._deadline.confirm(sent, grant.waited, grant.expires_in)
+        self._deadline.confirm(reply.sent, grant.waited, grant.expires_in)
         self._renewed_at = time.monotonic()
         self._mutex = threading.Lock()
         self._loss: LockLostError | None = None
@@ -162,6 +155,7 @@ class AsyncLock:
         self._returned: bool | None = None
         self._stopped = False
         self._on_lost: Callable[[], None] | None = None
+        """What a scope wants to be told."""
 
     def __repr__(self) -> str:
         state = "released" if self._returned else "lost" if self.lost else "held"
@@ -186,10 +180,14 @@ class AsyncLock:
     @property
     def expires_in(self) -> float | None:
         """Seconds for which the lock can still be trusted, 0 once it cannot; None if it is held until released."""
-        if self.lost or self._returned:
-            return 0.0
-        left = self._deadline.left()
-        return None if left == float("inf") else max(0.0, left)
+        left = 0.0 if self._returned else self._left()
+        return None if left == math.inf else left
+
+    def _left(self) -> float:
+        """Seconds until the clocks make it a loss; once it was released, they never do."""
+        if self._returned:
+            return math.inf
+        return 0.0 if self.lost else max(0.0, self._deadline.left())
 
     def check(self) -> None:
         """Raise LockLostError if the lock is lost. Call it before anything that must not happen without the lock."""

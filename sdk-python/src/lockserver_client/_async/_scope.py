@@ -34,7 +34,8 @@ class AsyncScope:
         if self._lock is not None:
             raise RuntimeError(f"{self!r} is entered already; make a scope for each `with` by client.lock()")
         lock = await AsyncAcquisition(self._holdings(), self._request).run()
-        self._lock, self._guard = lock, BodyGuard(lock)
+        self._lock, self._guard = lock, BodyGuard(lock._left)
+        lock._on_lost = self._guard.tell
         return lock
 
     async def __aexit__(
@@ -44,6 +45,7 @@ class AsyncScope:
         assert lock is not None
         assert guard is not None
         cut_short = guard.leave(kind)
+        lock._on_lost = None
         self._lock = self._guard = None
         lost = lock.lost
         try:

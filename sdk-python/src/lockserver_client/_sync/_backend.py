@@ -14,13 +14,10 @@ import time
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .._errors import LockserverError
 from .._outcome import late, network_error, of_handler
-
-if TYPE_CHECKING:
-    from ._lock import Lock
 
 T = TypeVar("T")
 Event = threading.Event
@@ -327,8 +324,11 @@ def check_decorated(func: Callable[..., Any]) -> None:
 class BodyGuard:
     """Nothing can interrupt the body of a sync scope: it asks `lock.lost` or calls `lock.check()`."""
 
-    def __init__(self, lock: Lock) -> None:
+    def __init__(self, left: Callable[[], float]) -> None:
         pass
+
+    def tell(self) -> None:
+        """The lock is lost."""
 
     def leave(self, kind: type[BaseException] | None) -> bool:
         """Whether the body was cut short because of a loss; here never."""

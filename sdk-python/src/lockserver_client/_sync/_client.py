@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from .._clock import Clock
-from .._errors import ConnectionFailedError, LockedError, NotHeldError, TokenRequiredError
+from .._contract import TokenRequiredError
+from .._errors import ConnectionFailedError, LockedError, NotHeldError
 from .._operations import Request, Seconds
 from .._retry import Bounds
 from .._settings import Settings
@@ -163,9 +164,7 @@ class LockserverClient:
 
         If it fails in any way, the client takes its request back; nothing is left held.
         """
-        request = Request.build(
-            resource, blocking, expire, timeout=timeout, renew=renew, mode=mode, limit=limit, note=note
-        )
+        request = Request(resource, blocking, expire, timeout, renew, mode, limit, note)
         try:
             return Acquisition(self._here(), request).run()
         except LockedError:
@@ -198,9 +197,7 @@ class LockserverClient:
             LockLostError: The body ended well, but without its lock.
                 An error of the body's own is never hidden.
         """
-        request = Request.build(
-            resource, blocking, expire, timeout=timeout, renew=True, mode=mode, limit=limit, note=note
-        )
+        request = Request(resource, blocking, expire, timeout, True, mode, limit, note)
         return Scope(self._here, request)
 
     def locked(

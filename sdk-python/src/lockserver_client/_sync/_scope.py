@@ -35,7 +35,8 @@ class Scope:
         if self._lock is not None:
             raise RuntimeError(f"{self!r} is entered already; make a scope for each `with` by client.lock()")
         lock = Acquisition(self._holdings(), self._request).run()
-        self._lock, self._guard = lock, BodyGuard(lock)
+        self._lock, self._guard = lock, BodyGuard(lock._left)
+        lock._on_lost = self._guard.tell
         return lock
 
     def __exit__(
@@ -45,6 +46,7 @@ class Scope:
         assert lock is not None
         assert guard is not None
         cut_short = guard.leave(kind)
+        lock._on_lost = None
         self._lock = self._guard = None
         lost = lock.lost
         try:
