@@ -2,8 +2,11 @@ package cases
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/lockserver/lockserver/conformance/internal/driver"
 )
 
 // Features are what a driver must have for the case: those that it names, and those that its steps use.
@@ -36,32 +39,35 @@ var byOperation = map[string][]string{
 }
 
 func infer(steps []Step, set, own map[string]bool) {
-	need := func(is bool, features ...string) {
-		for _, f := range features {
-			set[f] = set[f] || is
-		}
-	}
 	for _, s := range steps {
 		switch a := s.Action.(type) {
 		case *HTTP, *TCP:
 			own[s.As] = true
 		case *Cancel:
-			need(!own[string(*a)], "cancel")
+			set["cancel"] = set["cancel"] || !own[string(*a)]
 		case *Told:
-			need(true, "told", "loss")
+			set["told"], set["loss"] = true, true
 		case *Client:
-			need(a.Test != nil, "test-settings")
-			need(a.Proxy != "", "proxy")
+			byMember(driver.Request{Test: a.Test, Proxy: a.Proxy}, set)
 		case *Call:
+			for _, f := range byOperation[a.Op] {
+				set[f] = true
+			}
+			byMember(a.Request, set)
 			_, text := a.Expire.(string)
-			need(true, byOperation[a.Op]...)
-			need(a.Timeout != nil, "timeout")
-			need(a.Renew, "auto-renew")
-			need(a.Mode != "" || a.Limit != 0, "modes")
-			need(a.Note != "", "note")
-			need(a.Form == "original", "original")
-			need(text, "wrong-types")
+			set["wrong-types"] = set["wrong-types"] || text
+			set["original"] = set["original"] || a.Form == "original"
 		}
 		infer(s.Steps, set, own)
+	}
+}
+
+// byMember sets the features of the members that a request has.
+func byMember(r driver.Request, set map[string]bool) {
+	v := reflect.ValueOf(r)
+	for i := range v.NumField() {
+		if f := v.Type().Field(i).Tag.Get("feature"); f != "" && !v.Field(i).IsZero() {
+			set[f] = true
+		}
 	}
 }

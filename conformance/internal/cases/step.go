@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lockserver/lockserver/conformance/internal/driver"
+	"github.com/lockserver/lockserver/conformance/internal/netfault"
 )
 
 // Step is one action with what is expected of it.
@@ -82,17 +83,7 @@ type (
 		Body  map[string]any
 		Skip  int
 		Times times
-		Then  Then
-	}
-	// Then is what becomes of an intercepted request: a fault of the network, or one of the others.
-	Then struct {
-		Fault   string
-		Delay   *float64
-		Merge   map[string]any
-		Status  string
-		Headers map[string]string
-		Body    string
-		Latin1  bool
+		Then  then
 	}
 	Caught string
 	LetGo  string
@@ -110,6 +101,8 @@ type Took struct {
 }
 
 type names []string
+
+type then netfault.Then
 
 type times int // < 0 for all
 
@@ -185,9 +178,8 @@ func (l *LinkControl) UnmarshalYAML(n *yaml.Node) error {
 	return orShort(n, (*plain)(l), &l.Fault)
 }
 
-func (t *Then) UnmarshalYAML(n *yaml.Node) error {
-	type plain Then
-	return orShort(n, (*plain)(t), &t.Fault)
+func (t *then) UnmarshalYAML(n *yaml.Node) error {
+	return orShort(n, (*netfault.Then)(t), &t.Fault)
 }
 
 func (t *Took) UnmarshalYAML(n *yaml.Node) error {

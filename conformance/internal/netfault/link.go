@@ -84,53 +84,38 @@ func (l *Link) SuiteAddr() string { return l.listener.Addr().String() }
 // CA is the authority, in PEM, that vouches for a link that speaks https.
 func (l *Link) CA() []byte { return l.ca }
 
-// Cut closes all connections and refuses new ones.
-func (l *Link) Cut() {
+// Control makes a fault of the network: cut (all connections are closed, new ones refused), blackhole (connections live and come, and
+// nothing passes), drop_answers (requests reach the server; connections are closed in place of an answer); or a delay of every answer.
+// With heal all faults end, and what was held back arrives.
+func (l *Link) Control(fault string, delay time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refuses = true
-	for c := range l.conns {
-		_ = c.Conn.Close() // its request is cancelled, and so is the one to the server
-	}
-}
-
-// Blackhole lets connections live and come, and passes nothing.
-func (l *Link) Blackhole() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.passes = make(chan struct{})
-}
-
-// Delay makes every answer late.
-func (l *Link) Delay(d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.delay = d
-}
-
-// DropAnswers lets requests reach the server, and closes the connection in place of an answer.
-func (l *Link) DropAnswers() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.drops = true
-}
-
-// Heal ends every fault of the network. What was held back arrives now.
-func (l *Link) Heal() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.refuses, l.delay, l.drops = false, 0, false
-	select {
-	case <-l.passes:
+	switch fault {
+	case "cut":
+		l.refuses = true
+		for c := range l.conns {
+			_ = c.Conn.Close() // its request is cancelled, and so is the one to the server
+		}
+	case "blackhole":
+		l.passes = make(chan struct{})
+	case "drop_answers":
+		l.drops = true
+	case "heal":
+		l.refuses, l.delay, l.drops = false, 0, false
+		select {
+		case <-l.passes:
+		default:
+			close(l.passes)
+		}
 	default:
-		close(l.passes)
+		l.delay = delay
 	}
 }
 
 // Close ends the link.
 func (l *Link) Close() error {
 	l.tap.end()
-	l.Cut()
+	l.Control("cut", 0)
 	return l.http.Close()
 }
 

@@ -34,7 +34,7 @@ func TestFaults(t *testing.T) {
 	const patience = 10 * time.Second
 	healthy := func() {
 		t.Helper()
-		l.Heal()
+		l.Control("heal", 0)
 		before := served.Load()
 		_, err := get(patience)
 		require.NoError(t, err)
@@ -42,27 +42,27 @@ func TestFaults(t *testing.T) {
 	}
 	healthy()
 
-	l.Cut()
+	l.Control("cut", 0)
 	_, err = get(patience)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, context.DeadlineExceeded)
 	require.EqualValues(t, 1, served.Load())
 	healthy()
 
-	l.DropAnswers()
+	l.Control("drop_answers", 0)
 	_, err = get(patience)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, context.DeadlineExceeded)
 	require.EqualValues(t, 3, served.Load(), "the server handled it")
 	healthy()
 
-	l.Delay(300 * time.Millisecond)
+	l.Control("", 300*time.Millisecond)
 	took, err := get(patience)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, took, 300*time.Millisecond)
 	healthy()
 
-	l.Blackhole()
+	l.Control("blackhole", 0)
 	_, err = get(300 * time.Millisecond)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.EqualValues(t, 6, served.Load(), "the server did not hear of it")
@@ -73,6 +73,6 @@ func TestFaults(t *testing.T) {
 		_, err := get(patience)
 		late <- err
 	}()
-	l.Heal()
+	l.Control("heal", 0)
 	require.NoError(t, <-late)
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,31 +27,38 @@ type Request struct {
 	Status     int            // of the answer that was passed on, 0 if there was none
 }
 
-// Rule catches requests. Exactly one of its actions is set.
-type Rule struct {
+// Intercept says what becomes of which requests.
+type Intercept struct {
 	Path  string         // "/acquire"; "" for every path
-	Body  map[string]any // fields that the request's body must have, "" and nil as wildcards do not exist
+	Body  map[string]any // fields that the request's body must have
 	Skip  int            // so many requests that fit pass first
 	Times int            // then so many are caught; < 0 for all
+	Then  Then
+}
 
-	Answer   *Answer        // is given in place of the server's
-	Drop     bool           // the server handles the request; its answer is lost and the connection closed
-	Lose     bool           // the connection is closed; the server never sees the request
-	Hold     chan struct{}  // the server handles the request at once; the answer leaves when this is closed
-	HoldBack chan struct{}  // the request reaches the server when this is closed, even if its sender has gone
-	Delay    time.Duration  // the answer leaves so much later
-	Merge    map[string]any // is merged into the server's answer
+// Then is one of its fields, or an answer that the suite makes up.
+type Then struct {
+	// Fault is drop_answer (the server handles the request; the connection is closed in place of its answer), lose (the connection is
+	// closed; the server never sees the request), hold_answer (the server handles the request; the answer leaves when it is let go) or
+	// hold_request (the request reaches the server when it is let go, even if its sender has gone).
+	Fault   string
+	Delay   float64        // the answer leaves so many seconds later
+	Merge   map[string]any // is merged into the server's answer
+	Status  string
+	Headers map[string]string
+	Body    string
+	Latin1  bool // the characters of the body are its bytes
+}
 
+// Rule is an Intercept at work.
+type Rule struct {
+	Intercept
+	LetGo func() // what it holds
+
+	held  chan struct{}
 	mu    sync.Mutex
 	seen  int
 	fired int
-}
-
-// Answer is an answer made up by the suite.
-type Answer struct {
-	Status int
-	Header map[string]string
-	Body   []byte
 }
 
 // Fired says how many requests the rule has caught so far.
@@ -100,10 +108,18 @@ func newTap(upstream func() string, prefix string) *tap {
 }
 
 // Intercept adds a rule for requests to come.
-func (t *tap) Intercept(r *Rule) {
+func (t *tap) Intercept(i Intercept) *Rule {
+	for k, v := range i.Body {
+		if n, ok := v.(int); ok {
+			i.Body[k] = float64(n) // as in JSON
+		}
+	}
+	r := &Rule{Intercept: i, held: make(chan struct{})}
+	r.LetGo = sync.OnceFunc(func() { close(r.held) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rules = append(t.rules, r)
+	return r
 }
 
 // Requests are the requests so far, in the order in which they came.
@@ -124,52 +140,48 @@ func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	q, rule := t.note(r, body)
-	if rule == nil {
-		rule = &Rule{}
-	}
-	if rule.Lose {
+	then := rule.Then
+	if then.Fault == "lose" {
 		panic(http.ErrAbortHandler)
 	}
-	if rule.Answer != nil {
-		for k, v := range rule.Answer.Header {
+	if then.Status != "" {
+		for k, v := range then.Headers {
 			w.Header().Set(k, v)
 		}
-		t.answer(w, q, rule.Answer.Status, rule.Answer.Body)
+		status, made := http.StatusInternalServerError, []byte(then.Body)
+		if n, err := strconv.Atoi(then.Status); err == nil {
+			status = n
+		}
+		if then.Latin1 {
+			made = latin1(then.Body)
+		}
+		t.answer(w, q, status, made)
 		return
 	}
-	path := q.Path
-	if t.prefix != "" {
-		stripped, ok := strings.CutPrefix(path, t.prefix)
-		if !ok {
-			t.answer(w, q, http.StatusNotFound, []byte("nothing here\n"))
-			return
-		}
-		path = stripped
+	path, ok := strings.CutPrefix(q.Path, t.prefix)
+	if !ok {
+		t.answer(w, q, http.StatusNotFound, []byte("nothing here\n"))
+		return
 	}
 	ctx := r.Context()
-	if rule.HoldBack != nil {
+	if then.Fault == "hold_request" {
 		ctx = t.ctx
-		if !t.hold(ctx, rule.HoldBack) {
-			panic(http.ErrAbortHandler)
-		}
+		t.hold(ctx, rule.held)
 	}
 	status, header, answer, err := t.forward(ctx, r, path, body)
-	if err != nil || rule.Drop {
+	if err != nil || then.Fault == "drop_answer" {
 		panic(http.ErrAbortHandler)
 	}
-	if rule.Hold != nil && !t.hold(r.Context(), rule.Hold) {
-		panic(http.ErrAbortHandler)
+	if then.Fault == "hold_answer" {
+		t.hold(r.Context(), rule.held)
 	}
-	if rule.Delay > 0 {
-		late := make(chan struct{})
-		timer := time.AfterFunc(rule.Delay, func() { close(late) })
-		defer timer.Stop()
-		if !t.hold(r.Context(), late) {
-			panic(http.ErrAbortHandler)
-		}
+	if then.Delay > 0 {
+		late, cancel := context.WithTimeout(t.ctx, time.Duration(then.Delay*float64(time.Second)))
+		defer cancel()
+		t.hold(r.Context(), late.Done())
 	}
-	if rule.Merge != nil {
-		answer, err = merge(answer, rule.Merge)
+	if then.Merge != nil {
+		answer, err = merge(answer, then.Merge)
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
@@ -179,17 +191,27 @@ func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.answer(w, q, status, answer)
 }
 
-func (t *tap) hold(ctx context.Context, until <-chan struct{}) bool {
-	select {
-	case <-until:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-t.ctx.Done():
-		return false
+// latin1 makes a byte of each character.
+func latin1(s string) []byte {
+	var b []byte
+	for _, c := range s {
+		b = append(b, byte(c))
 	}
+	return b
 }
 
+// hold waits, and leaves the handler if the request or the link ends before.
+func (t *tap) hold(ctx context.Context, until <-chan struct{}) {
+	select {
+	case <-until:
+		return
+	case <-ctx.Done():
+	case <-t.ctx.Done():
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// note takes note of a request, and gives the rule that catches it, or one that does nothing.
 func (t *tap) note(r *http.Request, body []byte) (*Request, *Rule) {
 	q := &Request{At: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Connection: r.Context().Value(connKey{}).(*linkConn).serial}
 	_ = json.Unmarshal(body, &q.Body) // stays nil where it is none
@@ -201,7 +223,7 @@ func (t *tap) note(r *http.Request, body []byte) (*Request, *Rule) {
 			return q, rule
 		}
 	}
-	return q, nil
+	return q, &Rule{}
 }
 
 func (t *tap) forward(ctx context.Context, r *http.Request, path string, body []byte) (int, http.Header, []byte, error) {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -75,105 +73,46 @@ func (r *run) controlLink(a *cases.LinkControl) error {
 	if r.link == nil {
 		return errNoLink
 	}
-	switch a.Fault {
-	case "cut":
-		r.link.Cut()
-	case "blackhole":
-		r.link.Blackhole()
-	case "drop_answers":
-		r.link.DropAnswers()
-	case "heal":
-		r.link.Heal()
-	default:
-		r.link.Delay(seconds(a.Delay))
-	}
+	r.link.Control(a.Fault, seconds(a.Delay))
 	return nil
 }
 
 var errNoLink = fmt.Errorf("the case has no link (link: {})")
-
-// interception is a rule for requests that pass the link, and what lets go what it holds.
-type interception struct {
-	rule  *netfault.Rule
-	letGo func()
-}
 
 // intercept adds a rule for requests that pass the link.
 func (r *run) intercept(s *cases.Step, a *cases.Intercept) error {
 	if r.link == nil {
 		return errNoLink
 	}
-	if s.As == "" {
-		return fmt.Errorf("an intercept needs a name (as)")
-	}
-	rule := &netfault.Rule{Path: a.Path, Skip: a.Skip, Times: int(a.Times), Body: map[string]any{}, Merge: a.Then.Merge}
-	for k, v := range a.Body {
-		if f, ok := number(v); ok {
-			v = f
-		}
-		rule.Body[k] = v
-	}
-	held := make(chan struct{})
-	switch then := a.Then; {
-	case then.Fault == "drop_answer":
-		rule.Drop = true
-	case then.Fault == "lose":
-		rule.Lose = true
-	case then.Fault == "hold_answer":
-		rule.Hold = held
-	case then.Fault == "hold_request":
-		rule.HoldBack = held
-	case then.Delay != nil:
-		rule.Delay = seconds(*then.Delay)
-	case then.Merge == nil:
-		status, err := strconv.Atoi(then.Status)
-		if err != nil {
-			return fmt.Errorf("status: %w", err)
-		}
-		rule.Answer = &netfault.Answer{Status: status, Header: then.Headers, Body: []byte(then.Body)}
-		if then.Latin1 {
-			rule.Answer.Body = latin1(then.Body)
-		}
-	}
-	r.rules[s.As] = &interception{rule, sync.OnceFunc(func() { close(held) })}
-	r.link.Intercept(rule)
+	r.rules[s.As] = r.link.Intercept(netfault.Intercept{Path: a.Path, Body: a.Body, Skip: a.Skip, Times: int(a.Times), Then: netfault.Then(a.Then)})
 	return nil
 }
 
-// latin1 makes a byte of each character.
-func latin1(s string) []byte {
-	var b []byte
-	for _, c := range s {
-		b = append(b, byte(c))
-	}
-	return b
-}
-
-func (r *run) rule(name string) (*interception, error) {
-	c := r.rules[name]
-	if c == nil {
+func (r *run) rule(name string) (*netfault.Rule, error) {
+	rule := r.rules[name]
+	if rule == nil {
 		return nil, fmt.Errorf("no intercept is named %s", name)
 	}
-	return c, nil
+	return rule, nil
 }
 
 // letGo lets go what an intercept holds.
 func (r *run) letGo(name string) error {
-	c, err := r.rule(name)
+	rule, err := r.rule(name)
 	if err == nil {
-		c.letGo()
+		rule.LetGo()
 	}
 	return err
 }
 
 // caught waits until an intercept has caught a request (or as many as its times says).
 func (r *run) caught(ctx context.Context, s *cases.Step, name string) (any, error) {
-	c, err := r.rule(name)
+	rule, err := r.rule(name)
 	if err != nil {
 		return nil, err
 	}
-	s.Until = map[string]any{"times": map[string]any{"$ge": max(1, c.rule.Times)}}
-	return r.until(ctx, s, func() (any, error) { return map[string]any{"times": c.rule.Fired()}, nil })
+	s.Until = map[string]any{"times": map[string]any{"$ge": max(1, rule.Times)}}
+	return r.until(ctx, s, func() (any, error) { return map[string]any{"times": rule.Fired()}, nil })
 }
 
 // seen says what came over the link: all requests, or those to one path, with those fields in their bodies.

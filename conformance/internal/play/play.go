@@ -67,7 +67,7 @@ type run struct {
 	form      string
 	vars      map[string]any
 	ops       map[string]*op
-	rules     map[string]*interception
+	rules     map[string]*netfault.Rule
 	began     time.Time
 	trace     []string
 	durations []time.Duration // of operations that ended
@@ -100,7 +100,7 @@ func (s *Stage) once(ctx context.Context, c *cases.Case, actor *Actor, form stri
 	defer cancel()
 	r := &run{
 		Stage: s, name: fmt.Sprintf("r%d", s.serial.Add(1)), c: c, actor: actor, form: form,
-		vars: map[string]any{}, ops: map[string]*op{}, rules: map[string]*interception{}, began: time.Now(),
+		vars: map[string]any{}, ops: map[string]*op{}, rules: map[string]*netfault.Rule{}, began: time.Now(),
 	}
 	err := r.setUp(ctx)
 	if err == nil {
