@@ -99,7 +99,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) finish(x *exchange, outcome string, took time.Duration) {
 	a.service.Count(x.op, outcome, took)
 	if a.log.Enabled(x.r.Context(), slog.LevelDebug) {
-		a.log.Debug("request", "method", x.r.Method, "path", x.r.URL.Path, "outcome", outcome, "took", took, "remote", x.r.RemoteAddr, "trace", x.call.Fields.Text(wire.FieldTrace))
+		a.log.Debug("request", "method", x.r.Method, "path", x.r.URL.Path, "outcome", outcome, "took", took, "remote", x.r.RemoteAddr)
 	}
 	*x = exchange{}
 	a.free.Put(x)

@@ -50,7 +50,6 @@ const (
 	FieldMode
 	FieldLimit
 	FieldNote
-	FieldTrace
 	FieldToken
 	FieldPrefix
 	FieldCursor
@@ -92,10 +91,6 @@ var fieldRows = [fieldCount]fieldRow{
 	FieldNote: {
 		name: "note", kind: kindString, max: 1024, control: true,
 		allowed: "a string of at most 1024 bytes of UTF-8, or null",
-	},
-	FieldTrace: {
-		name: "trace", kind: kindString, min: 1, max: 64,
-		allowed: "a string of 1 to 64 bytes of UTF-8 without control characters, or null",
 	},
 	FieldToken: {
 		name: "token", kind: kindInteger, min: 1, max: 9007199254740991,
@@ -143,7 +138,7 @@ const (
 var operationRows = [operationCount]operationRow{
 	Acquire: {
 		name: "acquire", method: "POST", path: "/acquire", inBody: true,
-		fields:   1<<FieldResource | 1<<FieldOwner | 1<<FieldExpire | 1<<FieldWait | 1<<FieldID | 1<<FieldMode | 1<<FieldLimit | 1<<FieldNote | 1<<FieldTrace,
+		fields:   1<<FieldResource | 1<<FieldOwner | 1<<FieldExpire | 1<<FieldWait | 1<<FieldID | 1<<FieldMode | 1<<FieldLimit | 1<<FieldNote,
 		required: 1<<FieldResource | 1<<FieldOwner,
 	},
 	Release: {

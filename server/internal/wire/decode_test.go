@@ -25,10 +25,10 @@ func decodeAll(body []byte) (*Fields, *Problem) {
 }
 
 func TestDecodeTakesEveryField(t *testing.T) {
-	f, err := decodeAll([]byte(` { "resource" : "r" , "owner":"o","expire":1.5,"wait":2e1,"id":"i","mode":"shared","limit":3.0,"note":"n","trace":"t","token":4 } `))
+	f, err := decodeAll([]byte(` { "resource" : "r" , "owner":"o","expire":1.5,"wait":2e1,"id":"i","mode":"shared","limit":3.0,"note":"n","token":4 } `))
 	require.Nil(t, err)
 	want := &Fields{given: all}
-	want.text[FieldResource], want.text[FieldOwner], want.text[FieldID], want.text[FieldNote], want.text[FieldTrace] = "r", "o", "i", "n", "t"
+	want.text[FieldResource], want.text[FieldOwner], want.text[FieldID], want.text[FieldNote] = "r", "o", "i", "n"
 	want.number[FieldExpire], want.number[FieldWait] = 1500, 20_000
 	want.number[FieldMode], want.number[FieldLimit], want.number[FieldToken] = 1, 3, 4
 	require.Equal(t, want, f)
