@@ -16,6 +16,7 @@ export {
   LockserverError,
   LockTimeoutError,
   MethodNotAllowedError,
+  MovedError,
   NotFoundError,
   NotHeldError,
   StoreUnavailableError,

@@ -61,6 +61,12 @@ class IdUsedError(LockserverError):
     code = "id_used"
 
 
+class MovedError(LockserverError):
+    """The path is that of an older version of the server."""
+
+    code = "moved"
+
+
 class TooLargeError(LockserverError):
     """The request is larger than the server takes."""
 
@@ -107,6 +113,7 @@ CODES: dict[str, tuple[str, type[LockserverError]]] = {
     "not_held": ("handle", NotHeldError),
     "limit_mismatch": ("raise", LimitMismatchError),
     "id_used": ("handle", IdUsedError),
+    "moved": ("raise", MovedError),
     "too_large": ("raise", TooLargeError),
     "too_many_locks": ("raise", TooManyLocksError),
     "too_many_waiters": ("raise", TooManyWaitersError),
