@@ -27,7 +27,6 @@ var verdicts = map[Code]verdict{
 	ErrNotHeld:          handle,
 	ErrLimitMismatch:    raise,
 	ErrIDUsed:           handle,
-	ErrMoved:            raise,
 	ErrTooLarge:         raise,
 	ErrTooManyLocks:     raise,
 	ErrTooManyWaiters:   raise,

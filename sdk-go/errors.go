@@ -30,8 +30,6 @@ const (
 	ErrLimitMismatch Code = "limit_mismatch"
 	// The acquisition's id has ended. The SDK takes a new one by itself, so that callers do not meet this code.
 	ErrIDUsed Code = "id_used"
-	// The resource has another name now.
-	ErrMoved Code = "moved"
 	// The request is too long.
 	ErrTooLarge Code = "too_large"
 	// The server holds as many locks as it may.

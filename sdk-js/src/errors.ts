@@ -127,11 +127,6 @@ export class IdUsedError extends CodedError {
   static override readonly code = 'id_used'
 }
 
-/** 410: the resource has another name now. */
-export class MovedError extends CodedError {
-  static override readonly code = 'moved'
-}
-
 /** 413: the request was larger than the server takes. */
 export class TooLargeError extends CodedError {
   static override readonly code = 'too_large'
@@ -201,7 +196,6 @@ for (const type of [
     MethodNotAllowedError,
     LockedError,
     NotHeldError,
-    MovedError,
   ],
   ...[LimitMismatchError, IdUsedError, TooLargeError, TooManyLocksError, TooManyWaitersError, InternalError, DrainingError],
   ...[StoreUnavailableError, LockTimeoutError, LockLostError, ConnectionFailedError, ConfigInvalidError],

@@ -16,7 +16,6 @@ export {
   LockserverError,
   LockTimeoutError,
   MethodNotAllowedError,
-  MovedError,
   NotFoundError,
   NotHeldError,
   StoreUnavailableError,

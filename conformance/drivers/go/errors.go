@@ -33,7 +33,6 @@ var sentinels = []struct {
 	{"ErrNotHeld", lockserver.ErrNotHeld},
 	{"ErrLimitMismatch", lockserver.ErrLimitMismatch},
 	{"ErrIDUsed", lockserver.ErrIDUsed},
-	{"ErrMoved", lockserver.ErrMoved},
 	{"ErrTooLarge", lockserver.ErrTooLarge},
 	{"ErrTooManyLocks", lockserver.ErrTooManyLocks},
 	{"ErrTooManyWaiters", lockserver.ErrTooManyWaiters},

@@ -61,12 +61,6 @@ class IdUsedError(LockserverError):
     code = "id_used"
 
 
-class MovedError(LockserverError):
-    """The path is that of an older version of the server."""
-
-    code = "moved"
-
-
 class TooLargeError(LockserverError):
     """The request is larger than the server takes."""
 
@@ -113,7 +107,6 @@ CODES: dict[str, tuple[str, type[LockserverError]]] = {
     "not_held": ("handle", NotHeldError),
     "limit_mismatch": ("raise", LimitMismatchError),
     "id_used": ("handle", IdUsedError),
-    "moved": ("raise", MovedError),
     "too_large": ("raise", TooLargeError),
     "too_many_locks": ("raise", TooManyLocksError),
     "too_many_waiters": ("raise", TooManyWaitersError),

@@ -46,9 +46,6 @@ func (x *exchange) serve() (outcome string) {
 	if p := x.decode(&x.call.Fields); p != nil {
 		return x.refuse(p)
 	}
-	if x.op == wire.List && x.call.Fields.Text(wire.FieldPrefix) == "v0/" {
-		return x.refuse(&wire.Problem{Code: wire.Moved, Detail: "resources have no version any more"})
-	}
 	result, ok := x.api.service.Do(x.r.Context(), &x.call)
 	if !ok {
 		return service.Gone

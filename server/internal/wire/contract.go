@@ -13,7 +13,6 @@ const (
 	NotHeld          Code = "not_held"
 	LimitMismatch    Code = "limit_mismatch"
 	IDUsed           Code = "id_used"
-	Moved            Code = "moved"
 	TooLarge         Code = "too_large"
 	TooManyLocks     Code = "too_many_locks"
 	TooManyWaiters   Code = "too_many_waiters"
@@ -33,7 +32,6 @@ var codes = map[Code]codeRow{
 	NotHeld:          {status: 409, title: "Conflict"},
 	LimitMismatch:    {status: 409, title: "Conflict"},
 	IDUsed:           {status: 409, title: "Conflict"},
-	Moved:            {status: 410, title: "Gone"},
 	TooLarge:         {status: 413, title: "Request Entity Too Large"},
 	TooManyLocks:     {status: 429, title: "Too Many Requests", retryAfter: true},
 	TooManyWaiters:   {status: 429, title: "Too Many Requests", retryAfter: true},
