@@ -76,7 +76,6 @@ export class Acquisition {
         // The refusal does not settle an earlier attempt that got no answer: that one may still arrive.
         if (!blocking && this.#tries.unsettled) await this.#cancel()
         if (!blocking) return reply
-        this.#queued = false
         this.#retry.setback(this.#inTheWay(reply), reply)
         continue
       }
@@ -139,7 +138,7 @@ export class Acquisition {
     const { holders, holdersTotal } = rivals
     const self = holders.find(({ owner }) => owner === this.#core.owner)
     const named = self ?? holders[0]
-    if (named === undefined) return ''
+    if (named === undefined) return 'others hold it, or wait before'
     this.#rivals = rivals
     const { owner, heldFor } = named
     const time = heldFor === null ? '' : ` for ${heldFor < 10 ? Math.round(heldFor * 10) / 10 : Math.round(heldFor)} s`

@@ -23,6 +23,7 @@ export class HttpTransport implements Transport {
   readonly #origin: string
   readonly #prefix: string
   readonly #headers: string[]
+  readonly #secret: string
   readonly #clock: Clock
   /** Connections that keep the process alive while they work, and those that never do. */
   readonly #lanes: Record<'front' | 'back', { options: Client.Options; pool?: Pool }>
@@ -38,6 +39,7 @@ export class HttpTransport implements Transport {
       ...['user-agent', `lockserver-client-js/${version}`],
       ...['x-lockserver-secret', secret],
     ]
+    this.#secret = secret
     this.#clock = clock
     const options = (background: boolean): Client.Options => ({
       connect: connector({ timeout: connectTimeout, ...tls }, proxy, background),
@@ -50,7 +52,7 @@ export class HttpTransport implements Transport {
   }
 
   send(operation: Operation, request: object, bound: number, { fresh = false, background = false }: Route = {}): Attempt {
-    const exchange = new Exchange(this.peer, operation, this.#clock, bound, background)
+    const exchange = new Exchange(this.peer, this.#secret, operation, this.#clock, bound, background)
     // A closed transport still carries the release of a lock that outlives its client, but keeps no connection.
     const single = fresh || this.#closed
     const lane = this.#lanes[background ? 'back' : 'front']
@@ -170,6 +172,7 @@ function tunnel(proxy: URL, target: buildConnector.Options, timeout: number, det
 class Exchange implements Attempt, Dispatcher.DispatchHandler {
   readonly outcome: Promise<Outcome>
   readonly #peer: string
+  readonly #secret: string
   readonly #operation: Operation
   readonly #clock: Clock
   readonly #stopTimer: () => void
@@ -183,8 +186,9 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor(peer: string, operation: Operation, clock: Clock, bound: number, background: boolean) {
+  constructor(peer: string, secret: string, operation: Operation, clock: Clock, bound: number, background: boolean) {
     this.#peer = peer
+    this.#secret = secret
     this.#operation = operation
     this.#clock = clock
     this.outcome = new Promise((resolve) => {
@@ -240,7 +244,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
     const status = this.#status
     const retryAfter = this.#retryAfter
     const sent = this.#sent as Instant
-    const body = tooLarge === undefined ? decode(this.#chunks) : undefined
+    const body = tooLarge === undefined ? decode(this.#chunks, status < 400 ? undefined : this.#secret) : undefined
     if (this.#operation.answers.includes(status)) {
       if (body === undefined) return stranger(this.#peer, status, tooLarge ?? 'with no JSON object')
       return { kind: 'answer', status, body, retryAfter, sent }
@@ -270,12 +274,14 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   }
 }
 
-/** The JSON object that a body is. */
-function decode(chunks: Buffer[]): Record<string, unknown> | undefined {
+/** The JSON object that a body is, without the secret if that is given: no error shows it, even if the other side echoes it. */
+function decode(chunks: Buffer[], secret?: string): Record<string, unknown> | undefined {
   const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
   if (!isUtf8(bytes)) return undefined
   try {
-    const value: unknown = JSON.parse(bytes.toString())
+    const hide = (member: string, value: unknown) =>
+      typeof value === 'string' && member !== 'code' && member !== 'reason' ? value.replaceAll(secret as string, '…') : value
+    const value: unknown = JSON.parse(bytes.toString(), secret === undefined ? undefined : hide)
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
   } catch {
     return undefined
@@ -292,20 +298,25 @@ function parseRetryAfter(value: string | string[] | undefined): number {
 
 /** What the codes of connections that fail mean, and whether every other attempt would fail as well. */
 const failures: [RegExp, boolean, string][] = [
-  [/^ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)$/, true, 'PEER does not speak TLS: is it an http:// address?'],
-  [/^ERR_SSL_(UNSUPPORTED_PROTOCOL|.*ALERT_PROTOCOL_VERSION)$/, true, 'PEER and this client have no version of TLS in common'],
+  [/SSL.*(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)/, true, 'PEER does not speak TLS: is it an http:// address?'],
+  [/SSL.*(UNSUPPORTED_PROTOCOL|ALERT_PROTOCOL_VERSION)/, true, 'PEER and this client have no version of TLS in common'],
   [/^(EINVAL|EAFNOSUPPORT)$/, true, 'PEER cannot be connected to'],
   [/^ECONNREFUSED$/, false, 'connection refused by PEER'],
   [/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/, false, 'connection closed by PEER'],
   [/^(ENOTFOUND|EAI_AGAIN)$/, false, 'the host of PEER was not found'],
+  [/^(HTTPParserError|HPE_.*)$/, false, 'PEER does not speak HTTP'],
   [/^UND_ERR_CONNECT_TIMEOUT$/, false, 'PEER could not be connected to in time'],
 ]
 
 function explain(cause: NodeJS.ErrnoException, peer: string): { reason: string; permanent: boolean; cause: Error } {
-  const { message, code = '' } = cause
+  // What was not understood may be an echo of the request, with the secret in it.
+  for (const bytes of ['data', 'rawPacket']) Reflect.deleteProperty(cause, bytes)
+  const { name, message, code = name } = cause
   if (cause instanceof ProxyError) return { reason: message, permanent: cause.permanent, cause }
   if (distrusted.has(cause)) return { reason: `the certificate of ${peer} is not trusted: ${message}`, permanent: true, cause }
-  const [, permanent, text] = failures.find(([codes]) => codes.test(code)) ?? []
-  const reason = text?.replace('PEER', peer) ?? `${message || code || 'the connection failed'} (${peer})`
+  // A connection that fails while it is written to has the words of OpenSSL's code in its message.
+  const what = code === 'EPROTO' ? message.toUpperCase().replaceAll(' ', '_') : code
+  const [, permanent, text] = failures.find(([codes]) => codes.test(what)) ?? []
+  const reason = text?.replace('PEER', peer) ?? `${message.split('\n')[0] || code} (${peer})`
   return { reason, permanent: permanent ?? false, cause }
 }

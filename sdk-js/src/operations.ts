@@ -75,22 +75,26 @@ export function release(request: ReleaseRequest): Call<Released> {
 }
 
 function queued({ body }: Answer, has: Has): Queued | undefined {
-  return has('position', finite) ? { kind: 'queued', rivals: rivals(body) } : undefined
+  return has('position', positive) ? { kind: 'queued', rivals: rivals(body) } : undefined
 }
 
 function released(_: Answer, has: Has): Released | undefined {
-  return has('outcome', (value) => typeof value === 'string') ? { kind: 'released' } : undefined
+  return has('outcome', (value) => typeof value === 'string' && value !== '') ? { kind: 'released' } : undefined
 }
 
 function granted({ body, sent }: Answer, has: Has): Granted | undefined {
-  if (!has('token', Number.isSafeInteger) || !has('waited', finite)) return undefined
-  if (!has('expires_in', (value) => value === null || finite(value))) return undefined
+  if (!has('token', positive) || !has('waited', duration)) return undefined
+  if (!has('expires_in', (value) => value === null || duration(value))) return undefined
   const { token, waited, expires_in: expiresIn } = body as { token: number; waited: number; expires_in: number | null }
-  return { kind: 'granted', token, waited: Math.max(waited, 0), expiresIn, sent }
+  return { kind: 'granted', token, waited, expiresIn, sent }
 }
 
-function finite(value: unknown): boolean {
-  return typeof value === 'number' && Number.isFinite(value)
+function positive(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) > 0
+}
+
+function duration(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && value < Number.POSITIVE_INFINITY
 }
 
 /** What a success says; a failure if it lacks what its operation needs. */

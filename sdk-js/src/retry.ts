@@ -1,4 +1,4 @@
-import { VERDICTS, type Verdict, WITHOUT_CODE } from './contract.js'
+import { OPERATIONS, type Operation, VERDICTS, type Verdict, WITHOUT_CODE } from './contract.js'
 import type { Core } from './core.js'
 import { ConnectionFailedError, errorFrom, type LockserverError, NotHeldError } from './errors.js'
 import { type Call, read } from './operations.js'
@@ -19,7 +19,7 @@ export interface Plan<Reply> {
   stop?: Stop
   /** Where is noted what became of the attempts. */
   tries?: Tries
-  /** It is sent again only while it certainly had no effect. */
+  /** It is sent again only while it certainly never arrived. */
   once?: boolean
   /** It runs in the background, and what is raised elsewhere is retried too, with pauses of at most so many milliseconds. */
   stubborn?: number
@@ -73,7 +73,7 @@ export class Retry<Reply extends { kind: string }> {
         if (reply.kind !== 'unknown') return this.#answered(reply as Reply)
         outcome = reply as Failure
       }
-      const error = this.#judge(outcome)
+      const error = this.#judge(outcome, call.operation)
       if (error !== undefined) return this.#answered(error)
     }
   }
@@ -135,19 +135,16 @@ export class Retry<Reply extends { kind: string }> {
   }
 
   /** Decides what becomes of a call after anything but a success: returns an error to handle, throws one, or notes a setback. */
-  #judge(outcome: Outcome): LockserverError | undefined {
-    const draining = outcome.kind === 'answer' && outcome.code === 'draining' // the server says that it did nothing
-    const harmless = outcome.kind === 'unsent' || draining || (outcome.kind === 'answer' && outcome.status < 500)
-    if (!harmless) this.#tries.unsettled = true
+  #judge(outcome: Outcome, operation: Operation): LockserverError | undefined {
+    // A server that drains has released nothing; who waits may yet be granted the lock by its last moments.
+    const draining = outcome.kind === 'answer' && outcome.code === 'draining' && operation !== OPERATIONS.acquire
+    const refused = draining || (outcome.kind === 'answer' && outcome.status < 500)
+    if (outcome.kind !== 'unsent' && !refused) this.#tries.unsettled = true
     const { doing, stubborn, once } = this.#plan
     const { error, obstacle } = describe(outcome, doing, this.#core.transport.peer)
     const verdict = verdictOn(outcome)
     if (verdict === 'handle' && (stubborn === undefined || error instanceof NotHeldError)) return error
-    if (stubborn === undefined) {
-      if (verdict === 'raise') throw error
-      if (once && outcome.kind === 'unknown') throw error
-      if (once && !harmless) throw new ConnectionFailedError(error.message, { cause: error })
-    }
+    if (stubborn === undefined && (verdict === 'raise' || (once && outcome.kind !== 'unsent'))) throw error
     // That the last attempt ran out of time says less than what went wrong before.
     const late = outcome.kind !== 'answer' && outcome.late && this.#plan.left() < this.#core.figures.shortestAttempt
     if (late && this.#obstacle !== '') this.setback(this.#obstacle, this.#trouble)

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { after, before, beforeEach, test } from 'node:test'
+import { inspect } from 'node:util'
 import type { LockserverClient, LockTimeoutError } from 'lockserver-client'
 import { Certificate } from './support/certificate.js'
 import { testing } from './support/clock.js'
 import { Middle } from './support/middle.js'
-import { TestServer } from './support/server.js'
+import { secret, TestServer } from './support/server.js'
 import { TestTunnel } from './support/tunnel.js'
 
 let server: TestServer
@@ -130,6 +131,9 @@ test('a success that is of no use is connection_failed at once, says why, and it
     [200, JSON.stringify({ ...granted, token: 7.5 }), 'with an unusable "token"'],
     [200, JSON.stringify({ ...granted, expires_in: undefined }), 'without "expires_in"'],
     [200, JSON.stringify({ ...granted, waited: null }), 'with an unusable "waited"'],
+    [200, JSON.stringify({ ...granted, token: 0 }), 'with an unusable "token"'],
+    [200, JSON.stringify({ ...granted, waited: -1 }), 'with an unusable "waited"'],
+    [200, JSON.stringify({ ...granted, expires_in: '30' }), 'with an unusable "expires_in"'],
     [202, '{}', 'without "position"'],
   ] as const) {
     answering(status, body)
@@ -215,6 +219,27 @@ test('a time-out says what was wrong with the server', async () => {
   )
 })
 
+test('a server that speaks no HTTP, or echoes what it is told, is named, and the secret is in no error', async () => {
+  const echo = createServer((socket) => socket.unref().pipe(socket))
+    .listen(0, '127.0.0.1')
+    .unref()
+  await once(echo, 'listening')
+  const { port } = echo.address() as { port: number }
+  const error = await timedOut(server.client({ addr: `127.0.0.1:${port}` }).acquire('x', { timeout: 0.1 }))
+  assert.match(error.message, /: 127\.0\.0\.1:\d+ does not speak HTTP$/)
+  assert.ok(!inspect(error, { showHidden: true, depth: 9 }).includes(secret))
+  const proxied = await timedOut(server.client({ proxy: `http://me:hunter2@127.0.0.1:${port}` }).acquire('x', { timeout: 0.1 }))
+  assert.match(proxied.message, /: the proxy 127\.0\.0\.1:\d+ does not speak HTTP$/)
+  assert.ok(!inspect(proxied, { showHidden: true, depth: 9 }).includes(Buffer.from('me:hunter2').toString('base64')))
+  echo.close()
+
+  answering(400, JSON.stringify({ code: 'invalid_request', detail: `what is ${secret}?`, field: secret }))
+  await assert.rejects(client.acquire('x'), (error) => {
+    assert.ok(!inspect(error, { showHidden: true, depth: 9 }).includes(secret))
+    return true
+  })
+})
+
 test('a name that is not found is retried, for it may be there soon', async () => {
   const lost = server.client({ addr: 'nowhere.invalid' })
   const { message } = await timedOut(lost.acquire('x', { timeout: 0.3 }))
@@ -262,7 +287,8 @@ test('a proxy that opens no tunnel is named; only 502, 503 and 504 are tried aga
   proxy.answers = [503, 502, 504]
   await (await through.acquire('x')).release()
   assert.equal(proxy.answers.length, 0)
-  await proxy.close()
+  const secured = server.client({ proxy: `https://${proxy.addr}` })
+  await assert.rejects(secured.acquire('x', { timeout: 5 }), { message: /: the proxy .* does not speak TLS/ })
   const nobody = server.client({ proxy: 'http://me:hunter2@127.0.0.1:1' })
   assert.match(
     (await timedOut(nobody.acquire('x', { timeout: 0.1 }))).message,
@@ -271,7 +297,9 @@ test('a proxy that opens no tunnel is named; only 502, 503 and 504 are tried aga
 })
 
 test('a proxy that says nothing is bounded like any connection', async () => {
-  const mute = createServer().listen(0, '127.0.0.1')
+  const mute = createServer((socket) => socket.unref())
+    .listen(0, '127.0.0.1')
+    .unref()
   await once(mute, 'listening')
   const proxy = `http://127.0.0.1:${(mute.address() as { port: number }).port}`
   const through = server.client({ proxy, ...testing({ figures: { connect: 100 } }) })

@@ -14,6 +14,8 @@ export class TestTunnel {
   static async start(): Promise<TestTunnel> {
     const tunnel = new TestTunnel()
     tunnel.#http.on('connect', (request: IncomingMessage, socket: Socket) => tunnel.#open(request, socket))
+    // A test that fails before it closes this must not keep the whole file alive.
+    tunnel.#http.unref().on('connection', (socket) => socket.unref())
     tunnel.#http.listen(0, '127.0.0.1')
     await once(tunnel.#http, 'listening')
     tunnel.addr = `127.0.0.1:${(tunnel.#http.address() as AddressInfo).port}`
