@@ -49,18 +49,34 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// Those that take a key append one member of an object. The key comes with what stands around it: `,"owner":`.
+
+func appendText(b []byte, key, s string) []byte { return AppendString(append(b, key...), s) }
+
+func appendInt(b []byte, key string, n int64) []byte {
+	return strconv.AppendInt(append(b, key...), n, 10)
+}
+
 // appendOptional appends s, or null for "".
-func appendOptional(b []byte, s string) []byte {
+func appendOptional(b []byte, key, s string) []byte {
 	if s == "" {
-		return append(b, "null"...)
+		return append(append(b, key...), "null"...)
 	}
-	return AppendString(b, s)
+	return appendText(b, key, s)
+}
+
+// appendToken appends a token, or null for 0.
+func appendToken(b []byte, key string, token int64) []byte {
+	if token == 0 {
+		return append(append(b, key...), "null"...)
+	}
+	return appendInt(b, key, token)
 }
 
 // appendSeconds appends d in seconds, rounded down to 1 ms.
-func appendSeconds(b []byte, d time.Duration) []byte {
+func appendSeconds(b []byte, key string, d time.Duration) []byte {
 	ms := max(d.Milliseconds(), 0)
-	b = strconv.AppendInt(b, ms/1000, 10)
+	b = appendInt(b, key, ms/1000)
 	if ms %= 1000; ms == 0 {
 		return b
 	}
@@ -72,61 +88,42 @@ func appendSeconds(b []byte, d time.Duration) []byte {
 }
 
 // appendTimeLeft appends the time left of a lease, or null if the lock has none.
-func appendTimeLeft(b []byte, d time.Duration) []byte {
+func appendTimeLeft(b []byte, key string, d time.Duration) []byte {
 	if d == lock.NoLease {
-		return append(b, "null"...)
+		return append(append(b, key...), "null"...)
 	}
-	return appendSeconds(b, d)
-}
-
-// appendToken appends a token, or null for 0.
-func appendToken(b []byte, token int64) []byte {
-	if token == 0 {
-		return append(b, "null"...)
-	}
-	return strconv.AppendInt(b, token, 10)
+	return appendSeconds(b, key, d)
 }
 
 // appendKind appends the members mode and limit: one of them, the other null.
 func appendKind(b []byte, mode lock.Mode, limit int32) []byte {
 	switch mode {
 	case lock.Semaphore:
-		b = append(b, `"mode":null,"limit":`...)
-		return strconv.AppendInt(b, int64(limit), 10)
+		return appendInt(b, `,"mode":null,"limit":`, int64(limit))
 	case lock.Shared:
-		return append(b, `"mode":"shared","limit":null`...)
+		return append(b, `,"mode":"shared","limit":null`...)
 	default:
-		return append(b, `"mode":"exclusive","limit":null`...)
+		return append(b, `,"mode":"exclusive","limit":null`...)
 	}
 }
 
 // AppendGrant appends the answer to an acquire or renew that holds the lock.
 func AppendGrant(b []byte, resource, owner string, a *lock.Answer) []byte {
-	b = append(b, `{"resource":`...)
-	b = AppendString(b, resource)
-	b = append(b, `,"owner":`...)
-	b = AppendString(b, owner)
-	b = append(b, `,"id":`...)
-	b = appendOptional(b, a.ID)
-	b = append(b, `,"token":`...)
-	b = appendToken(b, a.Token)
-	b = append(b, ',')
+	b = appendText(b, `{"resource":`, resource)
+	b = appendText(b, `,"owner":`, owner)
+	b = appendOptional(b, `,"id":`, a.ID)
+	b = appendToken(b, `,"token":`, a.Token)
 	b = appendKind(b, a.Mode, a.Limit)
-	b = append(b, `,"expires_in":`...)
-	b = appendTimeLeft(b, a.ExpiresIn)
-	b = append(b, `,"waited":`...)
-	b = appendSeconds(b, a.Waited)
+	b = appendTimeLeft(b, `,"expires_in":`, a.ExpiresIn)
+	b = appendSeconds(b, `,"waited":`, a.Waited)
 	return append(b, "}\n"...)
 }
 
 // AppendQueued appends the answer to an acquire that keeps its place.
 func AppendQueued(b []byte, id string, a *lock.Answer) []byte {
-	b = append(b, `{"id":`...)
-	b = AppendString(b, id)
-	b = append(b, `,"position":`...)
-	b = strconv.AppendInt(b, int64(a.Position), 10)
-	b = append(b, `,"place_kept":`...)
-	b = appendSeconds(b, a.PlaceKept)
+	b = appendText(b, `{"id":`, id)
+	b = appendInt(b, `,"position":`, int64(a.Position))
+	b = appendSeconds(b, `,"place_kept":`, a.PlaceKept)
 	b = appendInTheWay(b, a.Detail)
 	return append(b, "}\n"...)
 }
@@ -141,56 +138,41 @@ func ReleaseOutcome(a *lock.Answer) string {
 
 // AppendReleased appends the answer to a successful release.
 func AppendReleased(b []byte, resource, owner string, a *lock.Answer) []byte {
-	b = append(b, `{"resource":`...)
-	b = AppendString(b, resource)
-	b = append(b, `,"owner":`...)
-	b = AppendString(b, owner)
-	b = append(b, `,"token":`...)
-	b = appendToken(b, a.Token)
-	b = append(b, `,"outcome":`...)
-	b = AppendString(b, ReleaseOutcome(a))
+	b = appendText(b, `{"resource":`, resource)
+	b = appendText(b, `,"owner":`, owner)
+	b = appendToken(b, `,"token":`, a.Token)
+	b = appendText(b, `,"outcome":`, ReleaseOutcome(a))
 	return append(b, "}\n"...)
 }
 
 // appendHolder appends a holder as GET /lock shows it.
 func appendHolder(b []byte, h *lock.Holder) []byte {
-	b = append(b, `{"owner":`...)
-	b = AppendString(b, h.Owner)
-	b = append(b, `,"id":`...)
-	b = appendOptional(b, h.ID)
-	b = append(b, `,"token":`...)
-	b = appendToken(b, h.Token)
-	b = append(b, `,"note":`...)
-	b = appendOptional(b, h.Note)
-	b = append(b, `,"held_for":`...)
-	b = appendSeconds(b, h.HeldFor)
-	b = append(b, `,"expires_in":`...)
-	b = appendTimeLeft(b, h.ExpiresIn)
+	b = appendText(b, `{"owner":`, h.Owner)
+	b = appendOptional(b, `,"id":`, h.ID)
+	b = appendToken(b, `,"token":`, h.Token)
+	b = appendOptional(b, `,"note":`, h.Note)
+	b = appendSeconds(b, `,"held_for":`, h.HeldFor)
+	b = appendTimeLeft(b, `,"expires_in":`, h.ExpiresIn)
 	return append(b, '}')
 }
 
 // appendRival appends a holder as a client that did not get the lock sees it: without id and note.
 func appendRival(b []byte, h *lock.Holder) []byte {
-	b = append(b, `{"owner":`...)
-	b = AppendString(b, h.Owner)
-	b = append(b, `,"token":`...)
-	b = appendToken(b, h.Token)
-	b = append(b, `,"held_for":`...)
-	b = appendSeconds(b, h.HeldFor)
-	b = append(b, `,"expires_in":`...)
-	b = appendTimeLeft(b, h.ExpiresIn)
+	b = appendText(b, `{"owner":`, h.Owner)
+	b = appendToken(b, `,"token":`, h.Token)
+	b = appendSeconds(b, `,"held_for":`, h.HeldFor)
+	b = appendTimeLeft(b, `,"expires_in":`, h.ExpiresIn)
 	return append(b, '}')
 }
 
 // appendInTheWay appends the members that tell a client that did not get the lock who holds it and how many wait.
 func appendInTheWay(b []byte, d *lock.Detail) []byte {
-	b = append(b, `,"holders":`...)
-	b = appendHolders(b, d.Holders, appendRival)
+	b = appendHolders(b, `,"holders":`, d.Holders, appendRival)
 	return appendCounts(b, d.HoldersTotal, d.Waiters)
 }
 
-func appendHolders(b []byte, holders []lock.Holder, one func([]byte, *lock.Holder) []byte) []byte {
-	b = append(b, '[')
+func appendHolders(b []byte, key string, holders []lock.Holder, one func([]byte, *lock.Holder) []byte) []byte {
+	b = append(append(b, key...), '[')
 	for i := range holders {
 		if i > 0 {
 			b = append(b, ',')
@@ -202,20 +184,15 @@ func appendHolders(b []byte, holders []lock.Holder, one func([]byte, *lock.Holde
 
 // appendCounts appends the members that say how many hold a lock and wait for it.
 func appendCounts(b []byte, holders, waiters int) []byte {
-	b = append(b, `,"holders_total":`...)
-	b = strconv.AppendInt(b, int64(holders), 10)
-	b = append(b, `,"waiters":`...)
-	return strconv.AppendInt(b, int64(waiters), 10)
+	b = appendInt(b, `,"holders_total":`, int64(holders))
+	return appendInt(b, `,"waiters":`, int64(waiters))
 }
 
 // appendLock appends a lock as GET /locks shows it, but for the closing brace.
 func appendLock(b []byte, l *lock.Lock) []byte {
-	b = append(b, `{"resource":`...)
-	b = AppendString(b, l.Resource)
-	b = append(b, ',')
+	b = appendText(b, `{"resource":`, l.Resource)
 	b = appendKind(b, l.Mode, l.Limit)
-	b = append(b, `,"holders":`...)
-	b = appendHolders(b, l.Holders, appendHolder)
+	b = appendHolders(b, `,"holders":`, l.Holders, appendHolder)
 	return appendCounts(b, l.HoldersTotal, l.Waiters)
 }
 
@@ -228,19 +205,12 @@ func AppendLockAndQueue(b []byte, d *lock.Detail) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, `{"position":`...)
-		b = strconv.AppendInt(b, int64(w.Position), 10)
-		b = append(b, `,"owner":`...)
-		b = AppendString(b, w.Owner)
-		b = append(b, `,"id":`...)
-		b = appendOptional(b, w.ID)
-		b = append(b, `,"note":`...)
-		b = appendOptional(b, w.Note)
-		b = append(b, `,"waited":`...)
-		b = appendSeconds(b, w.Waited)
-		b = append(b, `,"present":`...)
-		b = strconv.AppendBool(b, w.Present)
-		b = append(b, '}')
+		b = appendInt(b, `{"position":`, int64(w.Position))
+		b = appendText(b, `,"owner":`, w.Owner)
+		b = appendOptional(b, `,"id":`, w.ID)
+		b = appendOptional(b, `,"note":`, w.Note)
+		b = appendSeconds(b, `,"waited":`, w.Waited)
+		b = append(strconv.AppendBool(append(b, `,"present":`...), w.Present), '}')
 	}
 	return append(b, "]}\n"...)
 }
@@ -254,16 +224,13 @@ func AppendPage(b []byte, d *lock.Detail) []byte {
 		}
 		b = append(appendLock(b, &d.Locks[i]), '}')
 	}
-	b = append(b, `],"next":`...)
-	b = appendOptional(b, d.Next)
+	b = appendOptional(b, `],"next":`, d.Next)
 	return append(b, "}\n"...)
 }
 
 // AppendEvicted appends the answer to a force release.
 func AppendEvicted(b []byte, resource string, d *lock.Detail) []byte {
-	b = append(b, `{"resource":`...)
-	b = AppendString(b, resource)
-	b = append(b, `,"evicted":`...)
-	b = appendHolders(b, d.Holders, appendHolder)
+	b = appendText(b, `{"resource":`, resource)
+	b = appendHolders(b, `,"evicted":`, d.Holders, appendHolder)
 	return append(b, "}\n"...)
 }

@@ -43,7 +43,7 @@ func TestAppendSeconds(t *testing.T) {
 		maxExpire:                            "315360000",
 		-time.Second:                         "0",
 	} {
-		require.Equal(t, want, string(appendSeconds(nil, d)), d)
+		require.Equal(t, want, string(appendSeconds(nil, "", d)), d)
 	}
 }
 

@@ -43,21 +43,15 @@ func InvalidBody(problem string) *Problem {
 // AppendProblem appends the document.
 func AppendProblem(b []byte, p *Problem) []byte {
 	row := codes[p.Code]
-	b = append(b, `{"title":`...)
-	b = AppendString(b, row.title)
-	b = append(b, `,"status":`...)
-	b = strconv.AppendInt(b, int64(row.status), 10)
-	b = append(b, `,"code":`...)
-	b = AppendString(b, string(p.Code))
-	b = append(b, `,"detail":`...)
-	b = AppendString(b, p.Detail)
+	b = appendText(b, `{"title":`, row.title)
+	b = appendInt(b, `,"status":`, int64(row.status))
+	b = appendText(b, `,"code":`, string(p.Code))
+	b = appendText(b, `,"detail":`, p.Detail)
 	if p.Field != "" {
-		b = append(b, `,"field":`...)
-		b = AppendString(b, p.Field)
+		b = appendText(b, `,"field":`, p.Field)
 	}
 	if p.Reason != "" {
-		b = append(b, `,"reason":`...)
-		b = AppendString(b, p.Reason)
+		b = appendText(b, `,"reason":`, p.Reason)
 	}
 	if p.Holds != nil {
 		b = appendInTheWay(b, p.Holds)

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
@@ -16,11 +15,9 @@ type Lost struct {
 
 // AppendSessionAnswer appends the answer to a request of a session: the body that it would have over HTTP, with seq and status.
 func AppendSessionAnswer(b []byte, seq int64, status int, body func(b []byte) []byte) []byte {
-	b = append(b, `{"seq":`...)
-	b = strconv.AppendInt(b, seq, 10)
+	b = appendInt(b, `{"seq":`, seq)
 	if status < 400 { // a problem tells its status itself
-		b = append(b, `,"status":`...)
-		b = strconv.AppendInt(b, int64(status), 10)
+		b = appendInt(b, `,"status":`, int64(status))
 	}
 	start := len(b)
 	b = body(b)
@@ -41,28 +38,21 @@ func AppendLostEvent(b []byte, l *Lost) []byte {
 func AppendDrainingEvent(b []byte) []byte { return append(b, `{"event":"draining"}`...) }
 
 func appendLost(b []byte, l *Lost) []byte {
-	b = append(b, `"resource":`...)
-	b = AppendString(b, l.Resource)
-	b = append(b, `,"owner":`...)
-	b = AppendString(b, l.Owner)
-	b = append(b, `,"id":`...)
-	b = appendOptional(b, l.ID)
-	b = append(b, `,"token":`...)
-	b = appendToken(b, l.Token)
-	b = append(b, `,"reason":`...)
-	b = AppendString(b, l.Reason)
+	b = appendText(b, `"resource":`, l.Resource)
+	b = appendText(b, `,"owner":`, l.Owner)
+	b = appendOptional(b, `,"id":`, l.ID)
+	b = appendToken(b, `,"token":`, l.Token)
+	b = appendText(b, `,"reason":`, l.Reason)
 	return append(b, '}')
 }
 
 // AppendKept appends the answer to a keepalive. The shortest time left is null if no lease was renewed.
 func AppendKept(b []byte, renewed int, shortest time.Duration, lost []Lost) []byte {
-	b = append(b, `{"renewed":`...)
-	b = strconv.AppendInt(b, int64(renewed), 10)
-	b = append(b, `,"shortest":`...)
+	b = appendInt(b, `{"renewed":`, int64(renewed))
 	if renewed == 0 {
 		shortest = lock.NoLease
 	}
-	b = appendTimeLeft(b, shortest)
+	b = appendTimeLeft(b, `,"shortest":`, shortest)
 	b = append(b, `,"lost":[`...)
 	for i := range lost {
 		if i > 0 {
