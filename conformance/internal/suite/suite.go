@@ -63,8 +63,8 @@ func Run(ctx context.Context, o Options) (rep *report.Report, err error) {
 	case o.Image != "" && o.Docker && len(o.Command) == 0 && o.Drivers == "":
 		m.Drivers = []Entry{{DriverSpec: place.DriverSpec{Name: "driver", Image: o.Image}}}
 	case o.Drivers != "" && len(o.Command) == 0 && o.Image == "":
-		unlock, err := o.build(ctx, m)
-		if err != nil {
+		var unlock func() error
+		if unlock, err = o.build(ctx, m); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
