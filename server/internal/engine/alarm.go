@@ -3,6 +3,8 @@ package engine
 import (
 	"runtime"
 	"time"
+
+	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
 // budget is how many claims are processed under the mutex before others are let in.
@@ -15,41 +17,27 @@ const ahead = 2 * budget
 // ringing is the value of armed while ring works. It is sooner than any deadline, so that nothing arms the alarm.
 const ringing = 1
 
-// arm sets the alarm to the table's next deadline, unless it goes off earlier.
+// arm sets the alarm to the table's next deadline, unless it goes off earlier. While too much is pending it does not: the flush after the
+// next commit will.
 func (e *Engine) arm(now int64) {
 	next := e.table.Next()
-	if next == 0 || e.armed != 0 && e.armed <= next {
+	if next == 0 || e.armed != 0 && e.armed <= next || len(e.pending.Changes) >= ahead {
 		return
 	}
 	e.armed = next
 	e.alarm.Reset(time.Duration(next - now))
 }
 
-// ring does what is due, with pauses for others.
+// ring does what is due, and lets others in between.
 func (e *Engine) ring() {
-	for e.advance() {
-		runtime.Gosched()
+	for more := true; more; runtime.Gosched() {
+		more = false
+		e.do(lock.Reply{}, func(now int64) {
+			e.armed = ringing
+			more = len(e.pending.Changes) < ahead && e.table.Advance(now, budget)
+			if !more {
+				e.armed = 0
+			}
+		})
 	}
-}
-
-// advance does some of what is due and reports whether there is more.
-func (e *Engine) advance() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.err != nil {
-		return false
-	}
-	if len(e.pending.Changes) >= ahead {
-		e.armed = 0 // the flush after the next commit arms it again
-		return false
-	}
-	e.armed = ringing
-	now := e.now()
-	more := e.table.Advance(now, budget)
-	e.flush(now)
-	if !more {
-		e.armed = 0
-		e.arm(now)
-	}
-	return more
 }

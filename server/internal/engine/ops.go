@@ -40,16 +40,11 @@ func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Reply) {
 // ForceRelease evicts the holder with that token, or all holders if token is 0. by is who asks, for those who watch. If there are
 // many holders, other operations and commits get in between.
 func (e *Engine) ForceRelease(resource string, token int64, by string, to lock.Reply) {
-	var f *lock.ForceRelease
+	f := &lock.ForceRelease{Resource: resource, Token: token, By: by}
 	for more := true; more; runtime.Gosched() {
 		more = false
 		e.awaitRoom()
-		e.do(to, func(now int64) {
-			if f == nil {
-				f = lock.NewForceRelease(resource, token, by)
-			}
-			more = e.table.ForceRelease(now, f, budget, to)
-		})
+		e.do(to, func(now int64) { more = e.table.ForceRelease(now, f, budget, to) })
 	}
 }
 
@@ -67,14 +62,11 @@ func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Reply) {
 		more = false
 		e.do(to, func(now int64) {
 			if w == nil {
-				var ok bool
-				if w, ok = e.table.Walk(q); !ok {
-					e.table.BadCursor(to)
+				if w = e.table.Walk(q, to); w == nil {
 					return
 				}
 			}
-			more = !ended && !e.table.Step(now, w, walkBudget)
-			if !more {
+			if more = !ended && !e.table.Step(now, w, walkBudget); !more {
 				e.table.EndWalk(w, to)
 			}
 		})

@@ -85,9 +85,9 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 		t.answer(older.Reply, r, t.queued(now, c, r))
 	}
 	if c.state == held {
-		delivered := !c.offered && c.label.handBack == 0
-		if c.label.handBack != 0 { // no answer with the grant has reached its client yet
-			c.label.handBack, c.offered = 0, true
+		delivered := !c.offered && c.handBack == 0
+		if c.handBack != 0 { // no answer with the grant has reached its client yet
+			c.handBack, c.offered = 0, true
 			t.arm(c)
 		}
 		t.promise(dueGrant, c, p.Reply, p.arrived, p.until)
@@ -101,7 +101,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 		t.blocked(now, p, r, LimitMismatch)
 		return Ticket{}
 	}
-	c.label.note = req.Note
+	c.note = req.Note
 	if r.holders.n == 0 && r.present() == 0 {
 		r.permits = c.permits
 	}
@@ -146,7 +146,7 @@ func (t *Table) queued(now int64, c *claim, r *resource) Answer {
 	if c.state == waiting {
 		position = r.queue.position(c)
 	}
-	return Answer{Code: Queued, ID: c.id(), Position: position, PlaceKept: PlaceKept, Detail: r.inTheWay(now)}
+	return Answer{Code: Queued, ID: c.id, Position: position, PlaceKept: PlaceKept, Detail: r.inTheWay(now)}
 }
 
 // blocked answers a request that cannot have r, as others hold or await it.

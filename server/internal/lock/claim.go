@@ -48,9 +48,9 @@ const (
 
 // claim keeps apart, in label and parked, what few claims need: a million of them may be held at once.
 type claim struct {
-	res        *resource
-	owner      string
-	label      *label  // nil without id and note
+	res   *resource
+	owner string
+	*label
 	parked     *parked // the request that waits; nil if there is none
 	prev, next *claim  // neighbours in the queue or among the holders
 	arrival    int64   // the number of the first request: the order of the queue
@@ -70,7 +70,7 @@ type claim struct {
 type label struct {
 	id       string
 	note     string
-	expire   int64 // as first asked for; a renewal may have made the lease longer
+	asked    int64 // the lease that the first request asked for; a renewal may have made it longer
 	handBack int64 // when an unclaimed grant goes to the next waiter; 0 if it is not unclaimed
 	number   int   // in the queue, see queue.position
 }
@@ -82,41 +82,22 @@ type parked struct {
 	until   int64 // end of its wait
 }
 
-// newLabel returns nil if there is nothing to say.
-func newLabel(id, note string, expire, lease int64) *label {
-	if id == "" && note == "" && expire == lease {
-		return nil
-	}
-	return &label{id: id, note: note, expire: expire}
-}
+// unlabelled is the label of all claims with nothing to say. It is never changed.
+var unlabelled = &label{}
 
-func (c *claim) id() string {
-	if c.label == nil {
-		return ""
+func newLabel(id, note string, asked, lease int64) *label {
+	if id == "" && note == "" && asked == lease {
+		return unlabelled
 	}
-	return c.label.id
-}
-
-func (c *claim) note() string {
-	if c.label == nil {
-		return ""
-	}
-	return c.label.note
+	return &label{id: id, note: note, asked: asked}
 }
 
 // expire is the lease that the first request asked for.
 func (c *claim) expire() int64 {
-	if c.label == nil {
+	if c.label == unlabelled {
 		return c.lease
 	}
-	return c.label.expire
-}
-
-func (c *claim) handBack() int64 {
-	if c.label == nil {
-		return 0
-	}
-	return c.label.handBack
+	return c.asked
 }
 
 // due is when elapse has to look at the claim, or 0:
@@ -132,9 +113,8 @@ func (c *claim) due() int64 {
 	if c.state == waiting {
 		return c.deadline
 	}
-	back := c.handBack()
-	if c.deadline == 0 || back != 0 && back < c.deadline {
-		return back
+	if c.deadline == 0 || c.handBack != 0 && c.handBack < c.deadline {
+		return c.handBack
 	}
 	return c.deadline + fault.LateExpiry
 }
@@ -155,7 +135,7 @@ func (c *claim) lostPlace(now int64) bool {
 
 func (c *claim) record() Record {
 	return Record{
-		Resource: c.res.name, Owner: c.owner, ID: c.id(), Note: c.note(), Token: c.token, Mode: c.mode, Limit: c.permits,
+		Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, Mode: c.mode, Limit: c.permits,
 		Expire: time.Duration(c.expire()), Lease: time.Duration(c.lease),
 	}
 }

@@ -151,7 +151,7 @@ func (d *delayed) step() {
 		d.leave()
 	case op == 15:
 		resource := pick(d.chooser, "resource", d.resources)
-		eviction := lock.NewForceRelease(resource, 0, "")
+		eviction := &lock.ForceRelease{Resource: resource}
 		for more := true; more; {
 			d.call("force release", func() { more = d.table.ForceRelease(d.now, eviction, 1, d.reply()) })
 		}

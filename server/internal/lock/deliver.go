@@ -49,7 +49,7 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 		t.answer(d.Reply, r, t.queued(now, c, r)) // a new answer, as the grants that it names may not be durable yet
 		return false
 	case c.state == ended:
-		if c.id() != "" || !told {
+		if c.id != "" || !told {
 			*a = d.gone()
 		}
 		return true
@@ -95,7 +95,7 @@ func (t *Table) renewed(now int64, d *Due) bool {
 
 // gone is the answer to an acquire whose grant is of no use to it any more.
 func (d *Due) gone() Answer {
-	if d.claim.id() != "" {
+	if d.claim.id != "" {
 		return Answer{Code: IDUsed}
 	}
 	return Answer{Code: Locked, Waited: d.Answer.Waited, Detail: &Detail{}}

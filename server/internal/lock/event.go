@@ -64,7 +64,7 @@ func (t *Table) tell(now int64, c *claim, kind EventKind, why Why) {
 	}
 	if t.watched[kind] {
 		t.out.Events = append(t.out.Events, Event{
-			Kind: kind, Why: why, Resource: c.res.name, Owner: c.owner, ID: c.id(), Token: c.token, Lasted: time.Duration(now - c.since),
+			Kind: kind, Why: why, Resource: c.res.name, Owner: c.owner, ID: c.id, Token: c.token, Lasted: time.Duration(now - c.since),
 		})
 	}
 }

@@ -2,21 +2,17 @@ package lock
 
 // ForceRelease is a force release in progress. It stays valid while the table changes between its steps.
 type ForceRelease struct {
-	resource string
-	token    int64 // 0: all that hold it at the first step
-	by       string
-	newest   int64 // the newest token at the first step; 0 before it
-	detail   Detail
-}
+	Resource string
+	Token    int64  // 0 stands for all that hold it at the first step
+	By       string // who asked for it
 
-// NewForceRelease begins to evict the holder with that token, or all holders if token is 0. by is who asked for it.
-func NewForceRelease(resource string, token int64, by string) *ForceRelease {
-	return &ForceRelease{resource: resource, token: token, by: by}
+	newest int64 // the newest token at the first step; 0 before it
+	detail Detail
 }
 
 // ForceRelease evicts up to budget holders and reports whether there are more. It answers with the last of them.
 func (t *Table) ForceRelease(now int64, f *ForceRelease, budget int, to Reply) (more bool) {
-	r := t.at(now, f.resource)
+	r := t.at(now, f.Resource)
 	if f.newest == 0 {
 		f.newest = t.token
 	}
@@ -30,7 +26,7 @@ func (t *Table) ForceRelease(now int64, f *ForceRelease, budget int, to Reply) (
 		if f.detail.HoldersTotal = len(f.detail.Holders); f.detail.HoldersTotal > 0 {
 			a = Answer{Code: ForceReleased, Detail: &f.detail}
 		}
-		t.answer(to, t.resources[f.resource], a)
+		t.answer(to, t.resources[f.Resource], a)
 	}
 	t.done()
 	return more
@@ -38,8 +34,8 @@ func (t *Table) ForceRelease(now int64, f *ForceRelease, budget int, to Reply) (
 
 // evictSome frees holders without handing the lock on.
 func (t *Table) evictSome(now int64, r *resource, f *ForceRelease, budget int) (more bool) {
-	if f.token != 0 {
-		if c := r.byToken(f.token); c != nil {
+	if f.Token != 0 {
+		if c := r.byToken(f.Token); c != nil {
 			t.evict(now, c, f)
 		}
 		return false
@@ -61,6 +57,6 @@ func (t *Table) evict(now int64, c *claim, f *ForceRelease) {
 	f.detail.Holders = append(f.detail.Holders, c.holder(now))
 	t.free(now, c, EventEvicted)
 	if t.watched[EventEvicted] {
-		t.out.Events[len(t.out.Events)-1].By = f.by
+		t.out.Events[len(t.out.Events)-1].By = f.By
 	}
 }

@@ -22,7 +22,7 @@ func TestEvictionBehindALateTimer(t *testing.T) {
 	table.Acquire(start, &lock.Request{Resource: "r", Owner: "a", Expire: time.Second}, lock.Reply{To: nowhere{}, N: 1})
 	require.True(t, table.Settle(start, &effects.Answers[0]))
 	table.Acquire(start, &lock.Request{Resource: "r", Owner: "b", Wait: time.Minute}, lock.Reply{To: nowhere{}, N: 2})
-	require.False(t, table.ForceRelease(late, lock.NewForceRelease("r", 0, ""), 1, lock.Reply{To: nowhere{}, N: 3}))
+	require.False(t, table.ForceRelease(late, &lock.ForceRelease{Resource: "r"}, 1, lock.Reply{To: nowhere{}, N: 3}))
 	evicted := effects.Answers[len(effects.Answers)-1]
 	require.EqualValues(t, 3, evicted.N)
 	require.Equal(t, lock.ForceReleased, evicted.Answer.Code)

@@ -38,14 +38,14 @@ func (r *resource) reindex() {
 // The methods of a nil index do nothing.
 
 func (x *index) named(c *claim) {
-	if x != nil && c.id() != "" {
-		x.byID[ownerID{c.owner, c.id()}] = c
+	if x != nil && c.id != "" {
+		x.byID[ownerID{c.owner, c.id}] = c
 	}
 }
 
 func (x *index) unnamed(c *claim) {
-	if x != nil && c.id() != "" {
-		delete(x.byID, ownerID{c.owner, c.id()})
+	if x != nil && c.id != "" {
+		delete(x.byID, ownerID{c.owner, c.id})
 	}
 }
 

@@ -10,13 +10,13 @@ func (t *Table) Leave(now int64, ticket Ticket) {
 	}
 	c.gen++
 	switch {
-	case c.state == held && c.id() != "":
+	case c.state == held && c.id != "":
 		c.offered = false
-		c.label.handBack = now + int64(PlaceKept)
+		c.handBack = now + int64(PlaceKept)
 		t.arm(c)
 	case c.state == held:
 		t.end(now, c, EventHandedBack)
-	case c.id() != "":
+	case c.id != "":
 		t.absent(now, c, WhyGone)
 		t.promote(now, c.res)
 	default:

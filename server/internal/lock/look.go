@@ -28,14 +28,15 @@ type Walk struct {
 	next  string
 }
 
-// Walk begins a page. It returns false if the cursor is none of ours. EndWalk must follow.
-func (t *Table) Walk(q Query) (*Walk, bool) {
+// Walk begins a page, which EndWalk must end. If the cursor is none of ours, it answers so and returns nil.
+func (t *Table) Walk(q Query, to Reply) *Walk {
 	w := &Walk{q: q, at: t.oldest}
 	if q.Cursor != "" {
 		number, name, ok := strings.Cut(q.Cursor, ".")
 		serial, err := strconv.ParseInt(number, 36, 64)
 		if !ok || err != nil || serial < 1 {
-			return nil, false
+			t.answer(to, nil, Answer{Code: Mismatch, Field: "cursor"})
+			return nil
 		}
 		w.after = serial
 		if r := t.resources[name]; r != nil && r.serial == serial {
@@ -43,12 +44,7 @@ func (t *Table) Walk(q Query) (*Walk, bool) {
 		}
 	}
 	t.walks = append(t.walks, w)
-	return w, true
-}
-
-// BadCursor answers a query for which Walk returned false.
-func (t *Table) BadCursor(to Reply) {
-	t.answer(to, nil, Answer{Code: Mismatch, Field: "cursor"})
+	return w
 }
 
 // Step looks at up to budget resources and reports whether the page is done.
@@ -95,7 +91,7 @@ func (t *Table) Show(now int64, name string, to Reply) {
 		position := 1
 		for c := r.queue.head; c != nil && position <= shown; c = c.next {
 			d.Queue = append(d.Queue, Waiter{
-				Position: position, Owner: c.owner, ID: c.id(), Note: c.note(), Waited: time.Duration(now - c.since), Present: c.present(),
+				Position: position, Owner: c.owner, ID: c.id, Note: c.note, Waited: time.Duration(now - c.since), Present: c.present(),
 			})
 			position++
 		}
@@ -137,7 +133,7 @@ func (r *resource) view(now int64, most int) (first []Holder, total int) {
 }
 
 func (c *claim) holder(now int64) Holder {
-	h := Holder{Owner: c.owner, ID: c.id(), Note: c.note(), Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease}
+	h := Holder{Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease}
 	if c.deadline != 0 {
 		h.ExpiresIn = time.Duration(max(0, c.deadline-now))
 	}

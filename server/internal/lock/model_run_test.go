@@ -174,7 +174,7 @@ func (d *duel) operate() {
 			token = d.token()
 		}
 		d.log("force release %q, token %d", resource, token)
-		require.False(d.t, d.table.ForceRelease(d.now, lock.NewForceRelease(resource, token, ""), d.bounds.MaxLocks+d.bounds.MaxWaiters, d.reply()))
+		require.False(d.t, d.table.ForceRelease(d.now, &lock.ForceRelease{Resource: resource, Token: token}, d.bounds.MaxLocks+d.bounds.MaxWaiters, d.reply()))
 		d.settle()
 		d.model.forceRelease(d.n, resource, token)
 	case op == 17:
@@ -263,8 +263,8 @@ func (d *duel) list() {
 	q.Owner = pick(d.chooser, "owner", []string{"", "", "x"})
 	after := ""
 	for {
-		w, ok := d.table.Walk(q)
-		require.True(d.t, ok)
+		w := d.table.Walk(q, d.reply())
+		require.NotNil(d.t, w)
 		for !d.table.Step(d.now, w, 1+d.choose("budget", 3)) {
 		}
 		d.table.EndWalk(w, d.reply())

@@ -15,8 +15,8 @@ func (q *queue) enter(c, at *claim) {
 	q.insertBefore(at, c)
 	if at != nil {
 		q.numbered = false
-	} else if c.label != nil {
-		c.label.number = q.gone + q.n
+	} else if c.label != unlabelled {
+		c.number = q.gone + q.n
 	}
 }
 
@@ -37,12 +37,12 @@ func (q *queue) position(c *claim) int {
 		number := 0
 		for w := q.head; w != nil; w = w.next {
 			number++
-			if w.label != nil {
-				w.label.number = number
+			if w.label != unlabelled {
+				w.number = number
 			}
 		}
 	}
-	return c.label.number - q.gone
+	return c.number - q.gone
 }
 
 // enqueue puts the claim into its resource's queue, in the order of arrival.
@@ -115,7 +115,7 @@ func (t *Table) promote(now int64, r *resource) {
 // unpark answers the request that waits at the claim that its wait is over. With an id the place is kept.
 func (t *Table) unpark(now int64, c *claim, p parked) {
 	r := c.res
-	if c.id() != "" {
+	if c.id != "" {
 		a := t.queued(now, c, r)
 		t.absent(now, c, WhyTimedOut)
 		t.answer(p.Reply, r, a)

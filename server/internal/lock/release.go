@@ -15,7 +15,7 @@ func (t *Table) Release(now int64, ref *Ref, to Reply) {
 		t.cancel(now, c)
 		t.answer(to, r, Answer{Code: Cancelled, ID: ref.ID})
 	default:
-		a := Answer{Code: Released, Token: c.token, ID: c.id()}
+		a := Answer{Code: Released, Token: c.token, ID: c.id}
 		t.end(now, c, EventReleased)
 		t.answer(to, r, a)
 	}
@@ -45,7 +45,7 @@ func (t *Table) cancel(now int64, c *claim) {
 	if p := c.parked; p != nil {
 		t.answer(p.Reply, c.res, Answer{Code: IDUsed})
 	}
-	t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id()), EventLeft, 0)
+	t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id), EventLeft, 0)
 	t.forget(now, c, WhyCancelled)
 }
 
@@ -62,8 +62,8 @@ func (t *Table) free(now int64, c *claim, how EventKind) {
 	t.tell(now, c, how, 0)
 	t.stats.Hold.Observe(time.Duration(now - c.since))
 	t.memory.put(now, t.memory.tokenKey(c.res.name, c.owner, c.token), how, c.token)
-	if id := c.id(); id != "" {
-		t.memory.put(now, t.memory.idKey(c.res.name, c.owner, id), how, c.token)
+	if c.id != "" {
+		t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id), how, c.token)
 	}
 	c.state = ended
 	t.arm(c)

@@ -22,8 +22,8 @@ func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 
 func (t *Table) renew(now int64, c *claim, expire int64) {
 	t.stats.Renewals++
-	if c.handBack() != 0 {
-		c.label.handBack = 0 // its client has the grant after all
+	if c.handBack != 0 {
+		c.handBack = 0 // its client has the grant after all
 	}
 	if c.lease > 0 {
 		if expire == 0 {
@@ -31,8 +31,8 @@ func (t *Table) renew(now int64, c *claim, expire int64) {
 		}
 		c.deadline = max(c.deadline, now+expire)
 		if expire > c.lease {
-			if c.label == nil {
-				c.label = &label{expire: c.lease}
+			if c.label == unlabelled {
+				c.label = &label{asked: c.lease}
 			}
 			c.lease = expire
 			t.change(c.res, false, c.record())

@@ -104,19 +104,14 @@ func (r *resource) byID(owner, id string) *claim {
 	if r.index != nil {
 		return r.index.byID[ownerID{owner, id}]
 	}
-	for c := r.holders.head; c != nil; c = c.next {
-		if c.owner == owner && c.id() == id {
-			return c
+	c := r.holders.head
+	for ; c != nil && (c.owner != owner || c.id != id); c = c.next {
+	}
+	if c == nil && r.queue != nil {
+		for c = r.queue.head; c != nil && (c.owner != owner || c.id != id); c = c.next {
 		}
 	}
-	if r.queue != nil {
-		for c := r.queue.head; c != nil; c = c.next {
-			if c.owner == owner && c.id() == id {
-				return c
-			}
-		}
-	}
-	return nil
+	return c
 }
 
 // byToken returns the grant with that token, or nil.
