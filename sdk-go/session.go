@@ -72,42 +72,40 @@ func (t *sessionTransport) close() {
 
 // get returns the session, or the outcome of an attempt that could not have one, or neither if HTTP is to take its place.
 func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*session, *outcome) {
+	t.mu.Lock()
+	switch {
+	case t.session != nil && t.session.usable():
+		defer t.mu.Unlock()
+		return t.session, nil
+	case !t.only && !t.refused.IsZero() && time.Since(t.refused) < retrySession:
+		defer t.mu.Unlock()
+		return nil, nil
+	case t.dialing == nil:
+		t.dialing = make(chan struct{})
+		go t.dial(t.dialing)
+	}
+	dialing := t.dialing
+	t.mu.Unlock()
+
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
-	for {
-		t.mu.Lock()
-		switch {
-		case t.session != nil && t.session.usable():
-			defer t.mu.Unlock()
-			return t.session, nil
-		case !t.only && !t.refused.IsZero() && time.Since(t.refused) < retrySession:
-			defer t.mu.Unlock()
-			return nil, nil
-		case t.dialing == nil:
-			t.dialing = make(chan struct{})
-			go t.dial(t.dialing)
-		}
-		dialing := t.dialing
-		t.mu.Unlock()
-		select {
-		case <-dialing:
-		case <-ctx.Done():
-			return nil, &outcome{reason: "no session with " + t.peer(), unsent: true}
-		case <-timer.C:
-			return nil, &outcome{reason: "no session with " + t.peer() + " within " + inSeconds(bound), unsent: true}
-		}
-		t.mu.Lock()
-		s, o, refused := t.session, t.outcome, !t.refused.IsZero()
-		t.mu.Unlock()
-		switch {
-		case s != nil && s.usable():
-			return s, nil
-		case refused && !t.only:
-			return nil, nil
-		case s == nil:
-			return nil, &o
-		}
+	select {
+	case <-dialing:
+	case <-ctx.Done():
+		return nil, &outcome{reason: "no session with " + t.peer(), unsent: true}
+	case <-timer.C:
+		return nil, &outcome{reason: "no session with " + t.peer() + " within " + inSeconds(bound), unsent: true}
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !t.refused.IsZero() && !t.only:
+		return nil, nil
+	case t.session == nil:
+		o := t.outcome
+		return nil, &o
+	}
+	return t.session, nil // if it has ended already, its user finds out, and the retry loop pauses
 }
 
 // dial tries to get a session.
