@@ -60,9 +60,10 @@ func TestWaitGroupLetsDaemonsGo(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, syscall.Mkfifo(w.file("go"), 0o600))
 	j := w.start("run", "--wait-group", "r", "--", "sh", "-c",
-		`sh -c 'echo $$ > left; read line < go; exec setsid sh -c "echo \$\$ > daemon; exec sleep 600"' & until [ -s left ]; do sleep 0.01; done`)
-	require.Eventually(t, func() bool { return w.held("r") }, patience, tick)
-	left := w.pid("left")
+		`sh -c 'echo $$ > left; read line < go; exec setsid sh -c "echo \$\$ > daemon; exec sleep 600"' & until [ -s left ]; do sleep 0.01; done; echo $$ > leader`)
+	leader, left := w.pid("leader"), w.pid("left")
+	require.Eventually(t, func() bool { return state(leader) == 0 }, patience, tick)
+	require.True(t, w.held("r"))
 	w.goOn()
 	daemon := w.pid("daemon")
 	defer syscall.Kill(daemon, syscall.SIGKILL)
