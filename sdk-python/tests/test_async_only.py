@@ -16,6 +16,8 @@ from support.async_tasks import nothing_left, until
 from support.processes import SECRET, LockServer, Proxy
 
 from lockserver_client import AsyncLock, AsyncLockserverClient, LockLostError, LockTimeoutError
+from lockserver_client._async._backend import Stream
+from lockserver_client._outcome import of_handler
 
 
 @pytest.fixture
@@ -284,6 +286,10 @@ async def test_a_loop_that_ends_gives_back_what_its_scopes_hold(server: LockServ
                 entered = asyncio.Event()
 
                 async def work() -> None:
+                    with contextlib.suppress(LockLostError):  # by the close, if the loop runs for long enough
+                        await hold()
+
+                async def hold() -> None:
                     async with client.lock(resource):
                         entered.set()
                         await asyncio.sleep(60)
@@ -354,6 +360,24 @@ def test_a_loss_is_told_after_the_loop_has_ended(server: LockServer, resource: s
     assert not lock.lost
     client._clock.wall_ahead = 100
     assert lock.lost
+
+
+async def test_an_event_loop_of_another_kind_has_transports_and_errors_of_its_own() -> None:
+    class Transport:
+        def write(self, data: bytes) -> None:
+            written.append(data)
+
+    written: list[bytes] = []
+    stream = Stream("there")
+    stream.connection_made(Transport())  # type: ignore[arg-type]
+    await stream.write(b"asked", 0)
+    assert written == [b"asked"]
+    scope: dict[str, Any] = {"__name__": "another.loop"}
+    exec("def connect(): raise ConnectionRefusedError", scope)
+    with pytest.raises(ConnectionRefusedError) as caught:
+        scope["connect"]()
+    assert of_handler(caught.value)
+    assert not of_handler(caught.value, "another.loop")
 
 
 async def test_only_coroutine_functions_can_be_decorated(client: AsyncLockserverClient) -> None:

@@ -75,13 +75,14 @@ def closed(peer: str) -> NetworkError:
     return NetworkError(f"{peer} closed the connection before its answer")
 
 
-def of_handler(error: BaseException) -> bool:
+def of_handler(error: BaseException, loop: str = "asyncio") -> bool:
     """Whether a signal handler raised it that ran in the code which catches it, and not a call of that code.
 
-    A handler has a frame of its own; a call into the standard library has no frame, or the library's.
+    A handler has a frame of its own; a call into the standard library, or the module of an event loop, has none or its.
     """
+    called = (*_CALLED, loop.partition(".")[0])
     step: TracebackType | None = error.__traceback__
     while step is not None and (step := step.tb_next) is not None:
-        if str(step.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _CALLED:
+        if str(step.tb_frame.f_globals.get("__name__")).partition(".")[0] not in called:
             return True
     return False

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, assert_type
 
 import pytest
 from support.processes import SECRET, LockServer, Port
-from support.scripted import Say, Scripted, granted, refused
-from support.sync_tasks import start, until
+from support.scripted import Say, granted, refused
+from support.sync_tasks import InMemory, start, until
 
 from lockserver_client import (
     ConfigInvalidError,
@@ -137,8 +138,8 @@ def test_a_timeout_says_who_holds_it(client: LockserverClient, server: LockServe
     server.take(resource, owner="another", limit=3)
     server.take(resource, owner="third", limit=3)
     with pytest.raises(LockTimeoutError) as caught:
-        client.acquire(resource, limit=3, timeout=0.3)
-    told = rf'resource "{resource}" was not granted within 0\.3 s: held by somebody for \d\.\d s and 2 others'
+        client.acquire(resource, limit=3, timeout=1)
+    told = rf'resource "{resource}" was not granted within 1 s: held by somebody for \d\.\d s and 2 others'
     assert re.fullmatch(told, str(caught.value))
     assert [holder.owner for holder in caught.value.holders] == ["somebody", "another", "third"]
     assert caught.value.holders_total == 3
@@ -151,23 +152,21 @@ def test_a_timeout_says_who_holds_it(client: LockserverClient, server: LockServe
 def test_a_timeout_says_that_this_very_client_holds_it(client: LockserverClient, resource: str) -> None:
     client.acquire(resource)
     with pytest.raises(LockTimeoutError, match=r"held by .* for \d\.\d s, which is this very client$") as caught:
-        client.acquire(resource, timeout=0.2)
+        client.acquire(resource, timeout=1)
     assert caught.value.holders[0].owner == client.owner
 
 
-def test_a_timeout_says_what_stood_in_the_way_last() -> None:
+def test_a_timeout_says_what_stood_in_the_way_last(to: Callable[..., LockserverClient]) -> None:
     holder = {"owner": "o", "token": 3, "held_for": 12.3, "expires_in": None}
     queued = Say(202, {"position": 1, "place_kept": 10, "holders": [holder], "holders_total": 1, "waiters": 1})
-    script = Scripted(queued, otherwise=lambda heard: refused(503, "draining"))
-    with LockserverClient(script.addr, secret=SECRET) as client:
-        client._bounds.cleanup = 0.1
-        with pytest.raises(LockTimeoutError, match=f"{script.addr} answered 503 draining$") as caught:
-            client.acquire("r", timeout=0.3)
-        assert caught.value.holders == (Holder("o", 3, None, 12.3),), "who was known last"
-        script.script[:] = [queued] * 99
-        with pytest.raises(LockTimeoutError, match=r"held by o for 12 s$"):
-            client.acquire("r", timeout=0.3)
-    script.close()
+    script = InMemory(queued, otherwise=lambda heard: refused(503, "draining"))
+    client = to(script, cleanup=0.1)
+    with pytest.raises(LockTimeoutError, match=r"127\.0\.0\.1:8080 answered 503 draining$") as caught:
+        client.acquire("r", timeout=0.3)
+    assert caught.value.holders == (Holder("o", 3, None, 12.3),), "who was known last"
+    script.script[:] = [queued] * 99
+    with pytest.raises(LockTimeoutError, match=r"held by o for 12 s$"):
+        client.acquire("r", timeout=0.3)
     port = Port()
     with LockserverClient(f"127.0.0.1:{port.number}", secret=SECRET) as client:
         with pytest.raises(LockTimeoutError, match=f"connection refused by 127.0.0.1:{port.number}$"):
@@ -263,24 +262,25 @@ def test_an_argument_that_is_not_allowed_is_named(
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_lease_too_short_to_be_safe_is_refused_before_it_is_sent() -> None:
-    script = Scripted(otherwise=lambda heard: granted(expires_in=1000))
-    with LockserverClient(script.addr, secret=SECRET) as client:
-        lock = client.acquire("r", expire=1000)
-        assert lock is not None
-        for expire in (0, 0.001, 0.00202):
-            told = f"^expire: more seconds than the 1 % and 2 ms .* or None, not {expire}$"
-            with pytest.raises(InvalidRequestError, match=told) as caught:
-                client.acquire("r", expire=expire)
-            assert caught.value.field == "expire"
-            with pytest.raises(InvalidRequestError, match=told):
-                client.lock("r", expire=expire)
-            with pytest.raises(InvalidRequestError, match=told):
-                lock.renew(expire)
-        assert script.paths() == ["/acquire"]
-        assert client.acquire("r", expire=0.00203) is not None
-        lock.renew(0.00203)
-    script.close()
+def test_a_lease_too_short_to_be_safe_is_refused_before_it_is_sent(
+    to: Callable[..., LockserverClient],
+) -> None:
+    script = InMemory(otherwise=lambda heard: granted(expires_in=1000))
+    client = to(script)
+    lock = client.acquire("r", expire=1000)
+    assert lock is not None
+    for expire in (0, 0.001, 0.00202):
+        told = f"^expire: more seconds than the 1 % and 2 ms .* or None, not {expire}$"
+        with pytest.raises(InvalidRequestError, match=told) as caught:
+            client.acquire("r", expire=expire)
+        assert caught.value.field == "expire"
+        with pytest.raises(InvalidRequestError, match=told):
+            client.lock("r", expire=expire)
+        with pytest.raises(InvalidRequestError, match=told):
+            lock.renew(expire)
+    assert script.paths() == ["/acquire"]
+    assert client.acquire("r", expire=0.00203) is not None
+    lock.renew(0.00203)
 
 
 def test_a_timeout_with_a_call_that_does_not_wait_is_refused(client: LockserverClient) -> None:

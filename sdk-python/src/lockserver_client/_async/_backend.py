@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .._errors import LockserverError
 from .._outcome import NetworkError, closed, late, network_error, of_handler
@@ -50,6 +50,10 @@ def check_place(where: object) -> None:
         )
 
 
+def _of_handler(error: BaseException) -> bool:
+    return of_handler(error, type(asyncio._get_running_loop()).__module__)
+
+
 # Network
 
 
@@ -65,7 +69,7 @@ async def resolve(host: str, port: int, peer: str, end: float) -> list[Any]:
         async with asyncio.timeout(end - time.monotonic()):
             return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
-        if of_handler(error):
+        if _of_handler(error):
             raise
         raise network_error(error, peer) from error
 
@@ -101,7 +105,7 @@ class Stream(asyncio.Protocol):
             stream.close()
             if sock is not None:
                 sock.close()
-            if not isinstance(error, OSError) or of_handler(error):
+            if not isinstance(error, OSError) or _of_handler(error):
                 raise
             raise network_error(error, peer) from error
 
@@ -154,8 +158,7 @@ class Stream(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # other loops' are of other classes
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
@@ -187,7 +190,7 @@ async def pause(seconds: float, interrupted: asyncio.Event | None = None) -> Non
         async with asyncio.timeout(seconds):
             await interrupted.wait()
     except TimeoutError as error:
-        if of_handler(error):
+        if _of_handler(error):
             raise
 
 
@@ -262,7 +265,7 @@ class Tasks:
             try:
                 self._loop.call_soon_threadsafe(self._drop, key)
             except RuntimeError as error:  # the loop was closed, and its timers and tasks with it
-                if of_handler(error):
+                if _of_handler(error):
                     raise
 
     def _drop(self, key: Hashable) -> None:
@@ -327,7 +330,7 @@ class BodyGuard:
         try:
             self._loop.call_soon_threadsafe(self._cancel)
         except RuntimeError as error:  # the loop was closed, and the body with it
-            if of_handler(error):
+            if _of_handler(error):
                 raise
 
     def _cancel(self) -> None:
