@@ -74,20 +74,7 @@ func serve(opts *config.Options, log *slog.Logger, stdout io.Writer) (err error)
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	log.Info("starting", "version", version, "address", a.Addr().String())
-
-	announced := make(chan struct{})
-	defer func() { <-announced }()
-	ended, end := context.WithCancel(context.Background())
-	defer end()
-	go func() {
-		defer close(announced)
-		select {
-		case <-a.Ready():
-			fmt.Fprintf(stdout, "lockserver ready on %s\n", a.URL())
-		case <-ended.Done():
-		}
-	}()
-	return a.Run(ctx)
+	return a.Run(ctx, func() { fmt.Fprintf(stdout, "lockserver ready on %s\n", a.URL()) })
 }
 
 // untilSignal returns a context that ends with the first signal to stop. The next signal has its usual effect: it ends the process at

@@ -31,8 +31,7 @@ type App struct {
 	silent   *httpapi.Silent
 	listener net.Listener
 	drains   []func(context.Context) error // one for each transport: it lets requests in flight end
-	ready    chan struct{}
-	begun    sync.Once // the first term
+	begun    sync.Once                     // the first term
 	closing  sync.Once
 }
 
@@ -78,7 +77,6 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		http:     server,
 		silent:   httpapi.NewSilent(server),
 		listener: httpapi.Limit(listener, connectionLimit(opts.MaxConnections, log), log),
-		ready:    make(chan struct{}),
 	}
 	a.drains = append(a.drains, a.drainHTTP, sessions.Shutdown)
 	return a, nil
@@ -105,9 +103,6 @@ func (a *App) URL() string {
 	return "http://" + a.Addr().String()
 }
 
-// Ready is closed when the server begins to serve for the first time.
-func (a *App) Ready() <-chan struct{} { return a.ready }
-
 // Close ends Run at once, without waiting for requests, and closes the listener. It may be called more than once.
 func (a *App) Close() error {
 	var err error
@@ -119,13 +114,14 @@ func (a *App) Close() error {
 }
 
 // Run serves until ctx ends, which shuts the server down in order and returns nil, or until the store fails. It serves in terms, each
-// with its own store and engine. Between terms, and while the locks are loaded, the server answers that it is not ready.
-func (a *App) Run(ctx context.Context) (err error) {
+// with its own store and engine: one ends, and another follows, if another server takes over the store. Between terms, and while the
+// locks are loaded, the server answers that it is not ready. Run calls ready when the first term begins.
+func (a *App) Run(ctx context.Context, ready func()) (err error) {
 	serving, stop := context.WithCancelCause(ctx)
 	go func() { stop(a.serve()) }()
 	defer func() { err = errors.Join(err, a.Close()) }()
-	for again := true; again && err == nil; {
-		again, err = a.term(serving)
+	for err = store.ErrReplaced; errors.Is(err, store.ErrReplaced); {
+		err = a.term(serving, ready)
 	}
 	if err == nil && ctx.Err() == nil {
 		return ignoreClosed(context.Cause(serving))

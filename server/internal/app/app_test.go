@@ -48,16 +48,17 @@ func run(t *testing.T, o *config.Options) *running {
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	r := &running{App: a, stop: stop, ended: make(chan struct{})}
+	ready := make(chan struct{})
 	go func() {
 		defer close(r.ended)
-		r.err = a.Run(ctx)
+		r.err = a.Run(ctx, func() { close(ready) })
 	}()
 	t.Cleanup(func() {
 		require.NoError(t, a.Close())
 		require.NoError(t, r.end())
 	})
 	select {
-	case <-a.Ready():
+	case <-ready:
 	case <-r.ended:
 		require.Fail(t, "not ready", "%v", r.err)
 	}
@@ -136,6 +137,6 @@ func TestAddressThatIsNotOurs(t *testing.T) {
 func TestStoreThatCannotBeOpenedEndsRun(t *testing.T) {
 	a, err := app.New(options(t, "--store", "disk:/dev/null/x"), "test", quiet())
 	require.NoError(t, err)
-	require.ErrorContains(t, a.Run(t.Context()), "--store disk:/dev/null/x")
+	require.ErrorContains(t, a.Run(t.Context(), func() {}), "--store disk:/dev/null/x")
 	require.NoError(t, a.Close())
 }

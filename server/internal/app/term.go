@@ -21,33 +21,35 @@ import (
 const failureGrace = time.Second
 
 // term serves once: it waits for the right to write the store, loads the locks, serves with a fresh engine, and withdraws it. It
-// reports whether another term is to follow, because another server has taken over the store. The engine of a term answers all that
-// it was asked, and no later engine knows of it.
-func (a *App) term(ctx context.Context) (again bool, err error) {
-	st, err := a.open(ctx)
-	if err != nil {
-		return a.notBegun(ctx, err)
-	}
+// returns nil when ctx has ended, and else why the store failed. The engine of a term answers all that it was asked, and no later
+// engine knows of it.
+func (a *App) term(ctx context.Context, ready func()) (err error) {
 	defer func() {
-		if closed := st.Close(); again && closed != nil {
-			a.log.Warn("store lost, and not closed", "error", closed)
-		} else {
-			err = errors.Join(err, closed)
+		if errors.Is(err, store.ErrReplaced) {
+			a.log.Warn("standing by", "reason", err)
 		}
 	}()
-	eng, err := engine.Open(ctx, engine.Config{
-		Store: st,
-		Bounds: lock.Bounds{
-			MaxLocks: a.opts.MaxLocks, MaxWaiters: a.opts.MaxWaiters, MaxRemembered: a.opts.MaxRemembered, MaxWait: a.opts.MaxWait,
-		},
-		Logger: a.log,
-	})
-	if err != nil {
-		return a.notBegun(ctx, err)
+	var eng *engine.Engine
+	st, err := a.open(ctx)
+	if err == nil {
+		defer func() { err = errors.Join(err, st.Close()) }()
+		eng, err = engine.Open(ctx, engine.Config{
+			Store: st,
+			Bounds: lock.Bounds{
+				MaxLocks: a.opts.MaxLocks, MaxWaiters: a.opts.MaxWaiters, MaxRemembered: a.opts.MaxRemembered, MaxWait: a.opts.MaxWait,
+			},
+			Logger: a.log,
+		})
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("--store %s: %w", a.opts.Store, err)
 	}
 	defer func() {
 		// If its store failed, the engine returns that failure again.
-		if closed := a.closeEngine(eng); err == nil && !again {
+		if closed := a.closeEngine(eng); err == nil {
 			err = closed
 		}
 	}()
@@ -57,8 +59,8 @@ func (a *App) term(ctx context.Context) (again bool, err error) {
 	go a.sessions.Watch(losses.Events, &losses.Dropped)
 	a.service.Serve(eng)
 	defer a.service.Withdraw()
-	a.begun.Do(func() { close(a.ready) })
 	a.log.Info("serving", "address", a.Addr().String(), "store", a.opts.Store.String())
+	a.begun.Do(ready)
 
 	select {
 	case <-ctx.Done():
@@ -68,37 +70,16 @@ func (a *App) term(ctx context.Context) (again bool, err error) {
 		eng.Drain()
 		a.drain(a.opts.ShutdownTimeout)
 	case <-eng.Failed():
-		if a.replaced(eng.Err()) {
-			return true, nil
+		if errors.Is(eng.Err(), store.ErrReplaced) {
+			return eng.Err()
 		}
 		a.drain(failureGrace)
 	}
 	if err := eng.Err(); err != nil {
 		a.log.Error("store failed", "store", a.opts.Store.String(), "error", err)
-		return false, fmt.Errorf("store failed: %w", err)
+		return fmt.Errorf("store failed: %w", err)
 	}
-	return false, nil
-}
-
-// notBegun decides what follows a term that could not begin.
-func (a *App) notBegun(ctx context.Context, err error) (again bool, _ error) {
-	switch {
-	case ctx.Err() != nil:
-		return false, nil
-	case a.replaced(err):
-		return true, nil
-	default:
-		return false, fmt.Errorf("--store %s: %w", a.opts.Store, err)
-	}
-}
-
-// replaced reports whether another server has taken over the store.
-func (a *App) replaced(err error) bool {
-	if !errors.Is(err, store.ErrReplaced) {
-		return false
-	}
-	a.log.Warn("standing by", "store", a.opts.Store.String(), "reason", err)
-	return true
+	return nil
 }
 
 // drain lets the requests in flight end, on every transport.

@@ -26,6 +26,7 @@ type server struct {
 	right  chan error // gets nil when this server is given the right to write, or why it lost that again
 	stop   context.CancelFunc
 	ended  chan error // gets what Run returns
+	ready  int        // how often the first term has begun
 }
 
 func start(t *testing.T) *server {
@@ -50,7 +51,7 @@ func start(t *testing.T) *server {
 	}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(t.Context())
-	go func() { s.ended <- a.Run(ctx) }()
+	go func() { s.ended <- a.Run(ctx, func() { s.ready++ }) }()
 	t.Cleanup(func() {
 		s.stop()
 		require.NoError(t, a.Close())
@@ -141,7 +142,6 @@ func TestTermsOfAServerThatIsReplaced(t *testing.T) {
 	s := start(t)
 	s.is("store_unavailable", wire.Acquire, `{"resource":"r","owner":"a"}`)
 	s.begin()
-	<-s.Ready()
 	granted := s.is("granted", wire.Acquire, `{"resource":"r","owner":"a"}`)
 	parked := s.later(wire.Acquire, `{"resource":"r","owner":"b","id":"1","wait":60}`)
 	s.waits("r")
@@ -181,6 +181,7 @@ func TestTermsOfAServerThatIsReplaced(t *testing.T) {
 	reason := errors.New("the disk is on fire")
 	s.medium.Lose(reason)
 	require.ErrorIs(t, <-s.ended, reason, "no other server has the store")
+	require.Equal(t, 1, s.ready)
 }
 
 func TestShutdownWhileStandingBy(t *testing.T) {

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,12 +71,7 @@ func (t *Table) Step(now int64, w *Walk, budget int) bool {
 
 // EndWalk answers with the page.
 func (t *Table) EndWalk(w *Walk, to Reply) {
-	for i, other := range t.walks {
-		if other == w {
-			t.walks = append(t.walks[:i], t.walks[i+1:]...)
-			break
-		}
-	}
+	t.walks = slices.DeleteFunc(t.walks, func(other *Walk) bool { return other == w })
 	t.answer(to, nil, Answer{Code: Found, Detail: &Detail{Locks: w.locks, Next: w.next}})
 }
 
