@@ -55,10 +55,11 @@ type Rule struct {
 	Intercept
 	LetGo func() // what it holds
 
-	held  chan struct{}
-	mu    sync.Mutex
-	seen  int
-	fired int
+	status int
+	held   chan struct{}
+	mu     sync.Mutex
+	seen   int
+	fired  int
 }
 
 // Fired says how many requests the rule has caught so far.
@@ -108,18 +109,24 @@ func newTap(upstream func() string, prefix string) *tap {
 }
 
 // Intercept adds a rule for requests to come.
-func (t *tap) Intercept(i Intercept) *Rule {
+func (t *tap) Intercept(i Intercept) (*Rule, error) {
+	r := &Rule{Intercept: i, held: make(chan struct{})}
+	if i.Then.Status != "" {
+		var err error
+		if r.status, err = strconv.Atoi(i.Then.Status); err != nil {
+			return nil, err
+		}
+	}
 	for k, v := range i.Body {
 		if n, ok := v.(int); ok {
 			i.Body[k] = float64(n) // as in JSON
 		}
 	}
-	r := &Rule{Intercept: i, held: make(chan struct{})}
 	r.LetGo = sync.OnceFunc(func() { close(r.held) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rules = append(t.rules, r)
-	return r
+	return r, nil
 }
 
 // Requests are the requests so far, in the order in which they came.
@@ -148,14 +155,11 @@ func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for k, v := range then.Headers {
 			w.Header().Set(k, v)
 		}
-		status, made := http.StatusInternalServerError, []byte(then.Body)
-		if n, err := strconv.Atoi(then.Status); err == nil {
-			status = n
-		}
+		made := []byte(then.Body)
 		if then.Latin1 {
 			made = latin1(then.Body)
 		}
-		t.answer(w, q, status, made)
+		t.answer(w, q, rule.status, made)
 		return
 	}
 	path, ok := strings.CutPrefix(q.Path, t.prefix)

@@ -84,8 +84,9 @@ func (r *run) intercept(s *cases.Step, a *cases.Intercept) error {
 	if r.link == nil {
 		return errNoLink
 	}
-	r.rules[s.As] = r.link.Intercept(netfault.Intercept{Path: a.Path, Body: a.Body, Skip: a.Skip, Times: int(a.Times), Then: netfault.Then(a.Then)})
-	return nil
+	rule, err := r.link.Intercept(netfault.Intercept{Path: a.Path, Body: a.Body, Skip: a.Skip, Times: int(a.Times), Then: netfault.Then(a.Then)})
+	r.rules[s.As] = rule
+	return err
 }
 
 func (r *run) rule(name string) (*netfault.Rule, error) {
