@@ -1,7 +1,9 @@
 package lockctl
 
 import (
+	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -76,13 +78,26 @@ func TestWaitGroupLetsDaemonsGo(t *testing.T) {
 // A dead process that nobody has taken note of holds nothing up.
 func TestWaitGroupAndZombies(t *testing.T) {
 	w := newWorld(t)
-	j := w.start("run", "--wait-group", "r", "--", "bash", "-c",
-		// The child stays in the group and dies; its parent gets a group of its own and does not care.
-		`bash -c 'sleep 0 & echo $! > child; exec setsid sleep 600' & until [ -s child ]; do sleep 0.01; done; echo $! > parent`)
+	require.NoError(t, syscall.Mkfifo(w.file("go"), 0o600))
+	j := w.start("run", "--wait-group", "r", "--", "sh", "-c",
+		// The child stays in the group; its parent gets a session of its own, and does not care for it.
+		`sh -c 'sh -c "read line < go" & echo $! > child; exec setsid sleep 600' & until [ -s child ]; do sleep 0.01; done; echo $! > parent`)
 	child, parent := w.pid("child"), w.pid("parent")
 	defer syscall.Kill(parent, syscall.SIGKILL)
-	require.Eventually(t, func() bool { return state(child) == 'Z' }, patience, tick)
+	require.Eventually(t, func() bool { return strings.HasPrefix(commandLine(parent), "sleep") }, patience, tick)
+	require.True(t, w.held("r"))
+	w.goOn()
 	require.Zero(t, j.wait(), j.stderr)
+	require.Equal(t, byte('Z'), state(child))
+}
+
+// commandLine is what a process runs by now.
+func commandLine(pid int) string {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return ""
+	}
+	return string(line)
 }
 
 // What is left of the group gets the signals that lockctl gets.
