@@ -43,9 +43,8 @@ export class Retry<Reply extends { kind: string }> {
   lasted = 0
   readonly #core: Core
   readonly #plan: Plan<Reply>
-  readonly #stop: Stop
+  readonly #stop: Stop | undefined
   readonly #tries: Tries
-  #begun = false
   #sentAt = 0
   #failures = 0
   #fresh = false
@@ -57,14 +56,15 @@ export class Retry<Reply extends { kind: string }> {
   constructor(core: Core, plan: Plan<Reply>) {
     this.#core = core
     this.#plan = plan
-    this.#stop = plan.stop ?? new Stop()
+    this.#stop = plan.stop
     this.#tries = plan.tries ?? { unsettled: false }
   }
 
   /** The reply, or the error of a code that its caller knows what to do with. It can be run again: pauses and limits go on. */
   async run(): Promise<Reply | LockserverError> {
     for (;;) {
-      await this.#rest()
+      if (this.#sentAt > 0) await this.#rest()
+      this.#stop?.throwIfStopped()
       const call = this.#plan.call()
       let outcome = await this.#send(call)
       this.#retryAfter = outcome.retryAfter ?? 0
@@ -97,15 +97,10 @@ export class Retry<Reply extends { kind: string }> {
   }
 
   async #rest(): Promise<void> {
-    if (!this.#begun) {
-      this.#begun = true
-      this.#stop.throwIfStopped()
-      return
-    }
     const { left, stubborn = Number.POSITIVE_INFINITY, doing } = this.#plan
     const pause = Math.min(this.#pause, stubborn, left())
-    if (pause > 0) await this.#stop.pause(pause, stubborn !== Number.POSITIVE_INFINITY)
-    this.#stop.throwIfStopped()
+    if (pause > 0) await (this.#stop ?? new Stop()).pause(pause, stubborn !== Number.POSITIVE_INFINITY)
+    this.#stop?.throwIfStopped()
     if (left() >= this.#core.figures.shortestAttempt) return
     const why = this.#obstacle && `: ${this.#obstacle}`
     const timedOut = new ConnectionFailedError(`${doing}: no usable answer in time${why}`, { cause: this.#trouble })
@@ -119,7 +114,7 @@ export class Retry<Reply extends { kind: string }> {
     this.#tries.attempt = attempt
     this.#sentAt = performance.now()
     try {
-      return await this.#stop.race(attempt.outcome)
+      return await (this.#stop === undefined ? attempt.outcome : this.#stop.race(attempt.outcome))
     } catch (reason) {
       if (attempt.sent) this.#tries.unsettled = true
       else attempt.abort()

@@ -40,18 +40,19 @@ export class Stop {
   }
 
   /** Waits for some work, or rejects with the reason of the stop. */
-  async race<T>(work: Promise<T>): Promise<T> {
-    this.throwIfStopped()
-    let end!: () => void
-    const stopped = new Promise<void>((resolve) => {
-      end = resolve
+  race<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const end = () => reject(this.#stopped?.reason)
+      if (this.stopped) return end()
       this.#waiting.add(end)
+      const settle =
+        <V>(how: (value: V) => void) =>
+        (value: V) => {
+          this.#waiting.delete(end)
+          how(value)
+        }
+      work.then(settle(resolve), settle(reject))
     })
-    try {
-      return await Promise.race([work, stopped.then(() => this.throwIfStopped() as never)])
-    } finally {
-      this.#waiting.delete(end)
-    }
   }
 
   async pause(milliseconds: number, background: boolean): Promise<void> {

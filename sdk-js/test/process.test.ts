@@ -4,6 +4,7 @@ import type { LockserverClient } from 'lockserver-client'
 import { Child } from './support/child.js'
 import { TestProxy } from './support/proxy.js'
 import { TestServer } from './support/server.js'
+import { TestTunnel } from './support/tunnel.js'
 import { eventually, seconds, sleep } from './support/wait.js'
 
 let server: TestServer
@@ -50,6 +51,17 @@ test('kill -9 of a waiter holds back nobody', async () => {
   const lock = await next
   assert.ok(seconds(from) < 5, `took ${seconds(from)} s, and its place is kept for 10`)
   await lock.release()
+})
+
+test('neither does a lock that is renewed through a proxy keep its process alive', async () => {
+  const proxy = await TestTunnel.start()
+  const child = new Child('tunnelled.js', server, [`http://${proxy.addr}`])
+  assert.equal(await child.line(), 'renewed')
+  const from = performance.now()
+  await end(child)
+  assert.ok(seconds(from) < 10, `took ${seconds(from)} s, and its renewals go on for ever`)
+  assert.ok(proxy.seen.length >= 2, 'a connection for the acquire, and another for the renewal')
+  await proxy.close()
 })
 
 test('an idle client does not keep its process alive', async () => {
