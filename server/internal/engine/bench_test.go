@@ -80,7 +80,7 @@ func BenchmarkMemoryPair(b *testing.B) {
 	}
 }
 
-// rate runs work in so many goroutines for a while, and returns how often it was done in a second.
+// rate runs work in several goroutines for a while, and returns how often it was done per second.
 func rate(b *testing.B, goroutines int, work func(goroutine int) (records int, err error)) float64 {
 	b.Helper()
 	const turn = 500 * time.Millisecond

@@ -148,7 +148,7 @@ func TestOpenFailsWithItsStore(t *testing.T) {
 	})
 }
 
-// A listing that is under way when the store fails is answered, too.
+// A list in progress is answered too if the store fails.
 func TestListOnAFailingEngine(t *testing.T) {
 	run(t, func(t *testing.T, s *system) {
 		s.take("r", "a")

@@ -29,7 +29,7 @@ type testStore struct {
 	gate     chan struct{} // while not nil, commits wait for it to be closed
 	takes    time.Duration // every commit takes so long
 	fails    error         // the next commit fails,
-	lands    int           // after so many groups of it have landed
+	lands    int           // after this many of its groups have landed
 	lost     chan struct{}
 	lostWith error
 }
@@ -133,7 +133,7 @@ func (s *testStore) step() {
 	s.gate = make(chan struct{})
 }
 
-// fail makes the next commit fail after so many groups of it have landed.
+// fail makes the next commit fail after the given number of its groups has landed.
 func (s *testStore) fail(lands int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +195,7 @@ type call struct {
 	ticket lock.Ticket
 	mu     sync.Mutex
 	answer *lock.Answer
-	came   chan struct{} // closed when the answer comes; nil where nobody waits for that
+	came   chan struct{} // closed when the answer comes, if not nil
 }
 
 func (c *call) Answer(_ uint64, a *lock.Answer) {
@@ -211,7 +211,7 @@ func (c *call) Answer(_ uint64, a *lock.Answer) {
 	}
 }
 
-// now returns the answer that has come once nothing moves any more; the zero Answer where none has.
+// now waits until nothing moves any more, and returns the answer, or the zero Answer if none has come.
 func (c *call) now() lock.Answer {
 	synctest.Wait()
 	c.mu.Lock()

@@ -89,7 +89,7 @@ func (h *history) now() *node {
 	return h.node
 }
 
-// crash ends the engine, at once or by a commit that fails after so many groups, and starts the next on what is durable.
+// crash ends the engine, at once or by a commit that lands in part, and starts the next one on what is durable.
 func (h *history) crash(kill bool, lands int) {
 	n := h.now()
 	if kill {
@@ -222,7 +222,7 @@ func (c *client) act() {
 	}
 }
 
-// useLock acquires and releases; each is tried again, as a client would, where its outcome is unknown.
+// useLock acquires and releases. Like a client it tries each again if its outcome is unknown.
 func (c *client) useLock(in input) {
 	c.n++
 	in.op, in.owner = "acquire", fmt.Sprintf("c%d-%d", c.id, c.n)
@@ -287,7 +287,7 @@ func (s state) without(i int) state {
 	return s
 }
 
-// seen returns the state with the tokens that were told, and false where those are not its holders.
+// seen returns the state with the tokens that were told, and false if they are not those of its holders.
 func (s state) seen(told []holder) (state, bool) {
 	s.holders = slices.Clone(s.holders)
 	ok := slices.EqualFunc(s.holders, told, func(a, b holder) bool { return a.owner == b.owner && (a.token == 0 || a.token == b.token) })
@@ -300,7 +300,7 @@ func (s state) seen(told []holder) (state, bool) {
 	return s, ok
 }
 
-// next returns the states in which the operation can leave the resource; none where its outcome is impossible.
+// next returns the states in which the operation can leave the resource, or none if its outcome is impossible.
 func (s state) next(in input, out output) []state {
 	i := s.find(in.owner)
 	admits := len(s.holders) == 0 || in.mode == lock.Shared && s.mode == lock.Shared

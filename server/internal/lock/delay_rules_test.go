@@ -141,7 +141,7 @@ func (d *delayed) Answer(n uint64, a *lock.Answer) {
 		return // ended since, by somebody's hand
 	}
 	if n < d.left[name{rec.Resource, rec.Owner, rec.ID}] {
-		return // a renewal from before the client hung up: the grant goes back all the same
+		return // a renewal from before the client hung up: the grant is handed on all the same
 	}
 	require.Contains(d.t, d.disk, a.Token, "grant %d is given out before it is durable", a.Token)
 	if of := (name{rec.Resource, rec.Owner, rec.ID}); asked != nil && d.given[of] == 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// Random histories in which answers wait for commits, and crashes come in between. Here no model foretells the answers; the rules
+// Random histories in which answers wait for commits, and crashes come in between. No model predicts the answers; the rules
 // of the contract are checked after every call of the table.
 func TestRulesUnderDelay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -200,7 +200,7 @@ func (d *delayed) acquire() {
 	d.call("acquire", func() { a.ticket = d.table.Acquire(d.now, &req, d.reply()) })
 }
 
-// known says whether the claim has a place already.
+// known reports whether the claim has a place already.
 func (d *delayed) known(n name) bool {
 	for _, r := range d.store {
 		if n.id != "" && n == (name{r.Resource, r.Owner, r.ID}) {

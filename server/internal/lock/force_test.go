@@ -14,7 +14,7 @@ type nowhere struct{}
 
 func (nowhere) Answer(uint64, *lock.Answer) {}
 
-// Where the timer of a lease is late, the waiter that follows it is the holder that a force release finds.
+// If the timer of a lease is late, a force release finds the waiter that follows it as the holder.
 func TestEvictionBehindALateTimer(t *testing.T) {
 	effects := &lock.Effects{}
 	table := lock.New(few().bounds, 100, effects)

@@ -138,7 +138,7 @@ func (d *duel) remembers(ref lock.Ref, says func(past, lock.Answer) bool) bool {
 	return ok && says(p, d.answers[d.n])
 }
 
-// releaseRemembers tells by the answer whether the table still remembers how p ended. Where the answer is the same either way,
+// releaseRemembers reports, by the answer, whether the table still remembers how p ended. If the answer is the same either way,
 // it counts as remembered: then nothing is asked of the table later.
 func (m *model) releaseRemembers(p past, a lock.Answer) bool {
 	switch p.how {

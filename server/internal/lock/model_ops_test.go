@@ -50,7 +50,7 @@ func (m *model) acquire(n uint64, req lock.Request, remembers bool) {
 	}
 }
 
-// recalls says whether the id has ended and is remembered.
+// recalls reports whether the id has ended and is remembered.
 func (m *model) recalls(n name, remembers bool) bool {
 	p, ok := m.ids[n]
 	if ok && m.now-p.at > int64(time.Minute) && !remembers {

@@ -14,7 +14,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// Random histories, where every answer may leave at once: the table has to do and to say what the model does and says.
+// Random histories in which every answer may leave at once. The table must do and say what the model does and says.
 func TestTableIsTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := rapid.SampledFrom([]func() world{few, readers}).Draw(t, "world")
@@ -106,7 +106,7 @@ func (d *duel) Answer(n uint64, a *lock.Answer) {
 
 func (d *duel) reply() lock.Reply { return lock.Reply{To: d, N: d.n} }
 
-// step passes some time, does one operation, and compares. It says false where the history can't be judged any further.
+// step passes some time, does one operation, and compares. It returns false if the history cannot be judged any further.
 func (d *duel) step() bool {
 	d.wait()
 	d.begin()

@@ -8,8 +8,8 @@ import (
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
 
-// model is the lock table once more, slow and plain: one slice of claims in the order of arrival, looked through from end to end
-// for every question. It says what each operation has to change and to answer. It has no part in which an answer waits for a
+// model is a second lock table, slow and plain: one list of claims in the order of arrival, searched from end to end for every
+// question. It says what each operation has to change and to answer. It has no part in which an answer waits for a
 // commit: that is the subject of delay_test.go.
 type model struct {
 	bounds   lock.Bounds

@@ -13,7 +13,7 @@ type world struct {
 	kinds                     []lock.Request
 	bounds                    lock.Bounds
 	pauses                    []time.Duration
-	crowd                     bool // so many claims that the table must be called whenever it asks for it, and most steps bring one more
+	crowd                     bool // many claims: most steps add one, and the table is called whenever it asks for it
 }
 
 // few is a world of few names, so that they meet.

@@ -22,7 +22,7 @@ func record(token int64) lock.Record {
 	}
 }
 
-// BenchmarkCommit makes grants durable and takes them back, so many in a commit. Compare with BenchmarkBarePebble of the same run.
+// BenchmarkCommit puts and deletes grants, several in a commit. Compare it with BenchmarkBarePebble of the same run.
 func BenchmarkCommit(b *testing.B) {
 	for _, n := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprint("changes=", n), func(b *testing.B) {
@@ -100,7 +100,7 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// BenchmarkLoadAfterChurn does so where two million grants came and went before, and a thousand are left.
+// BenchmarkLoadAfterChurn loads a thousand grants that are left of two million.
 func BenchmarkLoadAfterChurn(b *testing.B) {
 	dir := b.TempDir()
 	churn(b, dir, 2_000_000)

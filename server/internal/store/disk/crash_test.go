@@ -18,7 +18,7 @@ import (
 
 var errCrashed = errors.New("crashed")
 
-// crashingFS fails every write after so many.
+// crashingFS fails every write after the first few.
 func crashingFS(fs vfs.FS, writes int32) vfs.FS {
 	var count atomic.Int32
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
