@@ -125,34 +125,32 @@ func (r *run) lookUp(path string) (any, error) {
 }
 
 // open opens what a case mentions for the first time: the addresses without a server, and the proxy.
-func (r *run) open(name string) (any, error) {
+func (r *run) open(name string) (v any, err error) {
+	var opened interface {
+		Addr() string
+		Close() error
+	}
 	listen, reach := r.Place.ProxyHost(false)
 	switch name {
 	case "closed":
-		c, err := netfault.NewClosed(listen, reach)
-		if err != nil {
-			return nil, err
-		}
-		r.defers = append(r.defers, c.Close)
-		return c.Addr(), nil
+		opened, err = netfault.NewClosed(listen, reach)
 	case "deaf":
-		d, err := netfault.NewDeaf(listen, reach)
-		if err != nil {
-			return nil, err
-		}
-		r.defers = append(r.defers, d.Close)
-		return d.Addr(), nil
+		opened, err = netfault.NewDeaf(listen, reach)
 	case "proxy":
 		upstream := r.server.SuiteAddr
 		if r.link != nil {
 			upstream = r.link.SuiteAddr
 		}
-		t, err := netfault.NewTunnel(listen, reach, upstream)
-		if err != nil {
-			return nil, err
-		}
-		r.defers = append(r.defers, t.Close)
-		return map[string]any{"addr": t.Addr(), "user": netfault.TunnelUser, "host": netfault.TunnelHost}, nil
+		opened, err = netfault.NewTunnel(listen, reach, upstream)
+	default:
+		err = fmt.Errorf("nothing is known as ${%s}", name)
 	}
-	return nil, fmt.Errorf("nothing is known as ${%s}", name)
+	if err != nil {
+		return nil, err
+	}
+	r.defers = append(r.defers, opened.Close)
+	if name == "proxy" {
+		return map[string]any{"addr": opened.Addr(), "user": netfault.TunnelUser, "host": netfault.TunnelHost}, nil
+	}
+	return opened.Addr(), nil
 }

@@ -17,12 +17,23 @@ import (
 // tcp writes bytes to the server as they are, on a connection of their own or on one that is kept, and reads one answer. The sending
 // side stays open. To give the operation up is to reset its connection.
 func (r *run) tcp(ctx context.Context, s *cases.Step, a *cases.TCP) (*op, error) {
-	bytes, err := r.bytes(a)
-	if err != nil {
-		return nil, err
+	bytes := strings.ReplaceAll(a.Send, "\n", "\r\n")
+	if a.Body != nil { // its length is announced
+		body, err := r.body(a.Body)
+		if err != nil {
+			return nil, err
+		}
+		bytes += fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body)
 	}
 	if a.On != "" {
-		return nil, r.sendMore(a.On, bytes)
+		o, err := r.op(a.On)
+		if err == nil && o.conn == nil {
+			err = fmt.Errorf("%s is no connection", a.On)
+		}
+		if err == nil {
+			_, err = io.WriteString(o.conn, bytes)
+		}
+		return nil, err
 	}
 	dial, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
@@ -43,31 +54,6 @@ func (r *run) tcp(ctx context.Context, s *cases.Step, a *cases.TCP) (*op, error)
 	})
 	o.conn = conn
 	return o, nil
-}
-
-// bytes are what is sent: a text, and a body behind it, whose length is then announced.
-func (r *run) bytes(a *cases.TCP) (string, error) {
-	head := strings.ReplaceAll(a.Send, "\n", "\r\n")
-	if a.Body == nil {
-		return head, nil
-	}
-	body, err := r.body(a.Body)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(body), body), nil
-}
-
-func (r *run) sendMore(name, bytes string) error {
-	o, err := r.op(name)
-	if err != nil {
-		return err
-	}
-	if o.conn == nil {
-		return fmt.Errorf("%s is no connection", name)
-	}
-	_, err = io.WriteString(o.conn, bytes)
-	return err
 }
 
 // converse sends a request and gives the first answer, which may be an interim one.
