@@ -16,6 +16,7 @@ import (
 // again. The goroutines that share it exclude each other like strangers.
 type Client struct {
 	addr      string
+	secret    string // to keep it out of errors
 	owner     string
 	transport transport
 	logger    *slog.Logger
@@ -67,7 +68,7 @@ func New(opts ...Option) (*Client, error) {
 // newClient makes a client over any transport.
 func newClient(s *settings, addr string, t transport) *Client {
 	c := &Client{
-		addr: addr, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds, held: make(map[string][]*Lock),
+		addr: addr, secret: s.Secret, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds, held: make(map[string][]*Lock),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.drained = sync.NewCond(&c.mu)

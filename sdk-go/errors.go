@@ -83,6 +83,18 @@ type Error struct {
 	refused bool // the server said that it did not do it
 }
 
+// hide takes the secret out of what the other side said, as a stranger may give back what it was sent.
+func (e *Error) hide(secret string) {
+	if secret == "" {
+		return
+	}
+	code := string(e.Code)
+	for _, text := range []*string{&e.Message, &e.Field, &e.Reason, &e.short, &code} {
+		*text = strings.ReplaceAll(*text, secret, "…")
+	}
+	e.Code = Code(code)
+}
+
 // Error describes the failure in one line. It never holds the secret.
 func (e *Error) Error() string {
 	text := e.Code.Error()

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
+	"github.com/lockserver/lockserver/sdk-go/internal/servertest"
 )
 
 // requireStranger asks for a lock where something else than a lockserver answers.
@@ -375,5 +376,19 @@ func TestOtherTimeouts(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Contains(t, requireCode(t, err, lockserver.ErrLockTimeout).Message, text)
 		require.ErrorContains(t, err, server.Listener.Addr().String())
+	}
+}
+
+// No error shows the secret, even if what answers gives back the request.
+func TestAnAnswerThatEchoesTheSecret(t *testing.T) {
+	const echo = "what-was-sent: " + servertest.Secret
+	for _, body := range []string{
+		`{"code":"invalid_request","detail":"` + echo + `","field":"` + echo + `","reason":"` + echo + `"}`,
+		`{"code":"` + echo + `","title":"` + echo + `"}`, echo,
+	} {
+		server := newScripted(t).on("/acquire", answer(400, body)).on("/release", freed())
+		_, err := server.client(t, quick).Acquire(within(t, soon), "r")
+		require.Error(t, err)
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), servertest.Secret)
 	}
 }

@@ -106,6 +106,7 @@ func (c *call) judge(ctx context.Context, o *outcome, out reply) (again *Error, 
 	}
 	var failure *Error
 	errors.As(err, &failure) // which every error of an outcome is, or wraps
+	failure.hide(c.client.secret)
 	if !o.unsent && !failure.refused {
 		c.tried++
 	}
