@@ -122,7 +122,7 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 			if lock := a.client.hold(a); lock != nil {
 				return lock, nil
 			}
-			// It ran out on its way here.
+			// It ran out, or was taken back, on its way here.
 			delay = a.call.backoff.after(began, 0)
 			a.abandon(ctx)
 			a.restart()

@@ -32,6 +32,7 @@ type Client struct {
 	pending int                // calls and clean-ups that Close waits for
 	drained *sync.Cond         // pending is 0
 	held    map[string][]*Lock // by resource
+	early   map[int64]struct{} // tokens that the server told to be lost before they were held here
 }
 
 // New makes a client. Each setting is taken from its option, else from the environment (LOCKSERVER_ADDR, LOCKSERVER_OWNER,
@@ -68,7 +69,8 @@ func New(opts ...Option) (*Client, error) {
 // newClient makes a client over any transport.
 func newClient(s *settings, addr string, t transport) *Client {
 	c := &Client{
-		addr: addr, secret: s.Secret, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds, held: make(map[string][]*Lock),
+		addr: addr, secret: s.Secret, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds,
+		held: make(map[string][]*Lock), early: make(map[int64]struct{}),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.drained = sync.NewCond(&c.mu)
@@ -297,17 +299,26 @@ func (c *Client) lost(resource string, token int64, reason string) {
 			mine = l
 		}
 	}
+	if mine == nil { // it may be on its way here; most often its release is on its way back
+		if len(c.early) == maxEarly {
+			clear(c.early)
+		}
+		c.early[token] = struct{}{}
+	}
 	c.mu.Unlock()
 	if mine != nil {
 		mine.loseByServer(&Error{Code: ErrNotHeld, Reason: reason})
 	}
 }
 
-// keep remembers a lock as held here, so that Close finds it. It returns false if Close has been called.
+const maxEarly = 1024
+
+// keep remembers a lock as held here, so that Close finds it. It returns false if Close has been called, or if it is lost already.
 func (c *Client) keep(l *Lock) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if _, gone := c.early[l.token]; gone || c.closed {
+		delete(c.early, l.token)
 		return false
 	}
 	c.held[l.resource] = append(c.held[l.resource], l)

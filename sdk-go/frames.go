@@ -149,9 +149,6 @@ func (s *session) read() {
 			s.end(err)
 			return
 		}
-		s.mu.Lock()
-		s.pings = 0
-		s.mu.Unlock()
 		switch {
 		case h.OpCode.IsControl():
 			payload := bytes.Clone(text[start:])

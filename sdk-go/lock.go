@@ -44,7 +44,8 @@ const (
 // releaseResult is what the server said about a release.
 type releaseResult struct{ held bool }
 
-// hold makes a lock of a grant, or returns nil if its safe deadline has passed already, or the client was closed meanwhile.
+// hold makes a lock of a grant, or returns nil if its safe deadline has passed already, the server took it back, or the client was
+// closed meanwhile.
 func (c *Client) hold(a *acquisition) *Lock {
 	granted := &a.granted
 	l := &Lock{

@@ -25,9 +25,12 @@ type sessionTransport struct {
 	mu      sync.Mutex
 	session *session      // nil: none
 	dialing chan struct{} // closed when an attempt to get one has ended; nil: nobody tries
-	refused time.Time     // when a session was last refused
-	outcome outcome       // why there is none
-	closed  bool
+	cancel  context.CancelFunc
+	wanted  int       // requests that wait for it
+	refused time.Time // when a session was last refused
+	outcome outcome   // why there is none
+	closing bool      // the last requests are being sent
+	closed  bool      // from now on a session ends once nothing is unanswered
 }
 
 type sessionBounds struct {
@@ -58,47 +61,59 @@ func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
 	return s.send(ctx, a)
 }
 
-// close ends a session once nothing is unanswered.
 func (t *sessionTransport) close() {
 	t.mu.Lock()
-	t.closed = true
-	s := t.session
+	t.closed, t.closing = t.closing, true
+	t.leave()
 	t.mu.Unlock()
-	if s != nil {
-		s.finish()
-	}
 	t.http.close()
+}
+
+// leave ends what is of no more use to a closed client. t.mu is held.
+func (t *sessionTransport) leave() {
+	switch {
+	case !t.closed || t.wanted > 0:
+	case t.dialing != nil:
+		t.cancel()
+	case t.session != nil:
+		t.session.finish()
+	}
 }
 
 // get returns the session, or the outcome of an attempt that could not have one, or neither if HTTP is to take its place.
 func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*session, *outcome) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch {
 	case t.session != nil && t.session.usable():
-		defer t.mu.Unlock()
 		return t.session, nil
 	case !t.only && !t.refused.IsZero() && time.Since(t.refused) < retrySession:
-		defer t.mu.Unlock()
 		return nil, nil
 	case t.dialing == nil:
+		var bounded context.Context
+		bounded, t.cancel = context.WithTimeout(context.Background(), t.bounds.connect+t.bounds.answer)
 		t.dialing = make(chan struct{})
-		go t.dial(t.dialing)
+		go t.dial(bounded, t.cancel)
 	}
 	dialing := t.dialing
+	t.wanted++
 	t.mu.Unlock()
-
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
+	missing := ""
 	select {
 	case <-dialing:
 	case <-ctx.Done():
-		return nil, &outcome{reason: "no session with " + t.peer(), unsent: true}
+		missing = "no session with " + t.peer()
 	case <-timer.C:
-		return nil, &outcome{reason: "no session with " + t.peer() + " within " + inSeconds(bound), unsent: true}
+		missing = "no session with " + t.peer() + " within " + inSeconds(bound)
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.wanted--
 	switch {
+	case missing != "":
+		t.leave()
+		return nil, &outcome{reason: missing, unsent: true}
 	case !t.refused.IsZero() && !t.only:
 		return nil, nil
 	case t.session == nil:
@@ -109,13 +124,12 @@ func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*sessi
 }
 
 // dial tries to get a session.
-func (t *sessionTransport) dial(done chan struct{}) {
-	defer close(done)
-	ctx, cancel := context.WithTimeout(context.Background(), t.bounds.connect+t.bounds.answer)
+func (t *sessionTransport) dial(ctx context.Context, cancel context.CancelFunc) {
 	defer cancel()
 	s, o, refused := t.upgrade(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	close(t.dialing)
 	t.dialing, t.session, t.outcome, t.refused = nil, s, o, time.Time{}
 	if refused {
 		t.refused = time.Now()
@@ -123,6 +137,7 @@ func (t *sessionTransport) dial(done chan struct{}) {
 	if s != nil {
 		s.finishing = t.closed // after the request for which it was made
 		go s.read()
+		t.leave()
 	}
 }
 
@@ -189,13 +204,15 @@ type session struct {
 	queue     []*message // the last one is still filled
 	control   []byte     // control frames to be written
 	writing   bool
-	pings     int // without a sign of life
+	heard     time.Time // the last sign of life
+	pings     int       // since then
 	finishing bool
 	ended     error
 }
 
 func newSession(t *sessionTransport, stream io.ReadWriteCloser) *session {
-	s := &session{t: t, stream: stream, in: bufio.NewReaderSize(stream, 16<<10), waiting: map[int64]chan outcome{}}
+	s := &session{t: t, stream: stream, waiting: map[int64]chan outcome{}, heard: time.Now()}
+	s.in = bufio.NewReaderSize(listening{s}, 16<<10)
 	s.ping = time.AfterFunc(pingInterval, s.tick)
 	return s
 }
@@ -234,8 +251,10 @@ func (s *session) send(ctx context.Context, a attempt) outcome {
 		return o
 	case <-ctx.Done():
 	case <-timer.C:
-		// The server would have answered by now: the connection is dead, or the server is.
-		s.end(fmt.Errorf("no answer within %s", inSeconds(a.bound)))
+		// The server would have answered by now. If nothing else comes either, the connection is dead, or the server is.
+		if s.silent() >= min(a.bound, s.t.bounds.answer) {
+			s.end(fmt.Errorf("no answer within %s", inSeconds(a.bound)))
+		}
 	}
 	s.mu.Lock()
 	delete(s.waiting, seq)
@@ -285,10 +304,33 @@ func (s *session) finish() {
 	s.closeIfDone()
 }
 
+// closeIfDone ends a session that finishes and has nothing unanswered. s.mu is held, so that no request gets in between.
 func (s *session) closeIfDone() {
 	if s.finishing && len(s.waiting) == 0 && s.ended == nil {
-		go s.end(net.ErrClosed)
+		s.ended, s.queue = net.ErrClosed, nil
+		s.ping.Stop()
+		go s.stream.Close()
 	}
+}
+
+// silent returns how long the server has shown no sign of life.
+func (s *session) silent() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.heard)
+}
+
+// listening notes all that comes as a sign of life, as an answer may be long.
+type listening struct{ s *session }
+
+func (l listening) Read(b []byte) (int, error) {
+	n, err := l.s.stream.Read(b)
+	if n > 0 {
+		l.s.mu.Lock()
+		l.s.heard, l.s.pings = time.Now(), 0
+		l.s.mu.Unlock()
+	}
+	return n, err
 }
 
 // end ends the session. Whether requests that were written had their effect is unknown.
@@ -327,7 +369,6 @@ func (s *session) tick() {
 		s.mu.Unlock()
 		return
 	}
-	s.closeIfDone()
 	if s.pings++; s.pings > maxPings {
 		s.mu.Unlock()
 		s.end(errSilent)

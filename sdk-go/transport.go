@@ -11,7 +11,8 @@ type transport interface {
 	send(ctx context.Context, a attempt) outcome
 	// peer names the server for people, as in 127.0.0.1:8080.
 	peer() string
-	// close ends idle connections, and every connection made from now on after its one request.
+	// close ends idle connections, and every connection made from now on after its one request. It is called before the last requests
+	// and after them; what serves many requests may stay in between.
 	close()
 }
 
