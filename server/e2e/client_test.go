@@ -19,6 +19,7 @@ import (
 type answer struct {
 	status int
 	header http.Header
+	text   []byte
 
 	Code     string
 	Field    string
@@ -83,6 +84,7 @@ func (c *client) try(ctx context.Context, method, path string, body any) (answer
 	if err != nil {
 		return answer{}, err
 	}
+	a.text = text
 	if err := json.Unmarshal(text, &a); err != nil {
 		return answer{}, fmt.Errorf("%q: %w", text, err)
 	}
