@@ -122,14 +122,20 @@ func (s *Server) Watch(events <-chan []lock.Event, dropped *atomic.Int64) {
 
 // Drain tells every session that the server is shutting down, and refuses new ones. The engine answers the operations.
 func (s *Server) Drain() {
-	s.mu.Lock()
-	s.draining = true
-	s.mu.Unlock()
+	s.refuse()
 	s.each(func(x *session) { x.push(wire.AppendDrainingEvent) })
 }
 
-// Shutdown closes each session once everything is answered. When ctx ends it closes those that are left, and returns its error.
+func (s *Server) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+}
+
+// Shutdown refuses new sessions, and closes each that there is once everything is answered. When ctx ends it closes those that are
+// left, and returns its error.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.refuse()
 	s.each((*session).finish)
 	done := make(chan struct{})
 	go func() {

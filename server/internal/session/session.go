@@ -46,7 +46,7 @@ type session struct {
 	counts    []count
 	batch     bool // the reader is handling requests, and will write
 	writing   bool
-	stalled   bool // the reader waits for room, so it sees no pong
+	stalled   bool // the reader waits for room or writes, so it sees no pong
 	pings     int  // without a pong
 	finishing bool
 	ended     bool
@@ -191,7 +191,10 @@ func (x *session) begin(c *service.Call) (slot uint32, err error) {
 		x.write()
 		x.mu.Lock()
 	}
-	x.stalled, x.batch = false, true
+	if x.stalled {
+		x.stalled, x.pings = false, 0
+	}
+	x.batch = true
 	if x.ended {
 		return 0, net.ErrClosed
 	}

@@ -20,9 +20,13 @@ func (x *session) flush() {
 	x.mu.Lock()
 	x.batch = false
 	start := x.startWriting()
+	x.stalled = start
 	x.mu.Unlock()
 	if start {
 		x.write()
+		x.mu.Lock()
+		x.stalled, x.pings = false, 0
+		x.mu.Unlock()
 	}
 }
 
@@ -131,18 +135,18 @@ func (x *session) recycle(f *frame) {
 }
 
 // tick pings the client, and closes the connection if it did not answer the last two pings. A session that is not read, because it has
-// too much going on, sees no pongs.
+// too much going on, sees no pongs, and a ping that is still behind a long answer counts as none.
 func (x *session) tick() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ended {
 		return
 	}
-	if x.pings == maxPings && !x.stalled {
+	if x.pings == maxPings && !x.stalled && !x.pinging {
 		_ = x.conn.Close()
 		return
 	}
-	if !x.stalled {
+	if !x.stalled && !x.pinging {
 		x.pings++
 	}
 	x.pinging = true
