@@ -53,14 +53,15 @@ test('kill -9 of a waiter holds back nobody', async () => {
   await lock.release()
 })
 
-test('neither does a lock that is renewed through a proxy keep its process alive', async () => {
+test('a renewal that waits for its tunnel does not keep its process alive', async () => {
   const proxy = await TestTunnel.start()
+  proxy.answers = [200, 0, 0, 0, 0, 0, 0, 0, 0, 0]
   const child = new Child('tunnelled.js', server, [`http://${proxy.addr}`])
-  assert.equal(await child.line(), 'renewed')
+  assert.equal(await child.line(), 'a renewal is under way')
+  assert.ok(proxy.seen.length >= 2, 'the acquire has its tunnel, and the renewal waits for another one')
   const from = performance.now()
   await end(child)
-  assert.ok(seconds(from) < 10, `took ${seconds(from)} s, and its renewals go on for ever`)
-  assert.ok(proxy.seen.length >= 2, 'a connection for the acquire, and another for the renewal')
+  assert.ok(seconds(from) < 4, `took ${seconds(from)} s, and a connection may take 5`)
   await proxy.close()
 })
 

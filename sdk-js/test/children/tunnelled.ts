@@ -1,9 +1,9 @@
-// Holds a lock through a proxy, and ends its main function once that has been renewed.
+// Holds a lock through a proxy, and ends its main function while a renewal is under way.
 import { LockserverClient } from 'lockserver-client'
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 const client = new LockserverClient({ proxy: process.argv[2] })
-const lock = await client.acquire('tunnelled', { expire: 3, renew: true })
-await sleep(1500)
+const lock = await client.acquire('tunnelled', { expire: 6, renew: true })
+await sleep(2400)
 lock.check()
-console.log('renewed')
+console.log('a renewal is under way')

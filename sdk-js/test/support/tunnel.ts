@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 /** A proxy that only opens tunnels, as CONNECT asks for them. */
 export class TestTunnel {
   readonly seen: { target: string; authorization: string | undefined }[] = []
-  /** The statuses of the next answers; 200 after that. */
+  /** The statuses of the next answers, 0 for none at all; 200 after that. */
   answers: number[] = []
   addr = ''
   readonly #http = createServer((_, response) => response.writeHead(500).end())
@@ -25,6 +25,8 @@ export class TestTunnel {
   #open({ url = '', headers }: IncomingMessage, socket: Socket): void {
     this.seen.push({ target: url, authorization: headers['proxy-authorization'] })
     const status = this.answers.shift() ?? 200
+    this.#sockets.add(socket.on('error', () => undefined)) // the client may go at any time
+    if (status === 0) return
     if (status !== 200) {
       socket.end(`HTTP/1.1 ${status} No\r\n\r\n`)
       return
@@ -34,10 +36,7 @@ export class TestTunnel {
       socket.write('HTTP/1.1 200 Connected\r\n\r\n')
       socket.pipe(upstream).pipe(socket)
     })
-    for (const each of [socket, upstream]) {
-      this.#sockets.add(each)
-      each.on('error', () => undefined) // either side may go at any time
-    }
+    this.#sockets.add(upstream.on('error', () => undefined))
   }
 
   async close(): Promise<void> {
