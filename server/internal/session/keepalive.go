@@ -32,17 +32,25 @@ type lease struct {
 	resource, owner string
 }
 
-// keepalive renews every lease that the session holds, each by its own length.
+// keepalive renews every lease that the session holds, each by its own length. One that has many waits for the one before it, so that
+// a flood of them costs no more memory than one.
 func (x *session) keepalive(slot uint32) {
 	k := &renewal{x: x, slot: slot}
 	x.mu.Lock()
+	if x.keeping {
+		x.kept = append(x.kept, slot)
+		x.mu.Unlock()
+		return
+	}
 	for token, h := range x.held {
 		if h.leased {
 			k.leases = append(k.leases, lease{token, h.resource, h.owner})
 		}
 	}
+	k.left = len(k.leases)
+	x.keeping = k.left > slice
 	x.mu.Unlock()
-	if k.left = len(k.leases); k.left == 0 {
+	if k.left == 0 {
 		k.done()
 		return
 	}
@@ -103,10 +111,19 @@ func (k *renewal) done() {
 	if x.ended {
 		return
 	}
+	lost := k.lost[:0]
 	for i := range k.lost {
-		x.forget(k.lost[i].Token)
+		if _, mine := x.held[k.lost[i].Token]; mine { // else the client released it meanwhile, or was told
+			x.forget(k.lost[i].Token)
+			lost = append(lost, k.lost[i])
+		}
 	}
 	r := service.Result{Op: wire.Keepalive, Problem: k.failed}
-	r.Body = func(b []byte) []byte { return wire.AppendKept(b, k.renewed, k.shortest, k.lost) }
+	r.Body = func(b []byte) []byte { return wire.AppendKept(b, k.renewed, k.shortest, lost) }
 	x.answer(k.slot, &r)
+	if x.keeping = false; len(x.kept) > 0 {
+		next := x.kept[0]
+		x.kept = x.kept[1:]
+		go x.keepalive(next) // this may be under the engine's mutex
+	}
 }

@@ -38,6 +38,8 @@ type session struct {
 	free      []uint32  // slots without a call
 	seqs      map[int64]struct{}
 	held      map[int64]held // by token: grants to renew, and to tell of if they are lost
+	keeping   bool           // a keepalive that has many leases is on its way
+	kept      []uint32       // the slots of those behind it
 	queue     []*frame       // to be written; the last one is still filled
 	unsent    int            // bytes in it
 	pong      []byte         // the frame that answers the last ping

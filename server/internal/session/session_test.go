@@ -270,6 +270,38 @@ func TestKeepalive(t *testing.T) {
 	require.Empty(t, c.ask(`{"seq":6,"op":"keepalive"}`)["lost"], "told once")
 }
 
+// A keepalive that takes its time does not name as lost what the client released behind it, and holds up no other.
+func TestReleasesBehindAKeepalive(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	const many = 1000
+	for round := range 5 {
+		var all []string
+		for i := range many {
+			all = append(all, acquire(i+1, fmt.Sprint("r", i), "o", fmt.Sprint(round, "-", i), `,"expire":100`))
+		}
+		c.send("[" + strings.Join(all, ",") + "]")
+		tokens := make([]any, many+1)
+		for range many {
+			got := c.next()
+			tokens[int(got["seq"].(float64))] = got["token"]
+		}
+		all = []string{`{"seq":5000,"op":"keepalive"}`, `{"seq":5001,"op":"keepalive"}`, `{"seq":5002,"op":"keepalive"}`}
+		for i := range many {
+			all = append(all, fmt.Sprintf(`{"seq":%d,"op":"release","resource":"r%d","owner":"o","token":%.0f}`, i+1, i, tokens[i+1]))
+		}
+		c.send("[" + strings.Join(all[:500], ",") + "]")
+		c.send("[" + strings.Join(all[500:], ",") + "]")
+		for range len(all) {
+			got := c.next()
+			require.InDelta(t, 200, got["status"], 0, "%v", got)
+			if got["seq"].(float64) >= 5000 {
+				require.Empty(t, got["lost"])
+			}
+		}
+	}
+}
+
 func TestDraining(t *testing.T) {
 	s := start(t, session.Config{}, nil)
 	c := s.dial()
