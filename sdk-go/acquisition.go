@@ -59,6 +59,7 @@ func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions)
 		a.request.Mode = "shared"
 	}
 	a.call = c.newCall(&opAcquire, resource, c.bounds.Silence, func() (any, time.Duration) { return a.next(ctx) })
+	a.early = a.call.backoff
 	lock, err := a.run(ctx)
 	if err != nil {
 		a.abandon(ctx)
@@ -72,7 +73,8 @@ type acquisition struct {
 	client  *Client
 	options *acquireOptions
 	request acquireRequest
-	call    *call // of all hops
+	call    *call   // of all hops
+	early   backoff // between hops that waited for nothing
 
 	sent     instant // the last attempt
 	granted  grantAnswer
@@ -85,6 +87,9 @@ const (
 	lastLook     = 250 * time.Millisecond
 	lastLookPart = 5
 )
+
+// shortestHop is how long a hop lasts at least that waited for something.
+const shortestHop = 50 * time.Millisecond
 
 // next makes the next request, which the server may hold for one hop.
 func (a *acquisition) next(ctx context.Context) (any, time.Duration) {
@@ -135,8 +140,10 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 			a.answered(a.granted.locked())
 			a.call.limit = a.client.bounds.SilenceQueued
 			a.call.backoff.reset()
-			if early := duration(a.request.Wait) - time.Since(began); early > a.client.bounds.BackoffFirst {
-				delay = min(early, a.client.bounds.BackoffFirst) // this server holds no request for long
+			if time.Since(began) < shortestHop {
+				delay = a.early.after(began, 0) // this server holds no request for long, and must not be stormed
+			} else {
+				a.early.reset()
 			}
 		case errors.Is(err, ErrIDUsed):
 			delay = a.call.backoff.after(began, 0)

@@ -100,7 +100,7 @@ func (g *grantAnswer) missing(status int) string {
 		if g.Token = 0; g.Position <= 0 {
 			return "position"
 		}
-	case g.Token <= 0:
+	case g.Token <= 0 || g.Token >= 1<<53:
 		return "token"
 	case g.ExpiresIn != nil && *g.ExpiresIn < 0:
 		return "expires_in"

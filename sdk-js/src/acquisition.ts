@@ -129,7 +129,7 @@ export class Acquisition {
   }
 
   #expired(obstacle: string, cause: Error | undefined): LockTimeoutError {
-    const what = `resource ${JSON.stringify(this.#call.resource)} was not granted within ${(this.#call.timeout as number) / 1000} s`
+    const what = `resource ${JSON.stringify(this.#call.resource)} was not granted within ${Math.round(this.#call.timeout as number) / 1000} s`
     return new LockTimeoutError(obstacle ? `${what}: ${obstacle}` : what, { rivals: this.#rivals, ...(cause && { cause }) })
   }
 

@@ -215,7 +215,7 @@ function name({ prototype }: { prototype: LockserverError }, value: string): voi
  * @internal
  */
 export function errorFrom({ status, code = '', body }: Answer, doing: string): LockserverError {
-  const message = `${doing}: ${text(body.detail) ?? text(body.title) ?? `${code} (status ${status})`}`
+  const message = `${doing}: ${text(body.detail) || text(body.title) || `${code} (status ${status})`}`
   const details = { status, body }
   const type = classes.get(code)
   return type === undefined ? new LockserverError(code, message, details) : new type(message, details)

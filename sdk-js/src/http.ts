@@ -150,7 +150,7 @@ function tunnel(proxy: URL, target: buildConnector.Options, timeout: number, det
     })
     request.on('connect', ({ statusCode = 0 }, socket: Socket) => {
       socket.setTimeout(0)
-      if (statusCode === 200) {
+      if (statusCode >= 200 && statusCode < 300) {
         resolve(socket.setNoDelay(true).setKeepAlive(true, 60_000))
         return
       }
@@ -292,7 +292,7 @@ function decode(chunks: Buffer[], secret?: string): Record<string, unknown> | un
 function parseRetryAfter(value: string | string[] | undefined): number {
   const first = Array.isArray(value) ? value[0] : value
   if (first === undefined) return 0
-  const wait = /^\d+$/.test(first.trim()) ? Number(first) * 1000 : Date.parse(first) - Date.now()
+  const wait = /^\d+(\.\d+)?$/.test(first.trim()) ? Number(first) * 1000 : Date.parse(first) - Date.now()
   return Number.isFinite(wait) && wait > 0 ? wait : 0
 }
 

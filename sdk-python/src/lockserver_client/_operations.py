@@ -177,11 +177,14 @@ class InTheWay(NamedTuple):
         first = next((holder for holder in self.holders if holder.owner == owner), self.holders[0])
         text = f"held by {first.owner}"
         if first.held_for is not None:
-            text += f" for {first.held_for:.{0 if first.held_for >= 10 else 1}f} s"
+            held = str(round(first.held_for, 1)).removesuffix(".0") if first.held_for < 10 else round(first.held_for)
+            text += f" for {held} s"
+        if first.owner == owner:
+            text += ", which is this very client"
         others = max(self.holders_total, len(self.holders)) - 1
         if others > 0:
             text += f" and {others} other{'s' if others > 1 else ''}"
-        return f"{text}, which is this very client" if first.owner == owner else text
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +204,7 @@ class Grant:
         return cls(
             int(data["token"]),
             None if expires_in is None else float(expires_in),
-            max(float(data["waited"]), 0.0),
+            float(data["waited"]),
             mode if isinstance(mode, str) else None,
             int(limit) if _number(limit) else None,
         )
@@ -292,7 +295,7 @@ def _without_code(answer: Answer, peer: str, secret: str) -> Reply:
     said = " ".join((answer.body or b"").decode("utf-8", "replace").replace(secret, "…").split())[:200]
     if said:
         message += f" It said: {said}"
-    return Reply(verdict, kind(message, status=status), obstacle=message)
+    return Reply(verdict, kind(message, status=status), obstacle=f"{peer} answered {status}")
 
 
 def _refusal(status: int, code: str, problem: dict[str, Any]) -> Reply:
@@ -308,7 +311,8 @@ def _refusal(status: int, code: str, problem: dict[str, Any]) -> Reply:
         reply.in_the_way = InTheWay.read(problem)
         reply.in_the_way.put_on(error)
     elif isinstance(error, NotHeldError):
-        error.reason = str(problem.get("reason") or "unknown")
+        reason = problem.get("reason")
+        error.reason = reason if isinstance(reason, str) and reason else "unknown"
     elif isinstance(error, InvalidRequestError):
         named = problem.get("field")
         error.field = None if named is None else str(named)
@@ -329,16 +333,24 @@ def _number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and _finite(value)
 
 
+def _counts(value: object) -> bool:
+    return _number(value) and 0 < value == int(value) < 1 << 53
+
+
+def _lasts(value: object) -> bool:
+    return _number(value) and value >= 0
+
+
 _GRANT: dict[str, Callable[[Any], bool]] = {
-    "token": lambda token: _number(token) and token == int(token) > 0,
-    "expires_in": lambda expires_in: expires_in is None or _number(expires_in),
-    "waited": _number,
+    "token": _counts,
+    "expires_in": lambda expires_in: expires_in is None or _lasts(expires_in),
+    "waited": _lasts,
 }
 _MEMBERS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "acquire": _GRANT,
     "renew": _GRANT,
-    "queued": {"position": _number},
-    "release": {"outcome": lambda outcome: isinstance(outcome, str)},
+    "queued": {"position": _counts},
+    "release": {"outcome": lambda outcome: isinstance(outcome, str) and outcome != ""},
 }
 """What an answer needs to be usable."""
 

@@ -85,7 +85,7 @@ def test_a_gateway_that_has_no_server_is_asked_again(to: Make, status: int, body
     assert to(script.addr).acquire("r") is not None
     assert script.paths() == ["/acquire", "/acquire"]
     script.script[:] = [Say(status, body)] * 9
-    with pytest.raises(LockTimeoutError, match=f"{script.addr} answered {status} (without|teapot)") as caught:
+    with pytest.raises(LockTimeoutError, match=f"{script.addr} answered {status}( teapot)?$") as caught:
         to(script.addr).acquire("r", timeout=0)
     assert isinstance(caught.value.__cause__, LockserverError)
     script.close()

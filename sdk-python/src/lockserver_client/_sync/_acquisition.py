@@ -62,6 +62,10 @@ class Acquisition:
             self._retry.obstacle = reply.in_the_way.told(self._link.owner)
         if reply.grant is not None:
             self._granted(reply)
+        elif reply.error is None and not self._request.blocking:
+            error = LockedError("others hold it, and the server queued a call that is not to wait", status=202)
+            self._in_the_way.put_on(error)
+            raise error
         elif reply.error is None:
             self._patience.heard(queued=True)
             if time.monotonic() - self._began < 0.05:  # a server that lets nobody wait is not to be stormed
