@@ -102,6 +102,9 @@ func check(s *settings) error {
 			return misconfigured(envSecret, fmt.Sprintf("the secret's byte %d is not printable ASCII", i+1))
 		}
 	}
+	if strings.TrimSpace(s.Secret) != s.Secret {
+		return misconfigured(envSecret, "the secret has a space at one of its ends, which a header loses on its way")
+	}
 	if len(s.Owner) > 256 || !utf8.ValidString(s.Owner) || strings.ContainsFunc(s.Owner, unicode.IsControl) {
 		return misconfigured(envOwner, fmt.Sprintf("the owner %q must be UTF-8 of 1 to 256 bytes without control characters", s.Owner))
 	}

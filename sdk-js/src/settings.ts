@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import type { SecureContextOptions } from 'node:tls'
-import { parseEnv } from 'node:util'
 import { ConfigInvalidError } from './errors.js'
 
 /** How to trust the server, for an address with `https://`; as for `node:tls`. */
@@ -79,7 +78,10 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
   if (secret === undefined) {
     throw invalid('secret', 'no secret: give `secret`, or set LOCKSERVER_SECRET in the environment or in .env')
   }
-  if (!/^[\x20-\x7e]+$/.test(secret)) throw invalid('secret', 'the secret may only have printable ASCII characters')
+  // A header's value loses spaces at its ends on the way.
+  if (!/^[\x20-\x7e]+$/.test(secret) || secret !== secret.trim()) {
+    throw invalid('secret', 'the secret may only have printable ASCII characters, and no spaces at its ends')
+  }
   const owner = find('owner', 'LOCKSERVER_OWNER') ?? defaultOwner()
   const bytes = Buffer.byteLength(owner)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -91,12 +93,36 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
 
 function readDotenv(): Record<string, string | undefined> {
   try {
-    return parseEnv(readFileSync('.env', 'utf8').replace(/^\uFEFF/, ''))
+    return parseDotenv(readFileSync('.env', 'utf8').replace(/^\uFEFF/, ''))
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return {}
     throw invalid('dotenv', `cannot read ${resolve('.env')} (dotenv: false leaves it out): ${(cause as Error).message}`, cause)
   }
 }
+
+/** `NAME=value`, the value in quotes or not; a comment after it begins with space and `#`. */
+const setting =
+  /[^\S\n]*(?:(?:export[^\S\n]+)?([\w.-]+)[^\S\n]*=[^\S\n]*(?:'([^']*)'|"((?:[^"\\]|\\[\s\S])*)"|((?!['"])[^\n]*?)))?[^\S\n]*(?:(?:^|(?<=\s))#[^\n]*|(?<=['"])#[^\n]*)?(?:\n|$)/y
+
+/**
+ * Reads the file as the server and the other SDKs do, who share it: Node.js's own parser takes a `#` within a word for a
+ * comment, and passes over lines that it does not understand. No error quotes the file, because it may hold the secret.
+ */
+function parseDotenv(text: string): Record<string, string> {
+  const found: Record<string, string> = {}
+  const lines = text.replace(/\r\n?/g, '\n')
+  for (let at = 0; at < lines.length; at = setting.lastIndex) {
+    setting.lastIndex = at
+    const parts = lines.includes('\0') ? null : setting.exec(lines)
+    if (parts === null) throw new Error(`line ${lines.slice(0, at).split('\n').length} is not of the form NAME=value`)
+    const [, name, single, double, plain = ''] = parts
+    if (name === undefined) continue
+    found[name] = single ?? double?.replace(/\\([\s\S])/g, (_, sign: string) => escapes[sign] ?? sign) ?? plain
+  }
+  return found
+}
+
+const escapes: Record<string, string> = { n: '\n', r: '\r', t: '\t' }
 
 /** New for every client, so that two clients never take each other's locks for their own. */
 function defaultOwner(): string {
@@ -113,14 +139,14 @@ function parseAddr(addr: string): ServerAddress {
   const shown = addr.replace(/\/\/.*@/s, '//***@')
   const bad = (why: string) => invalid('addr', `addr ${JSON.stringify(shown)} ${why}; ${allowed}`)
   if (addr.includes(',')) throw bad('is a list, but one address is needed')
-  const parts = /^(?:(https?):\/\/)?(\[[0-9A-Fa-f:.%]+\]|[^/:@?#[\]\s]+)(?::(\d+))?(\/[^?#\s]*)?$/i.exec(addr)
+  const parts = /^(?:(https?):\/\/)?(\[[0-9A-Fa-f:.%]+\]|[^/:@?#[\]\s\\%]+)(?::(\d+))?(\/[^?#\s\\]*)?$/i.exec(addr)
   if (parts === null) throw bad('is not an address')
   const [, scheme, host, port = defaultPort, path = ''] = parts
   if (scheme === undefined && path !== '') throw bad('has a path but no http:// before it')
   if (Number(port) < 1 || Number(port) > 65535) throw bad('has a port outside 1 to 65535')
   const origin = `${scheme?.toLowerCase() ?? 'http'}://${host}:${port}`
   if (!URL.canParse(origin)) throw bad('has a host name that cannot be')
-  return { origin, prefix: new URL(path, origin).pathname.replace(/\/+$/, '') }
+  return { origin, prefix: new URL(origin + path).pathname.replace(/\/+$/, '') }
 }
 
 /** The value is not shown in the error, because a password may be in it. */

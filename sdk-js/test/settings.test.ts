@@ -99,6 +99,9 @@ test('addresses that are none are config_invalid, and say what is allowed', () =
     '://x',
     '[zz]:1',
     'a@b',
+    'a\\b',
+    'a%41',
+    'http://a/b\\c',
   ]) {
     assert.throws(
       () => new LockserverClient({ addr, secret: 's', dotenv: false }),
@@ -118,6 +121,7 @@ test('addresses that are none are config_invalid, and say what is allowed', () =
     '[::1]:8080',
     'http://host',
     'HTTPS://host:443/a/b/',
+    'http://host//',
     'http://[fe80::1]:80',
     '10.0.0.1',
   ]) {
