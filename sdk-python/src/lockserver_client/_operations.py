@@ -67,14 +67,16 @@ class Request:
     """Seconds to wait."""
 
     def __post_init__(self) -> None:
-        _text("resource", self.resource)
+        text("resource", self.resource)
         if self.note is not None:
-            _text("note", self.note)
+            text("note", self.note)
         self.length, self.most = lease(self.expire), _seconds("timeout", self.timeout)
         if self.most is not None and self.most < 0:
             raise _invalid("timeout", self.timeout, "a number of seconds from 0 up is needed, or None")
         if self.most is not None and not self.blocking:
             raise ConfigInvalidError("timeout: a call with blocking=False does not wait, so it takes no timeout")
+        if self.limit is not None and not _number(self.limit):
+            raise _invalid("limit", self.limit, "a number is needed, or None")
         if self.renew and self.length is None:
             self.length = SCOPE_LEASE
 
@@ -137,7 +139,8 @@ def _finite(value: float) -> bool:
         return False
 
 
-def _text(name: str, value: object) -> None:
+def text(name: str, value: object) -> None:
+    """Refuse what is no text, or none that can be sent."""
     if not isinstance(value, str):
         raise _invalid(name, value, "a string is needed")
     try:

@@ -333,3 +333,15 @@ async def test_a_lock_can_be_released_after_close(
     assert await kept.release() is True
     assert await renewed.release() is False
     assert server.holders(resource) == server.holders(resource + "r") == []
+
+
+async def test_arguments_that_no_request_can_carry_are_refused_by_name(client: AsyncLockserverClient) -> None:
+    for limit in (float("nan"), True, "3"):
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.acquire("r", limit=limit)  # type: ignore[arg-type]
+        assert caught.value.field == "limit"
+    wrong: list[Any] = [5, [], "\ud800"]
+    for resource in wrong:
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.release(resource)
+        assert caught.value.field == "resource"

@@ -324,3 +324,15 @@ def test_a_lock_can_be_released_after_close(client: LockserverClient, server: Lo
     assert kept.release() is True
     assert renewed.release() is False
     assert server.holders(resource) == server.holders(resource + "r") == []
+
+
+def test_arguments_that_no_request_can_carry_are_refused_by_name(client: LockserverClient) -> None:
+    for limit in (float("nan"), True, "3"):
+        with pytest.raises(InvalidRequestError) as caught:
+            client.acquire("r", limit=limit)  # type: ignore[arg-type]
+        assert caught.value.field == "limit"
+    wrong: list[Any] = [5, [], "\ud800"]
+    for resource in wrong:
+        with pytest.raises(InvalidRequestError) as caught:
+            client.release(resource)
+        assert caught.value.field == "resource"

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 from .._clock import Clock
 from .._contract import TokenRequiredError
 from .._errors import ConnectionFailedError, LockedError, NotHeldError
-from .._operations import Request, Seconds
+from .._operations import Request, Seconds, text
 from .._retry import Bounds
 from .._settings import Settings
 from ._acquisition import AsyncAcquisition
@@ -265,6 +265,7 @@ class AsyncLockserverClient:
             TokenRequiredError: Several locks are held on it.
             ConnectionFailedError: No answer within 5 s; whether it was released is unknown.
         """
+        text("resource", resource)
         here = self._here()
         locks = here.held(resource)
         if len(locks) > 1:
