@@ -49,7 +49,7 @@ func (m *Memory) close() {}
 
 // NewOver makes a client over a transport without a network.
 func NewOver(m *Memory, opts ...Option) (*Client, error) {
-	s := settings{Secret: "s", NoDotEnv: true}
+	s := settings{Secret: "over-memory-0123", NoDotEnv: true}
 	for _, opt := range opts {
 		opt(&s)
 	}
