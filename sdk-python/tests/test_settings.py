@@ -209,6 +209,15 @@ def test_tls_is_made_by_default_or_taken_as_given() -> None:
     assert LockserverClient("http://h", secret=SECRET)._settings.tls is None
 
 
+def test_no_tls_below_1_2_whatever_the_system_permits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lax = ssl.create_default_context()
+    lax.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    monkeypatch.setattr(ssl, "create_default_context", lambda: lax)
+    made = LockserverClient("https://h", secret=SECRET)._settings.tls
+    assert made is not None
+    assert made.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
 # Errors
 
 

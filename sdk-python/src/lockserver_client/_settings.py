@@ -83,7 +83,7 @@ class Settings:
         address = parse_address(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
         way = None if proxy is None else parse_proxy(proxy)
         needs_tls = address.tls or (way is not None and way.address.tls)
-        tls = (ssl_context or ssl.create_default_context()) if needs_tls else None
+        tls = (ssl_context or _default_tls()) if needs_tls else None
         owner, secret = _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"])
         return cls(address, owner, secret, tls, way)
 
@@ -204,3 +204,10 @@ def _check_secret(secret: str | None) -> str:
             "secret: only printable ASCII is allowed, without spaces at its ends (value not shown)"
         )
     return secret
+
+
+def _default_tls() -> ssl.SSLContext:
+    """The system's certificates, and TLS 1.2 at least: some distributions let Python take older ones."""
+    context = ssl.create_default_context()
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    return context

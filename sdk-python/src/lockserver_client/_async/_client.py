@@ -42,7 +42,7 @@ class AsyncLockserverClient:
             random bits, new for every client. Tasks that share a client exclude each other all the same.
         secret: The server's secret. `LOCKSERVER_SECRET`; there is no default.
         dotenv: False leaves `.env` unread.
-        ssl_context: For an `https://` address; by default `ssl.create_default_context()`.
+        ssl_context: For an `https://` address; by default `ssl.create_default_context()`, with TLS 1.2 at least.
         proxy: The `http://` or `https://` URL of a web proxy, user name and password allowed, through which every
             connection is to go by way of CONNECT. No environment variable such as `HTTP_PROXY` is followed.
 
