@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it, not for secrecy
+	"crypto/sha1" // RFC 6455 asks for it, not for secrecy
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -187,7 +187,7 @@ func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, 
 
 // acceptOf is what a server answers to a key (RFC 6455, 4.2.2).
 func acceptOf(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // as the RFC says
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 

@@ -64,7 +64,7 @@ type call struct {
 	ticket          service.Ticket
 }
 
-// held is a grant that was given to this session.
+// held is a grant that the session was given.
 type held struct {
 	resource, owner string
 	leased          bool
