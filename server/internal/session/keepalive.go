@@ -10,8 +10,8 @@ import (
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// slice is how many leases a keepalive renews before it lets others in.
-const slice = 256
+// leasesAtOnce is how many leases a keepalive renews before it lets others in.
+const leasesAtOnce = 256
 
 // renewal is a keepalive on its way: it takes the answers to its renewals.
 type renewal struct {
@@ -48,13 +48,13 @@ func (x *session) keepalive(slot uint32) {
 		}
 	}
 	k.left = len(k.leases)
-	x.keeping = k.left > slice
+	x.keeping = k.left > leasesAtOnce
 	x.mu.Unlock()
 	if k.left == 0 {
 		k.done()
 		return
 	}
-	if k.left <= slice {
+	if k.left <= leasesAtOnce {
 		k.run()
 		return
 	}
@@ -68,7 +68,7 @@ func (k *renewal) run() {
 		if p := k.x.server.service.Renew(&ref, lock.Reply{To: k, N: uint64(i)}); p != nil {
 			k.take(func() { k.failed = p })
 		}
-		if i%slice == slice-1 {
+		if i%leasesAtOnce == leasesAtOnce-1 {
 			runtime.Gosched()
 		}
 	}

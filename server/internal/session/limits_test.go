@@ -43,6 +43,19 @@ func TestPingsBehindLongAnswers(t *testing.T) {
 	}
 }
 
+// What was written no longer counts against the bound of a session, to the byte: a remainder of every message would wear it out.
+func TestNothingWrittenCountsAsUnsent(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	for range 50 {
+		c.send(`[{"seq":1,"op":"show","resource":"r"},{"seq":2,"op":"show","resource":"r"},{"seq":3,"op":"show","resource":"r"}]`)
+		for range 3 {
+			c.next()
+		}
+	}
+	s.eventually("nothing is unsent", func() bool { return s.sessions.Unsent() == 0 })
+}
+
 // A server that shuts down takes no new sessions, for which nobody would wait.
 func TestNoSessionsAfterShutdown(t *testing.T) {
 	s := start(t, session.Config{}, nil)

@@ -45,6 +45,10 @@ func (x *session) write() {
 	for {
 		x.mu.Lock()
 		control, f, last := x.next()
+		size := 0
+		if f != nil {
+			size = len(f.b) - headroom // what add has counted: no brackets
+		}
 		counts := x.counts
 		x.counts = nil
 		if x.ended || control == nil && f == nil {
@@ -67,7 +71,7 @@ func (x *session) write() {
 			for _, slot := range f.calls {
 				x.calls[slot] = call{}
 			}
-			x.unsent -= len(f.b) - headroom
+			x.unsent -= size
 			x.recycle(f)
 		}
 		if err != nil || last {
