@@ -83,6 +83,17 @@ func requireFree(t testing.TB, client *lockserver.Client, resource string) {
 	require.ErrorIs(t, err, lockserver.ErrNotFound, "%+v", info)
 }
 
+// onOneStore returns what starts a server, each on the data that the one before it has left.
+func onOneStore(t testing.TB) (start func() *servertest.Server) {
+	dir := t.TempDir()
+	return func() *servertest.Server {
+		server, err := servertest.Start(shared.binary, dir, "--store", "disk:data")
+		require.NoError(t, err)
+		t.Cleanup(server.Kill)
+		return server
+	}
+}
+
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	require.Eventually(t, f, soon, 5*time.Millisecond, what)

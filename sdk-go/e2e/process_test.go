@@ -143,13 +143,7 @@ func TestRestartAndKillUnderWaiters(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			start := func() *servertest.Server {
-				server, err := servertest.Start(shared.binary, dir, "--store", "disk:data")
-				require.NoError(t, err)
-				t.Cleanup(server.Kill)
-				return server
-			}
+			start := onOneStore(t)
 			server := start()
 			net := newNetwork(t, server.Addr())
 			client := newClient(t, net.addr(), quick)
@@ -236,13 +230,7 @@ func TestFrozenServer(t *testing.T) {
 // tokens only rise, everybody gets through, and nothing stays behind.
 func TestExclusionThroughTrouble(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	start := func() *servertest.Server {
-		server, err := servertest.Start(shared.binary, dir, "--store", "disk:data")
-		require.NoError(t, err)
-		t.Cleanup(server.Kill)
-		return server
-	}
+	start := onOneStore(t)
 	server := start()
 	net := newNetwork(t, server.Addr())
 	bounds := quick

@@ -70,13 +70,7 @@ func TestReleaseAfterCloseOverASession(t *testing.T) {
 // A server that goes away and comes back, again and again, has all the waits of an automatic client again, and each is granted once.
 func TestAutoComesBack(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	start := func() *servertest.Server {
-		server, err := servertest.Start(shared.binary, dir, "--store", "disk:data")
-		require.NoError(t, err)
-		t.Cleanup(server.Kill)
-		return server
-	}
+	start := onOneStore(t)
 	server := start()
 	net := newNetwork(t, server.Addr())
 	client := newClient(t, net.addr(), quick, lockserver.WithTransport(lockserver.Auto))
@@ -142,11 +136,10 @@ func TestASwallowedSession(t *testing.T) {
 		})
 	}
 	eventually(t, "the waiters", func() bool { return waiters(t, direct, name) == n })
-	cure := net.poison("timeout", "downstream", map[string]any{"timeout": 0})
+	cured := net.poisonFor(time.Second, "timeout", "downstream", map[string]any{"timeout": 0})
 	_, err = holder.Release(ctx) // the grant goes into the hole
 	require.NoError(t, err)
-	time.Sleep(time.Second) // the time in the dark
-	cure()
+	<-cured
 	group.Wait()
 	requireFree(t, direct, name)
 }
