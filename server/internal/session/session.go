@@ -233,10 +233,10 @@ func (x *session) Answer(n uint64, a *lock.Answer) {
 	x.answer(uint32(n), &r)
 }
 
-// note keeps track of what the session holds.
+// note keeps track of what the session holds: what it acquired, asked for again or renewed by id.
 func (x *session) note(c *call, a *lock.Answer) {
 	switch {
-	case a.Code == lock.Granted && c.op == wire.Acquire:
+	case a.Code == lock.Granted && c.id != "":
 		x.held[a.Token] = held{c.resource, c.owner, a.ExpiresIn != lock.NoLease}
 		x.server.holders.set(a.Token, x)
 	case a.Code == lock.Released && a.Token != 0:

@@ -247,6 +247,37 @@ func TestTheFirstToKnowOfALoss(t *testing.T) {
 	require.InDelta(t, 200, c.ask(acquire(5, "u", "o", "l", ""))["status"], 0, "what was released cannot be lost")
 }
 
+// A renewal by id takes the lease over from a session that is gone, or from HTTP. One by token or owner does not.
+func TestARenewalByIDTakesOver(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	token := s.do("POST", "/acquire", `{"resource":"r","owner":"o","id":"i","expire":30}`)["token"]
+	first, second := s.dial(), s.dial()
+	renew := func(c *client, name string) {
+		t.Helper()
+		require.InDelta(t, 200, c.ask(`{"seq":1,"op":"renew","resource":"r","owner":"o"` + name + `}`)["status"], 0)
+	}
+	renewed := func(c *client) any {
+		t.Helper()
+		return c.ask(`{"seq":2,"op":"keepalive"}`)["renewed"]
+	}
+	renew(first, "")
+	renew(first, fmt.Sprintf(`,"token":%.0f`, token))
+	require.Zero(t, renewed(first))
+	renew(first, `,"id":"i"`)
+	require.InDelta(t, 1, renewed(first), 0)
+	require.NoError(t, first.conn.Close())
+	s.eventually("the first session is gone", func() bool { return s.sessions.Sessions() == 1 })
+
+	renew(second, `,"id":"i"`)
+	require.InDelta(t, 1, renewed(second), 0)
+	s.do("DELETE", "/lock?resource=r", "")
+	got := second.next()
+	require.Equal(t, "lost", got["event"])
+	require.Equal(t, token, got["token"])
+	require.Zero(t, renewed(second))
+	require.Equal(t, "not_held", second.ask(`{"seq":3,"op":"renew","resource":"r","owner":"o","id":"i"}`)["code"])
+}
+
 func TestKeepalive(t *testing.T) {
 	s := start(t, session.Config{}, nil)
 	c := s.dial()
