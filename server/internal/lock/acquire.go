@@ -70,7 +70,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 		t.enqueue(c)
 		t.park(now, c, p)
 	}
-	return Ticket{c, c.gen}
+	return c.ticket()
 }
 
 // resume lets a request take over the claim with its id.
@@ -94,7 +94,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 		if delivered {
 			return Ticket{} // losing this answer must not take the grant from a client that got an earlier one
 		}
-		return Ticket{c, c.gen}
+		return c.ticket()
 	}
 	if !c.present() && r.otherKind(c.permits) {
 		t.forget(now, c, WhyPlaceLost)
@@ -111,7 +111,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 		t.unpark(now, c, p)
 		return Ticket{}
 	}
-	return Ticket{c, c.gen}
+	return c.ticket()
 }
 
 // grant makes the claim, which is in no list, a holder.

@@ -125,6 +125,9 @@ func (c *claim) over(now int64) bool { return c.deadline != 0 && c.deadline <= n
 // expired reports whether a held claim is to end as its lease is over. One that is still offered lapses instead.
 func (c *claim) expired(now int64) bool { return c.over(now) && !c.offered }
 
+// ticket names the request that the claim belongs to now.
+func (c *claim) ticket() Ticket { return Ticket{c: c, gen: c.gen, parked: c.present()} }
+
 // present reports whether a request is parked at the claim.
 func (c *claim) present() bool { return c.parked != nil }
 

@@ -57,9 +57,13 @@ func (r Reply) Send(a *Answer) { r.To.Answer(r.N, a) }
 
 // Ticket names a request for a grant, so that the table can be told that its client went away. The zero Ticket names none.
 type Ticket struct {
-	c   *claim
-	gen uint32
+	c      *claim
+	gen    uint32
+	parked bool
 }
+
+// Parked reports whether the request had to wait for others when it was made.
+func (t Ticket) Parked() bool { return t.parked }
 
 // Code is the kind of an answer. Front ends derive their status and error code from it.
 type Code uint8

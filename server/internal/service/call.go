@@ -22,6 +22,9 @@ type Ticket struct {
 	lock   lock.Ticket
 }
 
+// Parked reports whether the request had to wait for others when it was made.
+func (t Ticket) Parked() bool { return t.lock.Parked() }
+
 // Leave withdraws the request: its caller is gone, or the grant did not reach it, because the caller went away before the first byte
 // was written or because the write failed. The lock then passes to the next waiter. For an acquire that was refused, and for the zero
 // Ticket, it does nothing.

@@ -20,7 +20,7 @@ import (
 
 // Config is what sessions need.
 type Config struct {
-	MaxOperations int           // unanswered requests of one session; beyond it the session is not read
+	MaxOperations int           // unanswered requests of one session that are not parked; beyond it the session is not read
 	MaxUnsent     int           // bytes of answers that wait to be written; beyond it the session is not read
 	WriteTimeout  time.Duration // after which a session that takes nothing is closed
 	PingInterval  time.Duration // 0: 15 s; a session is closed at the third ping if the two before got no pong

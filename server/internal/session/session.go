@@ -37,6 +37,7 @@ type session struct {
 	calls     []call    // by slot; the engine knows a call by its slot
 	free      []uint32  // slots without a call
 	seqs      map[int64]struct{}
+	parked    int            // how many of them wait for a lock that others hold
 	held      map[int64]held // by token: grants to renew, and to tell of if they are lost
 	keeping   bool           // a keepalive that has many leases is on its way
 	kept      []uint32       // the slots of those behind it
@@ -56,8 +57,10 @@ type session struct {
 
 // call is a request that is unanswered, or whose answer is not written yet.
 type call struct {
-	seq             int64
+	seq             int64 // 0 once it is answered
+	taken           bool  // false once the answer is written
 	op              wire.Operation
+	parked          bool
 	began           time.Duration // since the start of the server
 	resource, owner string
 	id              string
@@ -165,9 +168,7 @@ func (x *session) handle(op wire.Operation, p *wire.Problem) error {
 		ticket, p = x.server.service.Start(context.Background(), c, lock.Reply{To: x, N: uint64(slot)})
 		if p == nil {
 			if op == wire.Acquire {
-				x.mu.Lock()
-				x.calls[slot].ticket = ticket
-				x.mu.Unlock()
+				x.keep(slot, ticket)
 			}
 			return nil
 		}
@@ -178,11 +179,27 @@ func (x *session) handle(op wire.Operation, p *wire.Problem) error {
 	return nil
 }
 
-// begin makes a slot for a call. It waits for room if the session has too many unanswered requests or unwritten answers.
+// keep keeps the ticket of an acquire, to leave if its answer is not delivered.
+func (x *session) keep(slot uint32, ticket service.Ticket) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := &x.calls[slot]
+	if !c.taken { // the answer was written meanwhile
+		return
+	}
+	c.ticket = ticket
+	if c.seq != 0 && ticket.Parked() {
+		c.parked = true
+		x.parked++
+	}
+}
+
+// begin makes a slot for a call. It waits for room if the session has too many unanswered requests or unwritten answers. Requests that
+// are parked do not count, as what they wait for may be a release behind them; the engine bounds them.
 func (x *session) begin(c *service.Call) (slot uint32, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for !x.ended && (len(x.seqs) >= x.server.cfg.MaxOperations || x.unsent > x.server.cfg.MaxUnsent) {
+	for !x.ended && (len(x.seqs)-x.parked >= x.server.cfg.MaxOperations || x.unsent > x.server.cfg.MaxUnsent) {
 		x.stalled = true
 		x.batch = false
 		if !x.startWriting() {
@@ -213,7 +230,7 @@ func (x *session) begin(c *service.Call) (slot uint32, err error) {
 		x.calls = append(x.calls, call{})
 	}
 	x.calls[slot] = call{
-		seq: seq, op: c.Op, began: time.Since(x.server.start),
+		seq: seq, taken: true, op: c.Op, began: time.Since(x.server.start),
 		resource: f.Text(wire.FieldResource), owner: f.Text(wire.FieldOwner), id: f.Text(wire.FieldID),
 	}
 	return slot, nil
@@ -260,6 +277,11 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	delete(x.seqs, c.seq)
 	x.counts = append(x.counts, count{c.op, r.Outcome(), time.Since(x.server.start) - c.began})
 	f := x.add(func(b []byte) []byte { return wire.AppendSessionAnswer(b, c.seq, r.Status(), r.Append) })
+	c.seq = 0
+	if c.parked {
+		c.parked = false
+		x.parked--
+	}
 	f.calls = append(f.calls, slot)
 	x.wake()
 }
@@ -326,20 +348,12 @@ func (x *session) end() {
 	for x.writing {
 		x.changed.Wait()
 	}
-	free := map[uint32]bool{}
-	for _, slot := range x.free {
-		free[slot] = true
-	}
 	calls, lost, counts := x.calls, x.held, x.counts
 	x.calls, x.free, x.held, x.queue, x.counts = nil, nil, nil, nil, nil
-	unanswered := x.seqs
 	x.mu.Unlock()
 	for slot := range calls {
-		if free[uint32(slot)] {
-			continue
-		}
 		calls[slot].ticket.Leave()
-		if _, ok := unanswered[calls[slot].seq]; ok {
+		if calls[slot].seq != 0 {
 			counts = append(counts, count{calls[slot].op, service.Gone, time.Since(x.server.start) - calls[slot].began})
 		}
 	}

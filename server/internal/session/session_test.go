@@ -11,7 +11,10 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/session"
+	"github.com/lockserver/lockserver/server/internal/store"
+	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
 func TestOperations(t *testing.T) {
@@ -371,18 +374,47 @@ func TestASlowReaderHoldsUpOnlyItself(t *testing.T) {
 	s.eventually("the slow one is closed", func() bool { return s.sessions.Sessions() == 1 })
 }
 
+// A session on which as much is going on as may is not read. What is only parked does not count: it may wait for a release behind it.
 func TestTooManyOperationsAreNotRead(t *testing.T) {
-	s := start(t, session.Config{MaxOperations: 10}, nil)
-	holder, c := s.dial(), s.dial()
-	holder.ask(acquire(1, "r", "o", "i", ""))
-	for i := range 15 {
-		c.send(acquire(i+1, "r", "p", fmt.Sprint(i), `,"wait":60`))
+	const most = 10
+	disk := &gate{Store: memory.New(), open: make(chan struct{})}
+	s := start(t, session.Config{MaxOperations: most}, disk)
+	c := s.dial()
+	for i := range most + 5 {
+		c.send(acquire(i+1, fmt.Sprint(i), "o", "i", ""))
 	}
-	s.eventually("ten are read", func() bool { return s.engine.Stats().Waiters == 10 })
-	holder.ask(release(2, "r", "o", "i"))
-	for i := range 15 {
+	s.eventually("as many as may are read", func() bool { return s.engine.Stats().Grants == most })
+	s.dial().send(acquire(1, "r", "o", "i", ""))
+	s.eventually("another session is read", func() bool { return s.engine.Stats().Grants == most+1 })
+	close(disk.open)
+	for i := range most + 5 {
 		require.InDelta(t, i+1, c.next()["seq"], 0)
-		holder.ask(fmt.Sprintf(`{"seq":3,"op":"release","resource":"r","owner":"p","id":"%d"}`, i))
+	}
+}
+
+// gate is a store whose commits are held up until it is opened.
+type gate struct {
+	store.Store
+	open chan struct{}
+}
+
+func (g *gate) Commit(ctx context.Context, changes []lock.Change) error {
+	<-g.open
+	return g.Store.Commit(ctx, changes)
+}
+
+func TestAReleaseBehindManyWaits(t *testing.T) {
+	const waits = 100
+	s := start(t, session.Config{MaxOperations: 2}, nil)
+	c := s.dial()
+	c.ask(acquire(1, "r", "o", "0", ""))
+	for i := range waits {
+		c.send(acquire(i+2, "r", "o", fmt.Sprint(i+1), `,"wait":60`))
+	}
+	for i := range waits {
+		c.send(release(waits+2, "r", "o", fmt.Sprint(i)))
+		seqs := map[any]bool{c.next()["seq"]: true, c.next()["seq"]: true}
+		require.Equal(t, map[any]bool{float64(i + 2): true, waits + 2.0: true}, seqs)
 	}
 }
 
