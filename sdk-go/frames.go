@@ -15,8 +15,7 @@ import (
 )
 
 const (
-	maxRequests = 1024      // in one message
-	fullMessage = 256 << 10 // bytes; the largest request is far smaller than what is left to 1 MiB
+	fullMessage = figureSessionMessage / 4 // bytes; the largest request is far smaller than what is left
 	maxAnswers  = 32 << 20
 	headroom    = 15 // for the header of a frame and a bracket
 )
@@ -29,7 +28,7 @@ type message struct {
 
 func newMessage() *message { return &message{b: make([]byte, headroom, 512)} }
 
-func (m *message) full() bool { return len(m.seqs) == maxRequests || len(m.b) > fullMessage }
+func (m *message) full() bool { return len(m.seqs) == figureSessionRequests || len(m.b) > fullMessage }
 
 // add appends a request: seq and op before the members that it has over HTTP.
 func (m *message) add(seq int64, a *attempt) error {

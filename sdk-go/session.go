@@ -38,13 +38,6 @@ type sessionBounds struct {
 	answer  time.Duration
 }
 
-const (
-	subprotocol  = "lockserver.v1"
-	retrySession = time.Minute // after which one is tried again where it was refused
-	pingInterval = 15 * time.Second
-	maxPings     = 2
-)
-
 func (t *sessionTransport) peer() string { return t.http.peer() }
 
 func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
@@ -87,7 +80,7 @@ func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*sessi
 	switch {
 	case t.session != nil && t.session.usable():
 		return t.session, nil
-	case !t.only && !t.refused.IsZero() && time.Since(t.refused) < retrySession:
+	case !t.only && !t.refused.IsZero() && time.Since(t.refused) < figureSessionAgain:
 		return nil, nil
 	case t.dialing == nil:
 		var bounded context.Context
@@ -151,7 +144,7 @@ func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, 
 	key := base64.StdEncoding.EncodeToString([]byte(rand.Text())[:16])
 	request.Header = request.Header.Clone()
 	for name, value := range map[string]string{
-		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key, "Sec-WebSocket-Protocol": subprotocol,
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key, "Sec-WebSocket-Protocol": sessionSubprotocol,
 	} {
 		request.Header.Set(name, value)
 	}
@@ -163,7 +156,7 @@ func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, 
 	}
 	stream, ok := response.Body.(io.ReadWriteCloser)
 	if response.StatusCode == http.StatusSwitchingProtocols && ok {
-		if response.Header.Get("Sec-WebSocket-Accept") == acceptOf(key) && response.Header.Get("Sec-WebSocket-Protocol") == subprotocol {
+		if response.Header.Get("Sec-WebSocket-Accept") == acceptOf(key) && response.Header.Get("Sec-WebSocket-Protocol") == sessionSubprotocol {
 			return newSession(t, stream), outcome{}, false
 		}
 		_ = stream.Close()
@@ -213,7 +206,7 @@ type session struct {
 func newSession(t *sessionTransport, stream io.ReadWriteCloser) *session {
 	s := &session{t: t, stream: stream, waiting: map[int64]chan outcome{}, heard: time.Now()}
 	s.in = bufio.NewReaderSize(listening{s}, 16<<10)
-	s.ping = time.AfterFunc(pingInterval, s.tick)
+	s.ping = time.AfterFunc(figureSessionPing, s.tick)
 	return s
 }
 
@@ -369,12 +362,12 @@ func (s *session) tick() {
 		s.mu.Unlock()
 		return
 	}
-	if s.pings++; s.pings > maxPings {
+	if s.pings++; s.pings > figureSessionPings {
 		s.mu.Unlock()
 		s.end(errSilent)
 		return
 	}
-	s.ping.Reset(pingInterval)
+	s.ping.Reset(figureSessionPing)
 	s.mu.Unlock()
 	s.writeControl(pingFrame())
 }

@@ -18,6 +18,9 @@ export const OPERATIONS = {
   renew: { name: 'renew', method: 'POST', path: '/renew', answers: [200], answerMax: 1048576 },
 } as const satisfies Record<string, Operation>
 
+/** How a session begins. */
+export const SESSION = { path: '/session', subprotocol: 'lockserver.v1' } as const
+
 /**
  * Every error code. The first group is what a server sends, with the status that goes with it; the second is made by the
  * client itself and has no status. The name of an error class is its code in camel case with `Error` behind it.
@@ -114,4 +117,14 @@ export const FIGURES = {
   marginPart: 0.01,
   /** is taken off as well */
   margin: 0.002 * 1000,
+  /** most requests in one message of a session */
+  sessionRequests: 1024,
+  /** largest message of a session, from the client */
+  sessionMessage: 1048576,
+  /** between two pings of a session */
+  sessionPing: 15 * 1000,
+  /** pings without a sign of life after which a session is dead, when the next is due */
+  sessionPings: 2,
+  /** until a session is tried again where it was refused */
+  sessionAgain: 60 * 1000,
 }

@@ -57,6 +57,7 @@ type Operation struct {
 	Fields    []string `json:"fields"`
 	Required  []string `json:"required"`
 	Open      bool     `json:"open"` // needs no secret
+	Protocol  string   `json:"subprotocol"` // of the WebSocket that it becomes
 	Answers   []int    `json:"answers"`
 	AnswerMax int      `json:"answer_max"` // bytes
 }
@@ -80,10 +81,11 @@ type Status struct {
 
 // Figure is a number that every SDK keeps.
 type Figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"` // s, factor, fraction or divisor
-	Means string  `json:"means"`
+	Name   string  `json:"name"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`   // s, factor, fraction, divisor, count or bytes
+	Server bool    `json:"server"` // the server keeps it too
+	Means  string  `json:"means"`
 }
 
 // Load reads the contract and checks that it holds together.
@@ -141,7 +143,7 @@ func (c *Contract) check() error {
 		}
 	}
 	for _, f := range c.Client.Figures {
-		if err := seen.add("figure", f.Name, "s", f.Unit, "factor", "fraction", "divisor"); err != nil {
+		if err := seen.add("figure", f.Name, "s", f.Unit, "factor", "fraction", "divisor", "count", "bytes"); err != nil {
 			return err
 		}
 	}

@@ -42,6 +42,7 @@ var functions = template.FuncMap{
 	"quote":     strconv.Quote,
 	"number":    func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) },
 	"bytes":     size,
+	"figure":    figure,
 	"title":     http.StatusText,
 	"least":     least,
 	"bounds":    bounds,
@@ -110,6 +111,20 @@ func size(n int) string {
 		return strconv.Itoa(n>>20) + " MiB"
 	}
 	return strconv.Itoa(n) + " bytes"
+}
+
+// figure says the value of a figure as people do.
+func figure(f Figure) string {
+	value := strconv.FormatFloat(f.Value, 'f', -1, 64)
+	switch f.Unit {
+	case "s":
+		return value + " s"
+	case "bytes":
+		return size(int(f.Value))
+	case "count":
+		return value
+	}
+	return value + " (" + f.Unit + ")"
 }
 
 // Generate writes every output under the root of the repository, and returns the names of those that were stale. With check set it

@@ -24,6 +24,11 @@ ACQUIRE = Operation("acquire", "POST", "/acquire", (200, 202), 1048576)
 RELEASE = Operation("release", "POST", "/release", (200,), 1048576)
 RENEW = Operation("renew", "POST", "/renew", (200,), 1048576)
 
+SESSION_PATH = "/session"
+"""Where a session begins."""
+SESSION_SUBPROTOCOL = "lockserver.v1"
+"""What its WebSocket speaks."""
+
 
 class TokenRequiredError(LockserverError):
     """The owner has several grants of the resource and named none."""
@@ -160,3 +165,13 @@ MARGIN_PART = 0.01
 """A fraction: part of the time left that is taken off for clocks that run at different speeds."""
 MARGIN = 0.002
 """Seconds: is taken off as well."""
+SESSION_REQUESTS = 1024
+"""A count: most requests in one message of a session."""
+SESSION_MESSAGE = 1048576
+"""Bytes: largest message of a session, from the client."""
+SESSION_PING = 15
+"""Seconds: between two pings of a session."""
+SESSION_PINGS = 2
+"""A count: pings without a sign of life after which a session is dead, when the next is due."""
+SESSION_AGAIN = 60
+"""Seconds: until a session is tried again where it was refused."""

@@ -22,7 +22,7 @@ import (
 
 	description "github.com/lockserver/lockserver/server"
 	"github.com/lockserver/lockserver/server/internal/lock"
-	"github.com/lockserver/lockserver/server/internal/session"
+	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
 // TestMain holds openapi.yaml and the handlers against each other, in both directions: each answer that any test of this package
@@ -354,7 +354,7 @@ func TestSessionsBeginHere(t *testing.T) {
 	require.Equal(t, "Upgrade", s.do("GET", "/session", "").body["field"])
 	upgrade := []string{
 		"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==",
-		"Sec-WebSocket-Protocol", session.Subprotocol,
+		"Sec-WebSocket-Protocol", wire.SessionSubprotocol,
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.addr+"/session", nil)
 	require.NoError(t, err)

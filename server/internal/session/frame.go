@@ -9,10 +9,9 @@ import (
 )
 
 const (
-	maxMessage = 1 << 20 // bytes, in both directions; a larger answer is a message of its own
-	headroom   = 11      // for the header of a frame and a bracket
-	frameSize  = 1 << 10
-	keptFrame  = 16 << 10
+	headroom  = 11 // for the header of a frame and a bracket
+	frameSize = 1 << 10
+	keptFrame = 16 << 10
 )
 
 // frame is a message to the client while it is filled: JSON objects, and which calls they answer.
@@ -29,7 +28,9 @@ func (f *frame) reset() {
 }
 
 // full reports whether another object must go into another frame.
-func (f *frame) full() bool { return f.count == wire.MaxRequests || len(f.b) > maxMessage/2 }
+func (f *frame) full() bool {
+	return f.count == wire.SessionRequests || len(f.b) > wire.SessionMessage/2
+}
 
 // add appends an object.
 func (f *frame) add(object func([]byte) []byte) {

@@ -23,6 +23,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/session"
 	"github.com/lockserver/lockserver/server/internal/store"
 	"github.com/lockserver/lockserver/server/internal/store/memory"
+	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
 const (
@@ -107,7 +108,7 @@ type client struct {
 func (s *server) dial() *client {
 	s.t.Helper()
 	d := ws.Dialer{
-		Protocols: []string{session.Subprotocol},
+		Protocols: []string{wire.SessionSubprotocol},
 		Header:    ws.HandshakeHeaderHTTP{"X-LOCKSERVER-SECRET": []string{secret}},
 		Timeout:   patience,
 	}

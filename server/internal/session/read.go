@@ -2,10 +2,13 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
 const (
@@ -45,8 +48,8 @@ func (x *session) message() (*[]byte, error) {
 			*b = (*b)[:0]
 		}
 		start := len(*b)
-		if h.Length > int64(maxMessage-start) {
-			return nil, &closeError{ws.StatusMessageTooBig, "a message is too large; allowed: 1048576 bytes"}
+		if h.Length > int64(wire.SessionMessage-start) {
+			return nil, &closeError{ws.StatusMessageTooBig, fmt.Sprintf("a message is too large; allowed: %d bytes", wire.SessionMessage)}
 		}
 		if *b, err = x.payload(*b, int(h.Length)); err != nil {
 			return nil, err
@@ -119,5 +122,5 @@ func (x *session) linger() {
 	if err := x.conn.SetReadDeadline(time.Now().Add(lingerTime)); err != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, x.in, maxMessage)
+	_, _ = io.CopyN(io.Discard, x.in, wire.SessionMessage)
 }

@@ -43,12 +43,10 @@ type Server struct {
 	running  sync.WaitGroup
 }
 
-const pingInterval = 15 * time.Second
-
 // NewServer makes a server without sessions.
 func NewServer(s *service.Service, cfg Config) *Server {
 	if cfg.PingInterval == 0 {
-		cfg.PingInterval = pingInterval
+		cfg.PingInterval = wire.SessionPing
 	}
 	return &Server{
 		cfg: cfg, service: s, log: cfg.Logger, start: time.Now(), sessions: map[*session]struct{}{},

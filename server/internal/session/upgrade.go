@@ -13,9 +13,6 @@ import (
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// Subprotocol is what a client asks for, and gets.
-const Subprotocol = "lockserver.v1"
-
 const upgradeTimeout = 10 * time.Second
 
 // Upgrade turns the connection of a request into a session. The caller has checked the secret. If there is a problem, nothing has been
@@ -26,7 +23,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem {
 	}
 	upgrader := ws.HTTPUpgrader{
 		Timeout:  upgradeTimeout,
-		Protocol: func(p string) bool { return p == Subprotocol },
+		Protocol: func(p string) bool { return p == wire.SessionSubprotocol },
 		Header:   http.Header{"Server": w.Header()["Server"]},
 	}
 	conn, rw, _, err := upgrader.Upgrade(r, w)
@@ -69,8 +66,8 @@ func (s *Server) check(r *http.Request) *wire.Problem {
 		return wrong("Sec-WebSocket-Version", "Sec-WebSocket-Version is "+wire.Shorten([]byte(r.Header.Get("Sec-WebSocket-Version")))+"; allowed: 13")
 	case len(r.Header.Get("Sec-WebSocket-Key")) != 24:
 		return wrong("Sec-WebSocket-Key", "Sec-WebSocket-Key is not 16 bytes in base64")
-	case !hasToken(r.Header, "Sec-WebSocket-Protocol", Subprotocol, func(a, b string) bool { return a == b }):
-		return wrong("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol does not offer "+Subprotocol)
+	case !hasToken(r.Header, "Sec-WebSocket-Protocol", wire.SessionSubprotocol, func(a, b string) bool { return a == b }):
+		return wrong("Sec-WebSocket-Protocol", "Sec-WebSocket-Protocol does not offer "+wire.SessionSubprotocol)
 	case !sameOrigin(r):
 		return wrong("Origin", "Origin is not this server; sessions are not for web pages of others")
 	}

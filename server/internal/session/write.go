@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
 // wake sees to it that what was queued is written: by whoever writes now, by the reader at the end of its batch, or by a goroutine of
@@ -146,7 +148,7 @@ func (x *session) tick() {
 	if x.ended {
 		return
 	}
-	if x.pings == maxPings && !x.stalled && !x.pinging {
+	if x.pings == wire.SessionPings && !x.stalled && !x.pinging {
 		_ = x.conn.Close()
 		return
 	}
@@ -157,5 +159,3 @@ func (x *session) tick() {
 	x.wake()
 	x.ping.Reset(x.server.cfg.PingInterval)
 }
-
-const maxPings = 2

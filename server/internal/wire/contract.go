@@ -2,6 +2,8 @@
 
 package wire
 
+import "time"
+
 // The codes of the contract.
 const (
 	InvalidRequest   Code = "invalid_request"
@@ -184,3 +186,14 @@ var operationRows = [operationCount]operationRow{
 		name: "openapi", method: "GET", path: "/openapi.yaml",
 	},
 }
+
+// The figures that a server keeps.
+const (
+	SessionRequests               = 1024    // most requests in one message of a session
+	SessionMessage                = 1048576 // largest message of a session, from the client
+	SessionPing     time.Duration = 15e9    // between two pings of a session
+	SessionPings                  = 2       // pings without a sign of life after which a session is dead, when the next is due
+)
+
+// SessionSubprotocol is that of the WebSocket.
+const SessionSubprotocol = "lockserver.v1"

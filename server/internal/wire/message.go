@@ -3,11 +3,9 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 )
-
-// MaxRequests bounds the requests in one message of a session.
-const MaxRequests = 1024
 
 // sessionOperations are the operations that a session can ask for, in the order of the choices of the field op.
 var sessionOperations = [...]Operation{Acquire, Release, Renew, Show, Keepalive}
@@ -49,8 +47,8 @@ func (m *Message) Next(f *Fields) (op Operation, p *Problem, err error) {
 	if err := m.separator(); err != nil {
 		return Other, nil, err
 	}
-	if m.count++; m.count > MaxRequests {
-		return Other, nil, &BrokenError{"a message has more than 1024 requests"}
+	if m.count++; m.count > SessionRequests {
+		return Other, nil, &BrokenError{fmt.Sprintf("a message has more than %d requests", SessionRequests)}
 	}
 	*f = Fields{}
 	m.d.fields, m.d.seen = f, 0

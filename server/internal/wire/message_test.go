@@ -83,7 +83,7 @@ func FuzzMessage(f *testing.F) {
 				require.Zero(t, r.fields.given&^(operationRows[r.op].fields|1<<FieldSeq|1<<FieldOp))
 			}
 		}
-		if err != nil && valid && len(elements) > len(list) && len(list) < MaxRequests {
+		if err != nil && valid && len(elements) > len(list) && len(list) < SessionRequests {
 			// What ends a message although it is valid JSON is a request without a seq.
 			var seq struct {
 				Seq json.RawMessage `json:"seq"`
