@@ -58,8 +58,12 @@ func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions)
 	if o.shared {
 		a.request.Mode = "shared"
 	}
-	a.call = c.newCall(&opAcquire, resource, c.bounds.Silence, func() (any, time.Duration) { return a.next(ctx) })
+	a.call = c.newCall(&opAcquire, resource, c.bounds.Silence, a.next)
 	a.early = a.call.backoff
+	if deadline, limited := ctx.Deadline(); limited {
+		left := time.Until(deadline)
+		a.deadline, a.look = deadline, deadline.Add(-min(lastLook, left/lastLookPart))
+	}
 	lock, err := a.run(ctx)
 	if err != nil {
 		a.abandon(ctx)
@@ -73,44 +77,44 @@ type acquisition struct {
 	client  *Client
 	options *acquireOptions
 	request acquireRequest
-	call    *call   // of all hops
-	early   backoff // between hops that waited for nothing
+	call    *call   // of all requests
+	early   backoff // between those that waited for nothing
+
+	deadline time.Time // zero: none
+	look     time.Time // until when to wait at first
 
 	sent     instant // the last attempt
 	granted  grantAnswer
-	last     bool         // the hop that ends shortly before the deadline has been made
 	blockers *LockedError // who stood in the way, as far as was heard
 }
 
-// Shortly before a deadline the server is asked once more who stands in the way, so that the error can tell.
+// Shortly before a deadline the server is asked who stands in the way, so that the error can tell.
 const (
 	lastLook     = 250 * time.Millisecond
 	lastLookPart = 5
 )
 
-// shortestHop is how long a hop lasts at least that waited for something.
+// shortestHop is how long a request lasts at least that waited for something.
 const shortestHop = 50 * time.Millisecond
 
-// next makes the next request, which the server may hold for one hop.
-func (a *acquisition) next(ctx context.Context) (any, time.Duration) {
-	b := &a.client.bounds
-	if !a.options.nonBlocking {
-		wait := b.Hop
-		if deadline, limited := ctx.Deadline(); limited {
-			if left := time.Until(deadline); left <= wait {
-				wait = left
-				if !a.last {
-					wait -= min(lastLook, left/lastLookPart)
-				}
-				a.last = true
-			}
-			wait = max(wait, time.Millisecond)
-		}
-		a.request.Wait = wait.Seconds()
+// next makes the next request, which the server may hold for all the time that is left.
+func (a *acquisition) next() attempt {
+	wait := time.Duration(0)
+	switch now := time.Now(); {
+	case a.options.nonBlocking:
+	case a.deadline.IsZero():
+		wait = longestWait
+	case now.Before(a.look):
+		wait = max(a.look.Sub(now), time.Millisecond)
+	default:
+		wait = max(a.deadline.Sub(now), time.Millisecond)
 	}
 	a.sent, a.granted = a.client.clock.now(), newGrant()
-	return &a.request, duration(a.request.Wait) + b.Answer
+	return attempt{request: &a.request, wait: wait, bound: a.client.bounds.Answer}
 }
+
+// longestWait is the most that the server can be asked for.
+const longestWait = 315360000 * time.Second
 
 func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 	for {

@@ -58,9 +58,7 @@ func New(opts ...Option) (*Client, error) {
 	if Transport(s.Transport) == HTTP {
 		return newClient(&s, base.String(), over), nil
 	}
-	sessions := &sessionTransport{
-		http: over, only: Transport(s.Transport) == Session, bounds: sessionBounds{connect: s.Bounds.Connect, answer: s.Bounds.Answer},
-	}
+	sessions := newSessionTransport(over, &s)
 	c := newClient(&s, base.String(), sessions)
 	sessions.lost = c.lost
 	return c, nil
@@ -152,7 +150,7 @@ func (c *Client) releaseByOwner(ctx context.Context, resource string) error {
 	}
 	defer c.done()
 	request, limit := releaseRequest{Resource: resource, Owner: c.owner}, c.bounds.Cleanup
-	release := c.newCall(&opRelease, resource, limit, func() (any, time.Duration) { return &request, limit })
+	release := c.newCall(&opRelease, resource, limit, func() attempt { return attempt{request: &request, bound: limit} })
 	release.cleanup, release.hard, release.once = true, true, true
 	var err error
 	if !c.cleanup(ctx, func(own context.Context) { err = release.run(own, &releaseAnswer{}) }) {
@@ -193,7 +191,7 @@ func (c *Client) ForceRelease(ctx context.Context, resource string, token int64)
 	}
 	defer c.done()
 	request, limit := lockRequest{Resource: resource, Token: token}, c.bounds.Answer
-	release := c.newCall(&opForceRelease, resource, limit, func() (any, time.Duration) { return &request, limit })
+	release := c.newCall(&opForceRelease, resource, limit, func() attempt { return attempt{request: &request, bound: limit} })
 	release.hard, release.once = true, true
 	var answer wireEvicted
 	if err := release.run(ctx, &answer); err != nil {
@@ -208,7 +206,7 @@ func (c *Client) look(ctx context.Context, resource string, op *operation, reque
 		return err
 	}
 	defer c.done()
-	return c.newCall(op, resource, c.bounds.Silence, func() (any, time.Duration) { return request, c.bounds.Answer }).run(ctx, out)
+	return c.newCall(op, resource, c.bounds.Silence, func() attempt { return attempt{request: request, bound: c.bounds.Answer} }).run(ctx, out)
 }
 
 // begin registers a call that Close has to wait for, and refuses it if the client is closed.
@@ -245,8 +243,8 @@ func closedError(resource string) *Error {
 // time-out ends. It returns how many attempts may have had their effect.
 func (c *Client) sendRelease(ctx context.Context, request *releaseRequest) (attempts int, err error) {
 	limit := c.bounds.Cleanup
-	release := c.newCall(&opRelease, request.Resource, limit, func() (any, time.Duration) {
-		return request, limit / 3 // so that one connection that has gone silent leaves time for another
+	release := c.newCall(&opRelease, request.Resource, limit, func() attempt {
+		return attempt{request: request, bound: limit / 3} // so that one connection that has gone silent leaves time for another
 	})
 	release.cleanup, release.hard = true, true
 	err = release.run(ctx, &releaseAnswer{})

@@ -10,13 +10,15 @@ import (
 // the request arrived and the answer was lost, and with Unsent where the request did not arrive.
 type Memory struct {
 	Serve func(ctx context.Context, path string, request map[string]any, again bool) (status int, body string, retryAfter time.Duration)
+	hop   time.Duration
 }
 
 // Unsent stands in for a status.
 const Unsent = -1
 
 func (m *Memory) send(ctx context.Context, a attempt) outcome {
-	bounded, cancel := context.WithTimeout(ctx, a.bound)
+	a.hold(m.hop)
+	bounded, cancel := context.WithTimeout(ctx, min(a.wait+a.bound, a.limit))
 	defer cancel()
 	encoded, err := json.Marshal(a.request)
 	if err != nil {
@@ -56,5 +58,6 @@ func NewOver(m *Memory, opts ...Option) (*Client, error) {
 	if err := resolve(&s); err != nil {
 		return nil, err
 	}
+	m.hop = s.Bounds.Hop
 	return newClient(&s, "memory", m), nil
 }

@@ -108,11 +108,9 @@ func (s *session) write() {
 			s.mu.Unlock()
 			return
 		}
+		s.written = time.Now()
 		s.mu.Unlock()
-		watch := time.AfterFunc(s.t.bounds.answer, func() { s.end(errSilent) })
-		_, err := s.stream.Write(out)
-		watch.Stop()
-		if err != nil {
+		if _, err := s.stream.Write(out); err != nil {
 			s.end(err)
 		}
 	}

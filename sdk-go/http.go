@@ -26,15 +26,16 @@ const secretHeader = "X-LOCKSERVER-SECRET"
 // retry can be sure of a new one.
 type httpTransport struct {
 	base    *url.URL
-	header  http.Header // of every request
-	foreign bool        // the program brought the RoundTripper, which may not know that it must leave headers alone
+	hop     time.Duration // longest wait asked of the server at once, as there may be proxies that cut off what takes long
+	header  http.Header   // of every request
+	foreign bool          // the program brought the RoundTripper, which may not know that it must leave headers alone
 	pool    http.RoundTripper
 	single  http.RoundTripper // makes a connection for each request
 	closed  atomic.Bool
 }
 
 func newHTTPTransport(s *settings, base, proxy *url.URL) *httpTransport {
-	t := &httpTransport{base: base, header: http.Header{
+	t := &httpTransport{base: base, hop: s.Bounds.Hop, header: http.Header{
 		http.CanonicalHeaderKey(secretHeader): {s.Secret},
 		"Content-Type":                        {"application/json"},
 		"User-Agent":                          {"lockserver-go"},
@@ -95,7 +96,9 @@ func (t *httpTransport) close() {
 }
 
 func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
-	bounded, cancel := context.WithTimeout(ctx, a.bound)
+	a.hold(t.hop)
+	bound := min(a.wait+a.bound, a.limit)
+	bounded, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	request, err := t.request(bounded, a)
 	if err != nil {
@@ -107,12 +110,12 @@ func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 	}
 	response, err := route.RoundTrip(request)
 	if err != nil {
-		return t.failure(ctx, bounded, a.bound, err)
+		return t.failure(ctx, bounded, bound, err)
 	}
 	defer response.Body.Close()
 	body, err := readAnswer(response, a.op.answerMax)
 	if err != nil {
-		return t.failure(ctx, bounded, a.bound, err)
+		return t.failure(ctx, bounded, bound, err)
 	}
 	return outcome{answer: &answer{response.StatusCode, body, retryAfter(response.Header.Get("Retry-After"))}}
 }

@@ -28,9 +28,9 @@ func (l *Lock) renew(ctx context.Context, d time.Duration, background bool) (beg
 	request := renewRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token, Expire: d.Seconds()}
 	var sent instant
 	var granted grantAnswer
-	c := l.client.newCall(&opRenew, l.resource, l.client.bounds.Silence, func() (any, time.Duration) {
+	c := l.client.newCall(&opRenew, l.resource, l.client.bounds.Silence, func() attempt {
 		began, sent, granted = time.Now(), l.client.clock.now(), newGrant()
-		return &request, l.renewalBound(sent)
+		return attempt{request: &request, bound: l.renewalBound(sent)}
 	})
 	c.over, c.ended = l.usable, l.done
 	if background {

@@ -24,8 +24,8 @@ type call struct {
 	client   *Client
 	op       *operation
 	resource string
-	next     func() (request any, bound time.Duration) // of each attempt
-	limit    time.Duration                             // how long to go on without any answer
+	next     func() attempt // without what is the same for all of them
+	limit    time.Duration  // how long to go on without any answer
 
 	hard     bool            // limit counts although the context has a deadline
 	once     bool            // sent again only while it certainly never arrived
@@ -35,7 +35,7 @@ type call struct {
 	ended    <-chan struct{} // ends a pause, so that over is asked
 
 	began    time.Time
-	heard    time.Time // the last answer, or the start
+	heard    time.Time // the last answer or other sign of life, or the start
 	backoff  backoff
 	trouble  *Error // the last failure
 	obstacle string // what stood in the way last
@@ -44,7 +44,7 @@ type call struct {
 }
 
 // newCall starts the clocks of a call; its other fields may be set afterwards.
-func (c *Client) newCall(op *operation, resource string, limit time.Duration, next func() (any, time.Duration)) *call {
+func (c *Client) newCall(op *operation, resource string, limit time.Duration, next func() attempt) *call {
 	now := time.Now()
 	return &call{
 		client: c, op: op, resource: resource, next: next, limit: limit, began: now, heard: now,
@@ -66,9 +66,15 @@ func (c *call) run(ctx context.Context, out reply) error {
 			return err
 		}
 		began := time.Now()
-		request, bound := c.next()
-		patience := c.patience(ctx)
-		o := c.client.transport.send(attempts, attempt{op: c.op, request: request, bound: min(bound, patience), again: c.backoff.failed()})
+		a := c.next()
+		a.op, a.limit, a.again = c.op, c.patience(ctx), c.backoff.failed()
+		o := c.client.transport.send(attempts, a)
+		if !o.heard.IsZero() {
+			c.heard = o.heard
+			if a.wait > 0 {
+				c.limit = c.client.bounds.SilenceQueued
+			}
+		}
 		failure, err := c.judge(ctx, &o, out)
 		if failure == nil {
 			return about(c.resource, err)

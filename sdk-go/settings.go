@@ -85,6 +85,7 @@ func fillIn(b *internal.Bounds) {
 	for field, figure := range map[*time.Duration]time.Duration{
 		&b.Connect: figureConnect, &b.Hop: figureHop, &b.Answer: figureAnswer, &b.Cleanup: figureCleanup,
 		&b.Silence: figureSilence, &b.SilenceQueued: figureSilenceQueued, &b.BackoffFirst: figureBackoffFirst, &b.BackoffMost: figureBackoffMost,
+		&b.Ping: figureSessionPing, &b.SessionAgain: figureSessionAgain,
 		&b.Grace: time.Second, &b.Tick: time.Second,
 	} {
 		if *field <= 0 {

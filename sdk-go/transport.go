@@ -7,7 +7,7 @@ import (
 
 // transport carries requests to the server and answers back. What lies behind it, HTTP or not, nothing else knows.
 type transport interface {
-	// send makes one attempt. It ends with ctx, and at the latest with the attempt's bound.
+	// send makes one attempt. It ends with ctx, and at the latest with the attempt's bound or limit.
 	send(ctx context.Context, a attempt) outcome
 	// peer names the server for people, as in 127.0.0.1:8080.
 	peer() string
@@ -19,9 +19,19 @@ type transport interface {
 // attempt is a request that is sent once.
 type attempt struct {
 	op      *operation
-	request any // with the members of the request as JSON
-	bound   time.Duration
-	again   bool // an earlier attempt failed, and with it perhaps every connection that is open
+	request any           // with the members of the request as JSON
+	wait    time.Duration // how long the server may hold the request, as far as the transport lets it
+	bound   time.Duration // for the answer, beyond that
+	limit   time.Duration // until when there must be some sign of life
+	again   bool          // an earlier attempt failed, and with it perhaps every connection that is open
+}
+
+// hold asks the server to hold the request for the attempt's wait, but no longer than most.
+func (a *attempt) hold(most time.Duration) {
+	a.wait = min(a.wait, most)
+	if r, ok := a.request.(*acquireRequest); ok {
+		r.Wait = a.wait.Seconds()
+	}
 }
 
 // outcome is what became of an attempt: an answer, or the reason why there is none.
@@ -33,6 +43,8 @@ type outcome struct {
 	status    int  // of somebody on the way, such as a proxy, who refused it; 0: nobody did
 	unsent    bool // the request surely never arrived; else that is unknown
 	permanent bool // no retry can do better
+
+	heard time.Time // the last sign of life of a server that had the request, other than its answer; zero: none
 }
 
 // answer is what the server said, or who speaks in its place.

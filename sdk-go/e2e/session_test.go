@@ -116,7 +116,7 @@ func TestASwallowedSession(t *testing.T) {
 	t.Parallel()
 	net := newNetwork(t, shared.server.Addr())
 	bounds := quick
-	bounds.Hop, bounds.Answer = 300*time.Millisecond, 300*time.Millisecond
+	bounds.Hop, bounds.Answer, bounds.Ping = 300*time.Millisecond, 300*time.Millisecond, 50*time.Millisecond
 	client, direct := newClient(t, net.addr(), bounds, overSession), newClient(t, shared.server.Addr(), quick)
 	name, ctx := servertest.UniqueName(), within(t, soon)
 	holder, err := direct.Acquire(ctx, name)

@@ -33,6 +33,8 @@ type Bounds struct {
 	SilenceQueued time.Duration
 	BackoffFirst  time.Duration
 	BackoffMost   time.Duration
+	Ping          time.Duration // between pings of a session that is silent
+	SessionAgain  time.Duration // until a session is tried again where it was refused
 	Grace         time.Duration // how long a call outlives its context for the sake of a clean-up
 	Tick          time.Duration // longest time between two looks at the clocks while a lease is held
 }
