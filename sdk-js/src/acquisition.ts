@@ -19,6 +19,8 @@ export interface Acquired {
  * a lost connection loses neither the place in the queue nor the lock.
  */
 export class Acquisition {
+  /** What the server said about a grant of it before the caller had it. */
+  lost: { token: unknown; why: string } | undefined
   readonly #core: Core
   readonly #call: AcquireCall
   readonly #doing: string
@@ -43,8 +45,13 @@ export class Acquisition {
       bound: (left) => this.#bound(left),
       stop: this.#stop,
       tries: this.#tries,
+      unbounded: call.blocking && call.timeout === undefined,
       ...(call.timeout !== undefined && { expired: (obstacle, trouble) => this.#expired(obstacle, trouble) }),
     })
+  }
+
+  get id(): string {
+    return this.#id
   }
 
   /** Ends the call, which then rejects with `reason` and leaves nothing held. */
@@ -112,7 +119,8 @@ export class Acquisition {
   #hop(): Call<Granted | Queued> {
     const { resource, blocking, expire, timeout, fields } = this.#call
     const longest = this.#limit === undefined ? Number.POSITIVE_INFINITY : this.#limit - performance.now()
-    this.#wait = blocking && timeout !== 0 ? Math.ceil(Math.min(Math.max(longest, 0), this.#core.figures.hop)) : 0
+    const most = this.#core.transport.wholeWaits ? this.#core.figures.longestWait : this.#core.figures.hop
+    this.#wait = blocking && timeout !== 0 ? Math.ceil(Math.min(Math.max(longest, 0), most)) : 0
     return acquire({ resource, owner: this.#core.owner, id: this.#id, expire, wait: this.#wait / 1000, ...fields })
   }
 
@@ -125,7 +133,7 @@ export class Acquisition {
 
   /** How long a call without a limit goes on without any answer. */
   #patience(): number {
-    return this.#queued ? this.#core.figures.silenceQueued : this.#core.figures.silence
+    return this.#queued || this.#retry.parked ? this.#core.figures.silenceQueued : this.#core.figures.silence
   }
 
   #expired(obstacle: string, cause: Error | undefined): LockTimeoutError {

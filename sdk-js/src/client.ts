@@ -9,7 +9,8 @@ import { release } from './operations.js'
 import { type AcquireCall, type AcquireOptions, acquireCall, type ScopeOptions, scopeCall } from './options.js'
 import { cleanup, Retry } from './retry.js'
 import { within } from './scope.js'
-import { kind, type LockserverClientOptions, resolveSettings } from './settings.js'
+import { SessionTransport } from './sessions.js'
+import { kind, type LockserverClientOptions, resolveSettings, type Settings } from './settings.js'
 import type { Transport } from './transport.js'
 import { Stop } from './waiting.js'
 
@@ -56,13 +57,14 @@ export class LockserverClient implements AsyncDisposable {
    * from `.env` in the working directory.
    */
   constructor(options: LockserverClientOptions = {}) {
-    const { addr, owner, ...settings } = resolveSettings(options)
+    const settings = resolveSettings(options)
+    const { addr, owner } = settings
     const replaced = (options as { [testing]?: Testing })[testing] ?? {}
     const { clock = systemClock } = replaced
     const kept = { ...figures, ...replaced.figures }
     this.#addr = addr
     this.#core = {
-      transport: replaced.transport ?? new HttpTransport(settings, kept.connect, clock),
+      transport: replaced.transport ?? this.#transport(settings, clock, kept),
       clock,
       figures: kept,
       owner,
@@ -205,6 +207,19 @@ export class LockserverClient implements AsyncDisposable {
     await this.#core.transport.close()
   }
 
+  #transport(settings: Settings, clock: Clock, kept: typeof figures): Transport {
+    if (settings.transport === 'http') return new HttpTransport(settings, kept.connect, clock)
+    return new SessionTransport(settings, { clock, figures: kept }, (event) => this.#lost(event))
+  }
+
+  /** The server says that a lock is held no longer. */
+  #lost({ resource, id, token, reason }: Record<string, unknown>): void {
+    const why = typeof reason === 'string' ? reason : 'lost'
+    for (const lock of this.#held.get(resource as string) ?? []) if (lock.token === token) lock.gone(why)
+    // It may have overtaken the grant on its way to the caller.
+    for (const acquisition of this.#pending.keys()) if (acquisition.id === id) acquisition.lost = { token, why }
+  }
+
   #acquire(call: AcquireCall): Promise<Lock | LockserverError> {
     const acquisition = new Acquisition(this.#core, call)
     const pending = this.#run(acquisition, call)
@@ -222,6 +237,7 @@ export class LockserverClient implements AsyncDisposable {
         this.#closing.throwIfStopped()
       }
       this.#remember(lock)
+      if (acquisition.lost?.token === lock.token) lock.gone(acquisition.lost.why)
       return lock
     } finally {
       this.#pending.delete(acquisition)

@@ -7,7 +7,7 @@ import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import { type Clock, type Instant, read } from './clock.js'
 import { type Operation, WITHOUT_CODE } from './contract.js'
 import type { Settings } from './settings.js'
-import { type Attempt, codeless, type Failure, type Outcome, type Route, stranger, type Transport } from './transport.js'
+import { type Attempt, type Failure, judge, type Outcome, type Route, stranger, type Transport } from './transport.js'
 import { version } from './version.js'
 import { after } from './waiting.js'
 
@@ -101,7 +101,11 @@ class ProxyError extends Error {
  * Connects, by way of a proxy or not, and notes the errors that come of the server's certificate. In the background the
  * sockets never keep the process alive, whatever the HTTP client thinks of them.
  */
-function connector(options: buildConnector.BuildOptions, proxy: URL | undefined, background: boolean): buildConnector.connector {
+export function connector(
+  options: buildConnector.BuildOptions,
+  proxy: URL | undefined,
+  background: boolean,
+): buildConnector.connector {
   const connect = buildConnector(options) as Connector
   const detach = (socket: Socket) => {
     if (!background) return
@@ -244,15 +248,9 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
     const status = this.#status
     const retryAfter = this.#retryAfter
     const sent = this.#sent as Instant
+    if (tooLarge !== undefined && this.#operation.answers.includes(status)) return stranger(this.#peer, status, tooLarge)
     const body = tooLarge === undefined ? decode(this.#chunks, status < 400 ? undefined : this.#secret) : undefined
-    if (this.#operation.answers.includes(status)) {
-      if (body === undefined) return stranger(this.#peer, status, tooLarge ?? 'with no JSON object')
-      return { kind: 'answer', status, body, retryAfter, sent }
-    }
-    const code = body?.code
-    if (body === undefined || status < 400 || typeof code !== 'string' || code === '')
-      return codeless(this.#peer, status, retryAfter, sent)
-    return { kind: 'answer', status, code, body, retryAfter, sent }
+    return judge(this.#operation, this.#peer, { status, body, retryAfter, sent })
   }
 
   #stop(why: Partial<Failure> & { reason: string }): void {
@@ -275,7 +273,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
 }
 
 /** The JSON object that a body is, without the secret if that is given: no error shows it, even if the other side echoes it. */
-function decode(chunks: Buffer[], secret?: string): Record<string, unknown> | undefined {
+export function decode(chunks: Buffer[], secret?: string): Record<string, unknown> | undefined {
   const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
   if (!isUtf8(bytes)) return undefined
   try {
@@ -289,7 +287,7 @@ function decode(chunks: Buffer[], secret?: string): Record<string, unknown> | un
 }
 
 /** `Retry-After` in milliseconds, from seconds or a date; 0 where there is none. */
-function parseRetryAfter(value: string | string[] | undefined): number {
+export function parseRetryAfter(value: string | string[] | undefined): number {
   const first = Array.isArray(value) ? value[0] : value
   if (first === undefined) return 0
   const wait = /^\d+(\.\d+)?$/.test(first.trim()) ? Number(first) * 1000 : Date.parse(first) - Date.now()
@@ -308,7 +306,8 @@ const failures: [RegExp, boolean, string][] = [
   [/^UND_ERR_CONNECT_TIMEOUT$/, false, 'PEER could not be connected to in time'],
 ]
 
-function explain(cause: NodeJS.ErrnoException, peer: string): { reason: string; permanent: boolean; cause: Error } {
+/** What an error of a connection means. */
+export function explain(cause: NodeJS.ErrnoException, peer: string): { reason: string; permanent: boolean; cause: Error } {
   // What was not understood may be an echo of the request, with the secret in it.
   for (const bytes of ['data', 'rawPacket']) Reflect.deleteProperty(cause, bytes)
   const { name, message, code = name } = cause

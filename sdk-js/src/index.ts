@@ -27,4 +27,4 @@ export {
 } from './errors.js'
 export { Lock } from './lock.js'
 export type { AcquireOptions, LockMode, ScopeOptions } from './options.js'
-export type { LockserverClientOptions, TlsOptions } from './settings.js'
+export type { LockserverClientOptions, TlsOptions, TransportName } from './settings.js'

@@ -114,6 +114,12 @@ export class Lock implements AsyncDisposable {
     if (!released) throw this.#keeper.loss ?? this.#keeper.lostError('the server no longer holds it')
   }
 
+  /** The server says, without being asked, that it is held no longer. @internal */
+  gone(reason: string): void {
+    const cause = new NotHeldError(`the server ended the lock on ${JSON.stringify(this.resource)}: ${reason}`, { reason })
+    this.#keeper.lose(`the server says ${reason}`, true, cause)
+  }
+
   /** The client is closed. @internal */
   orphan(): void {
     this.#keeper.orphan()

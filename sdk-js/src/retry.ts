@@ -1,3 +1,4 @@
+import { backoff } from './backoff.js'
 import { OPERATIONS, type Operation, VERDICTS, type Verdict, WITHOUT_CODE } from './contract.js'
 import type { Core } from './core.js'
 import { ConnectionFailedError, errorFrom, type LockserverError, NotHeldError } from './errors.js'
@@ -19,6 +20,8 @@ export interface Plan<Reply> {
   stop?: Stop
   /** Where is noted what became of the attempts. */
   tries?: Tries
+  /** What it may take depends on whether the server shows that it lives, if the transport can tell. */
+  unbounded?: boolean
   /** It is sent again only while it certainly never arrived. */
   once?: boolean
   /** It runs in the background, and what is raised elsewhere is retried too, with pauses of at most so many milliseconds. */
@@ -41,6 +44,8 @@ export class Retry<Reply extends { kind: string }> {
   heard = performance.now()
   /** Milliseconds that the attempt took which had the last answer. */
   lasted = 0
+  /** Whether the server showed that it lived while it had a request of this. */
+  parked = false
   readonly #core: Core
   readonly #plan: Plan<Reply>
   readonly #stop: Stop | undefined
@@ -82,10 +87,7 @@ export class Retry<Reply extends { kind: string }> {
   setback(obstacle: string, trouble?: Error): void {
     this.#obstacle = obstacle
     this.#trouble = trouble
-    const { backoffFirst, backoffFactor, backoffMost, backoffJitter } = this.#core.figures
-    const pause = this.#failures++ === 0 ? 0 : Math.min(backoffFirst * backoffFactor ** (this.#failures - 2), backoffMost)
-    // A random part is taken away, so that many clients do not come back together.
-    this.#pause = Math.max(pause * (1 - backoffJitter * Math.random()), this.#retryAfter)
+    this.#pause = Math.max(backoff(++this.#failures, this.#core.figures), this.#retryAfter)
   }
 
   /** The last reply was all that could be hoped for yet. */
@@ -108,8 +110,8 @@ export class Retry<Reply extends { kind: string }> {
   }
 
   async #send({ operation, request }: Call<Reply>): Promise<Outcome> {
-    const { left, bound, stubborn } = this.#plan
-    const route = { fresh: this.#fresh, background: stubborn !== undefined }
+    const { left, bound, stubborn, unbounded = false } = this.#plan
+    const route = { fresh: this.#fresh, background: stubborn !== undefined, unbounded }
     const attempt = this.#core.transport.send(operation, request, bound(Math.max(left(), 1)), route)
     this.#tries.attempt = attempt
     this.#sentAt = performance.now()
@@ -135,6 +137,10 @@ export class Retry<Reply extends { kind: string }> {
     const draining = outcome.kind === 'answer' && outcome.code === 'draining' && operation !== OPERATIONS.acquire
     const refused = draining || (outcome.kind === 'answer' && outcome.status < 500)
     if (outcome.kind !== 'unsent' && !refused) this.#tries.unsettled = true
+    if (outcome.kind !== 'answer' && outcome.heard !== undefined) {
+      this.parked = true
+      this.heard = Math.max(this.heard, outcome.heard)
+    }
     const { doing, stubborn, once } = this.#plan
     const { error, obstacle } = describe(outcome, doing, this.#core.transport.peer)
     const verdict = verdictOn(outcome)

@@ -39,7 +39,15 @@ export interface LockserverClientOptions {
    * `user:password@` in it. Default: none. The environment (`HTTP_PROXY` and the like) is never followed.
    */
   proxy?: string | undefined
+  /**
+   * What carries the requests: `session`, one connection for all of them; `http`, a connection for each; or `auto`, a session
+   * where there can be one and HTTP elsewhere. Default: `LOCKSERVER_TRANSPORT`, then `http`.
+   */
+  transport?: TransportName | undefined
 }
+
+/** What carries the requests. */
+export type TransportName = 'auto' | 'session' | 'http'
 
 export interface ServerAddress {
   /** Scheme, host and port. */
@@ -55,6 +63,7 @@ export interface Settings {
   readonly secret: string
   readonly tls: TlsOptions | undefined
   readonly proxy: URL | undefined
+  readonly transport: TransportName
 }
 
 const defaultAddr = '127.0.0.1:8080'
@@ -63,7 +72,7 @@ const defaultPort = '8080'
 /** Argument over environment over `.env`. Reading the file changes nothing in the process's environment. */
 export function resolveSettings(options: LockserverClientOptions): Settings {
   let file: Record<string, string | undefined> | undefined
-  const find = (name: 'addr' | 'owner' | 'secret', variable: string): string | undefined => {
+  const find = (name: 'addr' | 'owner' | 'secret' | 'transport', variable: string): string | undefined => {
     const given: unknown = options[name]
     if (given !== undefined && given !== null && typeof given !== 'string') {
       throw mustBe(name, 'a string', given)
@@ -88,7 +97,8 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
   if (bytes > 256 || /[\x00-\x1f\x7f-\x9f]/.test(owner) || !isWellFormed(owner)) {
     throw invalid('owner', `owner ${JSON.stringify(owner)} must have 1 to 256 bytes and no control characters`)
   }
-  return { addr, address: parseAddr(addr), owner, secret, tls: options.tls, proxy: parseProxy(options.proxy) }
+  const transport = parseTransport(find('transport', 'LOCKSERVER_TRANSPORT') ?? 'http')
+  return { addr, address: parseAddr(addr), owner, secret, tls: options.tls, proxy: parseProxy(options.proxy), transport }
 }
 
 function readDotenv(): Record<string, string | undefined> {
@@ -164,6 +174,11 @@ function parseProxy(proxy: unknown): URL | undefined {
   }
   if (url.pathname !== '/' || url.search || url.hash) throw bad()
   return url
+}
+
+function parseTransport(transport: string): TransportName {
+  if (transport === 'auto' || transport === 'session' || transport === 'http') return transport
+  throw invalid('transport', `transport ${JSON.stringify(transport)} must be "auto", "session" or "http"`)
 }
 
 /** What a value of a wrong type is, for messages. */

@@ -5,6 +5,8 @@ import { type Operation, WITHOUT_CODE } from './contract.js'
 export interface Transport {
   /** The server, for messages: `127.0.0.1:8080`. */
   readonly peer: string
+  /** Whether a wait need not be cut into hops, because the connection itself shows that the server lives. */
+  readonly wholeWaits?: boolean
   /** Sends a request once. It has its outcome within `bound` milliseconds. */
   send(operation: Operation, request: object, bound: number, route?: Route): Attempt
   /** Ends every connection; what is still in flight fails. */
@@ -17,6 +19,8 @@ export interface Route {
   fresh?: boolean
   /** One that does not keep the process alive. */
   background?: boolean
+  /** The bound is for getting to the server; how long it may take from then on is for a connection to say that shows whether it lives. */
+  unbounded?: boolean
 }
 
 /** A request on its way. */
@@ -55,6 +59,8 @@ export interface Failure {
   readonly reason: string
   /** Whether it is only that the bound ran out. */
   readonly late?: boolean
+  /** When the server last showed that it lived, by `performance.now()`, if that was after it had the request. */
+  readonly heard?: number
   readonly retryAfter?: number
   readonly status?: number
   readonly cause?: Error
@@ -65,8 +71,24 @@ export function stranger(peer: string, status: number, how: string, hint = 'is t
   return { kind: 'unknown', permanent: true, reason: `${peer} answered ${status} ${how}: ${hint}`, status }
 }
 
+/** What an answer means; without a body it is none that a lock server gives. */
+export function judge(
+  operation: Operation,
+  peer: string,
+  answer: Omit<Answer, 'kind' | 'code' | 'body'> & { body?: Answer['body'] | undefined },
+): Outcome {
+  const { status, body, retryAfter, sent } = answer
+  if (operation.answers.includes(status)) {
+    return body === undefined ? stranger(peer, status, 'with no JSON object') : { kind: 'answer', status, body, retryAfter, sent }
+  }
+  const code = body?.code
+  if (body === undefined || status < 400 || typeof code !== 'string' || code === '')
+    return codeless(peer, status, retryAfter, sent)
+  return { kind: 'answer', status, code, body, retryAfter, sent }
+}
+
 /** What an answer means that is no success and has no code: it is a proxy's, or a stranger's. */
-export function codeless(peer: string, status: number, retryAfter: number, sent: Instant): Outcome {
+function codeless(peer: string, status: number, retryAfter: number, sent: Instant): Outcome {
   const { code, verdict } = WITHOUT_CODE[status] ?? { code: 'connection_failed', verdict: 'raise' }
   if (verdict === 'retry') return { kind: 'unknown', permanent: false, reason: `${peer} answered ${status}`, status, retryAfter }
   const asks = status === 407 ? 'does a proxy before it ask for a password?' : undefined

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { Pool } from 'undici'
 
 export interface Passing {
@@ -23,9 +24,14 @@ export interface Passing {
 export class Middle {
   readonly seen: { path: string; body: Record<string, unknown>; connection: number }[] = []
   handle: (passing: Passing) => Promise<void> | void = () => undefined
+  /** What becomes of upgrades: they are passed on, or answered with a status, a body and headers. */
+  upgrades: 'pass' | [number, (string | undefined)?, Record<string, string>?] = [404]
+  /** The upgrades that were asked for. */
+  readonly asked: { path: string; headers: IncomingHttpHeaders }[] = []
   addr = ''
   readonly #http: Server
   readonly #upstream: Pool
+  readonly #piped = new Set<Socket>()
   #connections = 0
 
   private constructor(upstream: string, prefix: string) {
@@ -33,6 +39,7 @@ export class Middle {
     this.#http = createServer((request, response) => {
       this.#serve(request, response, prefix).catch((error) => response.destroy(error))
     })
+    this.#http.on('upgrade', (request, socket: Socket, head) => this.#upgrade(request, socket, head, upstream, prefix))
     const numbers = new WeakMap<object, number>()
     this.#http.on('connection', (socket) => {
       numbers.set(socket, ++this.#connections)
@@ -102,9 +109,39 @@ export class Middle {
     response.writeHead(answer.status, { 'content-type': 'application/json' }).end(answer.body)
   }
 
+  #upgrade(
+    { url = '', headers, rawHeaders }: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    upstream: string,
+    prefix: string,
+  ): void {
+    this.asked.push({ path: url, headers })
+    socket.on('error', () => undefined)
+    if (this.upgrades !== 'pass') {
+      const [status, body = '', more = {}] = this.upgrades
+      const lines = Object.entries({ ...more, 'content-length': String(Buffer.byteLength(body)) }).map((header) =>
+        header.join(': '),
+      )
+      socket.end(`${[`HTTP/1.1 ${status} No`, ...lines].join('\r\n')}\r\n\r\n${body}`)
+      return
+    }
+    const { hostname, port } = new URL(`http://${upstream}`)
+    const lines = rawHeaders.map((value, i) => (i % 2 === 0 ? `${value}: ` : `${value}\r\n`)).join('')
+    const onward = connect(Number(port), hostname)
+    onward.on('error', () => undefined).unref()
+    this.#piped.add(socket)
+    socket.on('close', () => this.#piped.delete(socket) && onward.destroy())
+    onward.on('close', () => socket.destroy())
+    onward.write(`GET ${url.slice(prefix.length)} HTTP/1.1\r\n${lines}\r\n`)
+    onward.write(head)
+    socket.pipe(onward).pipe(socket)
+  }
+
   /** Closes every connection; new ones are welcome. */
   cut(): void {
     this.#http.closeAllConnections()
+    for (const socket of this.#piped) socket.destroy()
   }
 
   async close(): Promise<void> {

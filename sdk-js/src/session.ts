@@ -1,0 +1,226 @@
+import type { Socket } from 'node:net'
+import { type Clock, read } from './clock.js'
+import type { figures } from './core.js'
+import { CLOSE, FrameError, FrameReader, frame, PING, PONG, TEXT } from './frames.js'
+import type { Request } from './request.js'
+import { judge } from './transport.js'
+import { after, atMost } from './waiting.js'
+
+/** What a message may hold: so many requests, and so many bytes. */
+const mostRequests = 1024
+const mostBytes = 1024 * 1024
+/** A character that JSON writes has at most so many bytes. */
+const widest = 3
+const going = 1000
+
+export interface SessionOptions {
+  readonly peer: string
+  readonly secret: string
+  readonly clock: Clock
+  readonly figures: typeof figures
+}
+
+/** What a session tells its owner. */
+export interface SessionEvents {
+  /** The server says that a lock is lost. */
+  lost(event: Record<string, unknown>): void
+  /** It takes no requests any more. `answered`: whether it ever had an answer. */
+  ended(answered: boolean): void
+}
+
+/** One WebSocket, as the contract's chapter on sessions has it. */
+export class Session {
+  readonly #peer: string
+  readonly #secret: string
+  readonly #clock: Clock
+  readonly #figures: typeof figures
+  readonly #socket: Socket
+  readonly #events: SessionEvents
+  readonly #frames = new FrameReader((opcode, payload) => this.#take(opcode, payload))
+  readonly #waiting = new Map<number, Request>()
+  #queue: Request[] = []
+  #flushing = false
+  #seq = 0
+  /** How many wait that keep the process alive. */
+  #front = 0
+  #heard = performance.now()
+  #answered = false
+  #pings = 0
+  #stopPings: () => void
+  #finishing = false
+  #ended = false
+
+  constructor({ peer, secret, clock, figures }: SessionOptions, socket: Socket, events: SessionEvents) {
+    this.#peer = peer
+    this.#secret = secret
+    this.#clock = clock
+    this.#figures = figures
+    this.#socket = socket
+    this.#events = events
+    socket.unref()
+    socket.on('error', (error) => this.#end(`connection closed by ${peer}`, error))
+    socket.on('close', () => this.#end(`connection closed by ${peer}`))
+    socket.on('end', () => this.#end(`connection closed by ${peer}`))
+    socket.on('drain', () => this.#flush())
+    socket.on('data', (chunk) => this.#read(chunk))
+    this.#stopPings = after(figures.ping, () => this.#tick(), true)
+  }
+
+  send(request: Request): void {
+    const { background, unbounded } = request.route
+    if (unbounded) request.unbound()
+    if (!background && this.#front++ === 0) this.#socket.ref()
+    request.leave = (late) => {
+      this.#left(request)
+      this.#queue = request.sent ? this.#queue : this.#queue.filter((queued) => queued !== request)
+      // The server would have answered by now. If nothing else comes either, the connection is dead, or the server is.
+      const patience = Math.min(request.bound, this.#figures.answer)
+      if (late && performance.now() - this.#heard >= patience) this.#end(`no sign of life from ${this.#peer}`)
+    }
+    this.#queue.push(request)
+    if (this.#flushing) return
+    this.#flushing = true
+    // Whatever else is asked for in this turn goes with it.
+    Promise.resolve().then(() => {
+      this.#flushing = false
+      this.#flush()
+    })
+  }
+
+  /** Ends it as soon as nothing is unanswered any more. */
+  async finish(): Promise<void> {
+    this.#finishing = true
+    const closed = new Promise((resolve) => this.#socket.once('close', resolve))
+    this.#endIfDone()
+    if (!this.#socket.closed) await atMost(going, closed)
+    this.#socket.destroy()
+  }
+
+  #flush(): void {
+    while (this.#queue.length > 0 && !this.#ended && !this.#socket.writableNeedDrain) {
+      const sent = read(this.#clock)
+      const now = performance.now()
+      const parts: string[] = []
+      let size = 0
+      for (const request of this.#queue) {
+        const body = JSON.stringify(request.body)
+        size += body.length + 64
+        if (parts.length === mostRequests || (size * widest > mostBytes && parts.length > 0)) break
+        const seq = ++this.#seq
+        parts.push(`{"seq":${seq},"op":"${request.operation.name}"${body === '{}' ? '' : ','}${body.slice(1)}`)
+        request.sentAt = sent
+        request.handedAt = now
+        request.seq = seq
+        this.#waiting.set(seq, request)
+      }
+      this.#queue = this.#queue.length === parts.length ? [] : this.#queue.slice(parts.length)
+      this.#socket.write(frame(TEXT, parts.length === 1 ? (parts[0] as string) : `[${parts.join()}]`))
+    }
+  }
+
+  #read(chunk: Buffer): void {
+    this.#heard = performance.now()
+    this.#pings = 0
+    try {
+      this.#frames.read(chunk)
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error
+      this.#end(`${this.#peer} sent what is no message of a lockserver: ${error.message}`, error)
+    }
+  }
+
+  #take(opcode: number, payload: Buffer): void {
+    if (this.#ended) return
+    switch (opcode) {
+      case TEXT:
+        this.#message(payload.toString())
+        break
+      case PING:
+        this.#socket.write(frame(PONG, payload))
+        break
+      case CLOSE: {
+        const reason = payload.toString('utf8', 2).replaceAll(this.#secret, '…')
+        this.#end(`connection closed by ${this.#peer}${reason && ` (${reason})`}`)
+      }
+    }
+  }
+
+  #message(text: string): void {
+    let message: unknown
+    try {
+      message = JSON.parse(text)
+    } catch {
+      throw new FrameError('a message is not JSON')
+    }
+    for (const object of Array.isArray(message) ? message : [message]) this.#object(object)
+  }
+
+  #object(object: unknown): void {
+    if (typeof object !== 'object' || object === null) throw new FrameError('a message is not an object')
+    const { seq, status, event } = object as Record<string, unknown>
+    if (event === 'lost') this.#events.lost(object as Record<string, unknown>)
+    if (typeof event === 'string') return
+    if (typeof seq !== 'number' || typeof status !== 'number') throw new FrameError('an answer lacks seq or status')
+    this.#answered = true
+    const request = this.#waiting.get(seq)
+    if (request === undefined) return // given up meanwhile
+    this.#left(request)
+    const body = (status < 400 ? object : hide(object, this.#secret)) as Record<string, unknown>
+    const sent = request.sentAt as NonNullable<Request['sentAt']>
+    request.end(judge(request.operation, this.#peer, { status, body, retryAfter: 0, sent }))
+  }
+
+  #left(request: Request): void {
+    if (request.seq > 0) this.#waiting.delete(request.seq)
+    if (!request.route.background && --this.#front === 0) this.#socket.unref()
+    this.#endIfDone()
+  }
+
+  /** Pings a server that is silent, and ends a session whose pings go unanswered. */
+  #tick(): void {
+    const { ping, unansweredPings } = this.#figures
+    const silent = performance.now() - this.#heard
+    if (silent >= ping && this.#pings++ === unansweredPings) {
+      this.#end(`no sign of life from ${this.#peer}`)
+      return
+    }
+    if (silent >= ping) this.#socket.write(frame(PING, ''))
+    this.#stopPings = after(silent >= ping ? ping : ping - silent, () => this.#tick(), true)
+  }
+
+  #endIfDone(): void {
+    if (!this.#finishing || this.#waiting.size > 0 || this.#queue.length > 0) return
+    this.#end('given up')
+  }
+
+  /** Whether requests that were sent had their effect is unknown. */
+  #end(reason: string, cause?: Error): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#stopPings()
+    this.#events.ended(this.#answered)
+    if (this.#socket.writable) this.#socket.end(frame(CLOSE, normal))
+    if (this.#finishing && !this.#socket.destroyed) this.#socket.destroySoon()
+    else this.#socket.destroy()
+    const heard = this.#heard
+    for (const request of [...this.#waiting.values(), ...this.#queue]) {
+      const parked = request.sent && heard > request.handedAt
+      request.fail({ reason, ...(cause && { cause }), ...(parked && { heard }) })
+    }
+    this.#waiting.clear()
+    this.#queue = []
+  }
+}
+
+/** The close code 1000. */
+const normal = Buffer.from([3, 232])
+
+/** No error shows the secret, even if the other side echoes it. */
+function hide(value: unknown, secret: string): unknown {
+  if (typeof value === 'string') return value.includes(secret) ? value.replaceAll(secret, '…') : value
+  if (typeof value !== 'object' || value === null) return value
+  for (const [member, inner] of Object.entries(value)) {
+    if (member !== 'code' && member !== 'reason') (value as Record<string, unknown>)[member] = hide(inner, secret)
+  }
+  return value
+}
