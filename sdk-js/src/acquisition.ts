@@ -21,6 +21,8 @@ export interface Acquired {
 export class Acquisition {
   /** What the server said about a grant of it before the caller had it. */
   lost: { token: unknown; why: string } | undefined
+  /** Among those that are pending. */
+  place = 0
   readonly #core: Core
   readonly #call: AcquireCall
   readonly #doing: string

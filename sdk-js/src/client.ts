@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { Acquisition } from './acquisition.js'
+import { Bag } from './bag.js'
 import { type Clock, systemClock } from './clock.js'
 import { type Core, figures } from './core.js'
 import { ConnectionFailedError, InvalidRequestError, LockserverError, NotHeldError, TokenRequiredError } from './errors.js'
@@ -45,8 +46,10 @@ interface Testing {
 export class LockserverClient implements AsyncDisposable {
   readonly #addr: string
   readonly #core: Core
-  readonly #pending = new Map<Acquisition, Promise<unknown>>()
-  readonly #background = new Set<Promise<unknown>>()
+  readonly #pending = new Bag<Acquisition>()
+  /** How much is under way that {@link close} waits for, and what it waits with. */
+  #working = 0
+  #idle: (() => void) | undefined
   readonly #held = new Map<string, Set<Lock>>()
   readonly #closing = new Stop()
   #closed: Promise<void> | undefined
@@ -200,10 +203,8 @@ export class LockserverClient implements AsyncDisposable {
     const reason = new ConnectionFailedError('the client is closed')
     this.#closing.now(reason)
     for (const locks of this.#held.values()) for (const lock of locks) lock.orphan()
-    for (const acquisition of this.#pending.keys()) acquisition.giveUp(reason)
-    while (this.#pending.size > 0 || this.#background.size > 0) {
-      await Promise.allSettled([...this.#pending.values(), ...this.#background])
-    }
+    for (const acquisition of this.#pending) acquisition.giveUp(reason)
+    while (this.#working > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
     await this.#core.transport.close()
   }
 
@@ -217,17 +218,13 @@ export class LockserverClient implements AsyncDisposable {
     const why = typeof reason === 'string' ? reason : 'lost'
     for (const lock of this.#held.get(resource as string) ?? []) if (lock.token === token) lock.gone(why)
     // It may have overtaken the grant on its way to the caller.
-    for (const acquisition of this.#pending.keys()) if (acquisition.id === id) acquisition.lost = { token, why }
+    for (const acquisition of this.#pending) if (acquisition.id === id) acquisition.lost = { token, why }
   }
 
-  #acquire(call: AcquireCall): Promise<Lock | LockserverError> {
+  async #acquire(call: AcquireCall): Promise<Lock | LockserverError> {
     const acquisition = new Acquisition(this.#core, call)
-    const pending = this.#run(acquisition, call)
-    this.#pending.set(acquisition, pending)
-    return pending
-  }
-
-  async #run(acquisition: Acquisition, call: AcquireCall): Promise<Lock | LockserverError> {
+    this.#pending.add(acquisition)
+    this.#working++
     try {
       const acquired = await acquisition.run()
       if (acquired instanceof LockserverError) return acquired
@@ -241,6 +238,7 @@ export class LockserverClient implements AsyncDisposable {
       return lock
     } finally {
       this.#pending.delete(acquisition)
+      this.#done()
     }
   }
 
@@ -256,8 +254,12 @@ export class LockserverClient implements AsyncDisposable {
   }
 
   #track(work: Promise<unknown>): void {
-    const done = () => this.#background.delete(work)
-    this.#background.add(work)
+    const done = () => this.#done()
+    this.#working++
     work.then(done, done)
+  }
+
+  #done(): void {
+    if (--this.#working === 0) this.#idle?.()
   }
 }

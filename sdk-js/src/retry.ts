@@ -109,19 +109,17 @@ export class Retry<Reply extends { kind: string }> {
     throw this.#plan.expired?.(this.#obstacle, this.#trouble) ?? timedOut
   }
 
-  async #send({ operation, request }: Call<Reply>): Promise<Outcome> {
-    const { left, bound, stubborn, unbounded = false } = this.#plan
+  #send({ operation, request }: Call<Reply>): Promise<Outcome> {
+    const { left, bound, stubborn, stop, unbounded = false } = this.#plan
     const route = { fresh: this.#fresh, background: stubborn !== undefined, unbounded }
     const attempt = this.#core.transport.send(operation, request, bound(Math.max(left(), 1)), route)
     this.#tries.attempt = attempt
     this.#sentAt = performance.now()
-    try {
-      return await (this.#stop === undefined ? attempt.outcome : this.#stop.race(attempt.outcome))
-    } catch (reason) {
+    if (stop === undefined) return attempt.outcome
+    return stop.race(attempt.outcome, () => {
       if (attempt.sent) this.#tries.unsettled = true
       else attempt.abort()
-      throw reason
-    }
+    })
   }
 
   #answered<T>(reply: T): T {

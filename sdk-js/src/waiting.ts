@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { Bag } from './bag.js'
 
 // Every timer and every listener of this package is made here.
 
@@ -24,7 +25,7 @@ export async function atMost(milliseconds: number, work: Promise<unknown>): Prom
 /** Ends, once and for all, what waits on it. */
 export class Stop {
   #stopped: { reason: unknown } | undefined
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting = new Bag<Waiter>()
 
   get stopped(): boolean {
     return this.#stopped !== undefined
@@ -32,26 +33,27 @@ export class Stop {
 
   now(reason: unknown): void {
     this.#stopped ??= { reason }
-    for (const end of this.#waiting) end()
+    for (const { end } of this.#waiting) end()
   }
 
   throwIfStopped(): void {
     if (this.#stopped !== undefined) throw this.#stopped.reason
   }
 
-  /** Waits for some work, or rejects with the reason of the stop. */
-  race<T>(work: Promise<T>): Promise<T> {
+  /** Waits for some work, or tidies up and rejects with the reason of the stop. */
+  race<T>(work: Promise<T>, tidy?: () => void): Promise<T> {
     return new Promise((resolve, reject) => {
-      const end = () => reject(this.#stopped?.reason)
+      const end = () => {
+        tidy?.()
+        reject(this.#stopped?.reason)
+      }
       if (this.stopped) return end()
-      this.#waiting.add(end)
-      const settle =
-        <V>(how: (value: V) => void) =>
-        (value: V) => {
-          this.#waiting.delete(end)
-          how(value)
-        }
-      work.then(settle(resolve), settle(reject))
+      const waiter = { end, place: 0 }
+      this.#waiting.add(waiter)
+      work.then((value) => {
+        this.#waiting.delete(waiter)
+        resolve(value)
+      }, reject)
     })
   }
 
@@ -63,6 +65,11 @@ export class Stop {
       stop?.()
     }
   }
+}
+
+interface Waiter {
+  place: number
+  end(): void
 }
 
 /** Runs something when a signal is aborted, and returns what stops that. */
