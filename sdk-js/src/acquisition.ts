@@ -5,6 +5,7 @@ import { Lease } from './lease.js'
 import { acquire, type Call, type Granted, type Queued, release } from './operations.js'
 import type { AcquireCall } from './options.js'
 import { cleanup, Retry, type Tries } from './retry.js'
+import type { Carrier } from './transport.js'
 import { atMost, onAbort, Stop } from './waiting.js'
 
 /** A lock that was granted and whose lease has not run out. */
@@ -12,6 +13,7 @@ export interface Acquired {
   readonly id: string
   readonly token: number
   readonly lease: Lease
+  readonly carrier: Carrier | undefined
 }
 
 /**
@@ -99,7 +101,7 @@ export class Acquisition {
       if (reply.kind === 'granted') {
         const lease = new Lease(this.#core.clock)
         lease.confirm(reply)
-        if (lease.left() > 0) return { id: this.#id, token: reply.token, lease }
+        if (lease.left() > 0) return { id: this.#id, token: reply.token, lease, carrier: reply.carrier }
         await this.#cancel()
         this.#renewId()
         this.#retry.setback('')
@@ -160,11 +162,15 @@ export class Acquisition {
   #cancel(): Promise<void> {
     const call = release({ resource: this.#call.resource, owner: this.#core.owner, id: this.#id })
     const { attempt } = this.#tries
+    const id = this.#id
     const retry = new Retry(this.#core, { ...cleanup(this.#core), doing: `cancel ${this.#id}`, call: () => call })
     const cancelled = retry.run().then(
       () => attempt?.abort(),
-      // Nobody is left to tell. What was queued is dropped by the server when the place is no longer kept.
-      () => attempt?.abort(),
+      () => {
+        // Nobody is left to tell. What was queued is dropped by the server when the place is no longer kept.
+        attempt?.abort()
+        this.#core.transport.carrier?.strays.add(id)
+      },
     )
     this.#core.background(cancelled)
     return cancelled

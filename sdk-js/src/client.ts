@@ -210,7 +210,14 @@ export class LockserverClient implements AsyncDisposable {
 
   #transport(settings: Settings, clock: Clock, kept: typeof figures): Transport {
     if (settings.transport === 'http') return new HttpTransport(settings, kept.connect, clock)
-    return new SessionTransport(settings, { clock, figures: kept }, (event) => this.#lost(event))
+    return new SessionTransport(
+      settings,
+      { clock, figures: kept },
+      {
+        lost: (event) => this.#lost(event),
+        began: () => this.#takeOver(),
+      },
+    )
   }
 
   /** The server says that a lock is held no longer. */
@@ -219,6 +226,11 @@ export class LockserverClient implements AsyncDisposable {
     for (const lock of this.#held.get(resource as string) ?? []) if (lock.token === token) lock.gone(why)
     // It may have overtaken the grant on its way to the caller.
     for (const acquisition of this.#pending) if (acquisition.id === id) acquisition.lost = { token, why }
+  }
+
+  /** A new session stands: what is renewed belongs to it from now on. */
+  #takeOver(): void {
+    for (const locks of this.#held.values()) for (const lock of locks) lock.takeOver()
   }
 
   async #acquire(call: AcquireCall): Promise<Lock | LockserverError> {

@@ -8,12 +8,6 @@ export const figures = {
   ...FIGURES,
   /** The longest wait that can be asked for: ten years. */
   longestWait: 315_360_000_000,
-  /** A session that is silent for so long is pinged. */
-  ping: 15_000,
-  /** So many pings without any sign of life end it. */
-  unansweredPings: 2,
-  /** Where a session was refused, HTTP is used for so long. */
-  retrySession: 60_000,
   /**
    * How long an abandoned call waits for the confirmation that nothing is left behind. It is short because whoever gave up
    * wants to go on: past it the cancel goes on in the background, within the bound of a cleanup, and `close` waits for it.

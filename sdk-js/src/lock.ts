@@ -32,8 +32,9 @@ export class Lock implements AsyncDisposable {
   readonly #tries: Tries = { unsettled: false }
   #release: Promise<boolean> | undefined
 
-  private constructor(core: Core, call: AcquireCall, { id, token, lease }: Acquired, onEnd: (lock: Lock) => void) {
+  private constructor(core: Core, call: AcquireCall, acquired: Acquired, onEnd: (lock: Lock) => void) {
     const { resource, expire, renew, fields } = call
+    const { id, token } = acquired
     this.resource = resource
     this.owner = core.owner
     this.id = id
@@ -41,7 +42,7 @@ export class Lock implements AsyncDisposable {
     this.mode = fields.limit === undefined ? (fields.mode ?? 'exclusive') : null
     this.limit = fields.limit ?? null
     this.#core = core
-    this.#keeper = new Keeper(core, this, lease, expire, renew, () => onEnd(this))
+    this.#keeper = new Keeper(core, this, acquired, expire, renew, () => onEnd(this))
   }
 
   /** `onEnd` is called once, when the lock is released or lost. @internal */
@@ -116,8 +117,12 @@ export class Lock implements AsyncDisposable {
 
   /** The server says, without being asked, that it is held no longer. @internal */
   gone(reason: string): void {
-    const cause = new NotHeldError(`the server ended the lock on ${JSON.stringify(this.resource)}: ${reason}`, { reason })
-    this.#keeper.lose(`the server says ${reason}`, true, cause)
+    this.#keeper.gone(reason)
+  }
+
+  /** There is a new session. @internal */
+  takeOver(): void {
+    this.#keeper.takeOver()
   }
 
   /** The client is closed. @internal */

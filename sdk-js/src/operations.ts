@@ -1,7 +1,7 @@
 import type { Instant } from './clock.js'
 import { OPERATIONS, type Operation } from './contract.js'
 import { type Rivals, rivals } from './errors.js'
-import { type Answer, type Failure, stranger } from './transport.js'
+import { type Answer, type Carrier, type Failure, stranger } from './transport.js'
 
 /** A request, and what its answers say. */
 export interface Call<Reply> {
@@ -46,6 +46,8 @@ export interface Granted {
   readonly expiresIn: number | null
   /** When it was asked for. */
   readonly sent: Instant
+  /** What the lease belongs to, if that is to be told. */
+  readonly carrier: Carrier | undefined
 }
 
 /** A place in the queue. */
@@ -82,11 +84,11 @@ function released(_: Answer, has: Has): Released | undefined {
   return has('outcome', (value) => typeof value === 'string' && value !== '') ? { kind: 'released' } : undefined
 }
 
-function granted({ body, sent }: Answer, has: Has): Granted | undefined {
+function granted({ body, sent, carrier }: Answer, has: Has): Granted | undefined {
   if (!has('token', positive) || !has('waited', duration)) return undefined
   if (!has('expires_in', (value) => value === null || duration(value))) return undefined
   const { token, waited, expires_in: expiresIn } = body as { token: number; waited: number; expires_in: number | null }
-  return { kind: 'granted', token, waited, expiresIn, sent }
+  return { kind: 'granted', token, waited, expiresIn, sent, carrier }
 }
 
 function positive(value: unknown): boolean {

@@ -1,17 +1,17 @@
 import type { Socket } from 'node:net'
 import { type Clock, read } from './clock.js'
+import { FIGURES, type Operation } from './contract.js'
 import type { figures } from './core.js'
 import { CLOSE, FrameError, FrameReader, frame, PING, PONG, TEXT } from './frames.js'
-import type { Request } from './request.js'
-import { judge } from './transport.js'
+import { Request } from './request.js'
+import { type Carrier, judge, type KeptLease } from './transport.js'
 import { after, atMost } from './waiting.js'
 
-/** What a message may hold: so many requests, and so many bytes. */
-const mostRequests = 1024
-const mostBytes = 1024 * 1024
 /** A character that JSON writes has at most so many bytes. */
 const widest = 3
 const going = 1000
+
+const keepalive: Operation = { name: 'keepalive', method: '', path: '', answers: [200], answerMax: FIGURES.sessionMessage }
 
 export interface SessionOptions {
   readonly peer: string
@@ -29,7 +29,9 @@ export interface SessionEvents {
 }
 
 /** One WebSocket, as the contract's chapter on sessions has it. */
-export class Session {
+export class Session implements Carrier {
+  readonly kept = new Set<KeptLease>()
+  readonly strays = new Set<string>()
   readonly #peer: string
   readonly #secret: string
   readonly #clock: Clock
@@ -47,6 +49,8 @@ export class Session {
   #answered = false
   #pings = 0
   #stopPings: () => void
+  /** The keepalive that has no answer yet, and whom it is for. */
+  #renewing: { kept: Set<KeptLease>; done: Promise<boolean> } | undefined
   #finishing = false
   #ended = false
 
@@ -63,7 +67,7 @@ export class Session {
     socket.on('end', () => this.#end(`connection closed by ${peer}`))
     socket.on('drain', () => this.#flush())
     socket.on('data', (chunk) => this.#read(chunk))
-    this.#stopPings = after(figures.ping, () => this.#tick(), true)
+    this.#stopPings = after(figures.sessionPing, () => this.#tick(), true)
   }
 
   send(request: Request): void {
@@ -87,6 +91,22 @@ export class Session {
     })
   }
 
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  async keepAlive(lease: KeptLease, bound: number): Promise<boolean> {
+    if (this.#renewing?.kept.has(lease)) return this.#renewing.done
+    const kept = new Set(this.kept)
+    const renewing = { kept, done: this.#renew(kept, bound) }
+    this.#renewing = renewing
+    try {
+      return await renewing.done
+    } finally {
+      if (this.#renewing === renewing) this.#renewing = undefined
+    }
+  }
+
   /** Ends it as soon as nothing is unanswered any more. */
   async finish(): Promise<void> {
     this.#finishing = true
@@ -94,6 +114,27 @@ export class Session {
     this.#endIfDone()
     if (!this.#socket.closed) await atMost(going, closed)
     this.#socket.destroy()
+  }
+
+  async #renew(kept: Set<KeptLease>, bound: number): Promise<boolean> {
+    const request = new Request(keepalive, {}, bound, { background: true }, () => 'no answer')
+    this.send(request)
+    const outcome = await request.outcome
+    if (outcome.kind !== 'answer' || outcome.code !== undefined) return false
+    const { renewed, lost } = outcome.body
+    if (typeof renewed !== 'number' || !Array.isArray(lost)) return false
+    const gone = new Map<string, string>(lost.map(({ resource, token, reason }) => [`${token} ${resource}`, reason]))
+    for (const lease of kept) {
+      const reason = gone.get(`${lease.token} ${lease.resource}`)
+      if (reason === undefined) continue
+      kept.delete(lease)
+      lease.gone(reason)
+    }
+    // Those that were released meanwhile need not be among them.
+    const held = [...kept].filter((lease) => this.kept.has(lease))
+    if (renewed < held.length) return false
+    for (const lease of held) lease.renewed(outcome.sent)
+    return true
   }
 
   #flush(): void {
@@ -105,7 +146,7 @@ export class Session {
       for (const request of this.#queue) {
         const body = JSON.stringify(request.body)
         size += body.length + 64
-        if (parts.length === mostRequests || (size * widest > mostBytes && parts.length > 0)) break
+        if (parts.length === FIGURES.sessionRequests || (size * widest > FIGURES.sessionMessage && parts.length > 0)) break
         const seq = ++this.#seq
         parts.push(`{"seq":${seq},"op":"${request.operation.name}"${body === '{}' ? '' : ','}${body.slice(1)}`)
         request.sentAt = sent
@@ -158,7 +199,10 @@ export class Session {
   #object(object: unknown): void {
     if (typeof object !== 'object' || object === null) throw new FrameError('a message is not an object')
     const { seq, status, event } = object as Record<string, unknown>
-    if (event === 'lost') this.#events.lost(object as Record<string, unknown>)
+    if (event === 'lost') {
+      this.strays.delete((object as { id: string }).id)
+      this.#events.lost(object as Record<string, unknown>)
+    }
     if (typeof event === 'string') return
     if (typeof seq !== 'number' || typeof status !== 'number') throw new FrameError('an answer lacks seq or status')
     this.#answered = true
@@ -167,7 +211,7 @@ export class Session {
     this.#left(request)
     const body = (status < 400 ? object : hide(object, this.#secret)) as Record<string, unknown>
     const sent = request.sentAt as NonNullable<Request['sentAt']>
-    request.end(judge(request.operation, this.#peer, { status, body, retryAfter: 0, sent }))
+    request.end(judge(request.operation, this.#peer, { status, body, retryAfter: 0, sent, carrier: this }))
   }
 
   #left(request: Request): void {
@@ -178,9 +222,9 @@ export class Session {
 
   /** Pings a server that is silent, and ends a session whose pings go unanswered. */
   #tick(): void {
-    const { ping, unansweredPings } = this.#figures
+    const { sessionPing: ping, sessionPings } = this.#figures
     const silent = performance.now() - this.#heard
-    if (silent >= ping && this.#pings++ === unansweredPings) {
+    if (silent >= ping && this.#pings++ === sessionPings) {
       this.#end(`no sign of life from ${this.#peer}`)
       return
     }

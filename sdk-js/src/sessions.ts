@@ -6,12 +6,17 @@ import { HttpTransport } from './http.js'
 import { Request } from './request.js'
 import { Session, type SessionOptions } from './session.js'
 import type { Settings } from './settings.js'
-import type { Attempt, Failure, Route, Transport } from './transport.js'
+import type { Attempt, Carrier, Failure, Route, Transport } from './transport.js'
 import { Upgrade, type Upgraded } from './upgrade.js'
 import { after } from './waiting.js'
 
-/** What the server tells without being asked. */
-export type Lost = (event: Record<string, unknown>) => void
+/** Who hears of sessions. */
+export interface SessionListener {
+  /** The server says that a lock is lost. */
+  lost(event: Record<string, unknown>): void
+  /** There is a new session. */
+  began(): void
+}
 
 /**
  * Carries requests over one session, which is asked for when it is first needed and again after it has ended. If it is not
@@ -21,7 +26,7 @@ export class SessionTransport implements Transport {
   readonly peer: string
   readonly #settings: Settings
   readonly #options: SessionOptions
-  readonly #lost: Lost
+  readonly #listener: SessionListener
   readonly #http: HttpTransport | undefined
   #session: Session | undefined
   #upgrade: Upgrade | undefined
@@ -38,16 +43,20 @@ export class SessionTransport implements Transport {
   #trouble = ''
   #closed = false
 
-  constructor(settings: Settings, options: Omit<SessionOptions, 'peer' | 'secret'>, lost: Lost) {
+  constructor(settings: Settings, options: Omit<SessionOptions, 'peer' | 'secret'>, listener: SessionListener) {
     this.peer = settings.address.origin.replace(/^https?:\/\//, '')
     this.#settings = settings
     this.#options = { ...options, peer: this.peer, secret: settings.secret }
-    this.#lost = lost
+    this.#listener = listener
     if (settings.transport === 'auto') this.#http = new HttpTransport(settings, options.figures.connect, options.clock)
   }
 
   get wholeWaits(): boolean {
     return this.#refusedUntil === undefined
+  }
+
+  get carrier(): Carrier | undefined {
+    return this.#session
   }
 
   send(operation: Operation, body: object, bound: number, route: Route = {}): Attempt {
@@ -119,6 +128,7 @@ export class SessionTransport implements Transport {
         this.#trouble = ''
         this.#session = this.#begin(upgraded.socket)
         for (const request of wanting) this.#session.send(request)
+        this.#listener.began()
         // After the last requests of a closed client nothing stays.
         if (this.#closed) this.#session.finish()
         return
@@ -148,12 +158,12 @@ export class SessionTransport implements Transport {
 
   /** HTTP carries everything for a while. */
   #standIn(): void {
-    this.#refusedUntil = performance.now() + this.#options.figures.retrySession
+    this.#refusedUntil = performance.now() + this.#options.figures.sessionAgain
   }
 
   #begin(socket: Socket): Session {
     const session = new Session(this.#options, socket, {
-      lost: this.#lost,
+      lost: (event) => this.#listener.lost(event),
       ended: (answered) => {
         if (this.#session === session) this.#session = undefined
         if (answered) this.#failures = 0

@@ -7,10 +7,33 @@ export interface Transport {
   readonly peer: string
   /** Whether a wait need not be cut into hops, because the connection itself shows that the server lives. */
   readonly wholeWaits?: boolean
+  /** What carries the requests now, where leases belong to what carried them. */
+  readonly carrier?: Carrier | undefined
   /** Sends a request once. It has its outcome within `bound` milliseconds. */
   send(operation: Operation, request: object, bound: number, route?: Route): Attempt
   /** Ends every connection; what is still in flight fails. */
   close(): Promise<void>
+}
+
+/** A session: the leases that were granted on it, or renewed by id, can be renewed together. */
+export interface Carrier {
+  readonly ended: boolean
+  /** The leases that are to be renewed. */
+  readonly kept: Set<KeptLease>
+  /** The ids of leases that may be on it and must not be renewed. As long as there is one, they cannot be renewed together. */
+  readonly strays: Set<string>
+  /** Renews every lease within so many milliseconds; tells whether it did that with this one. */
+  keepAlive(lease: KeptLease, bound: number): Promise<boolean>
+}
+
+/** A lease that is to be renewed. */
+export interface KeptLease {
+  readonly resource: string
+  readonly token: number
+  /** It was renewed by its own length, as was asked for then. */
+  renewed(sent: Instant): void
+  /** The server says that it is held no longer. */
+  gone(reason: string): void
 }
 
 /** Which connection a request takes. */
@@ -47,6 +70,8 @@ export interface Answer {
   readonly retryAfter: number
   /** When the request was handed to its connection. */
   readonly sent: Instant
+  /** What a lease that it tells of belongs to. */
+  readonly carrier?: Carrier | undefined
 }
 
 /** No usable answer came. */
@@ -77,9 +102,11 @@ export function judge(
   peer: string,
   answer: Omit<Answer, 'kind' | 'code' | 'body'> & { body?: Answer['body'] | undefined },
 ): Outcome {
-  const { status, body, retryAfter, sent } = answer
+  const { status, body, retryAfter, sent, carrier } = answer
   if (operation.answers.includes(status)) {
-    return body === undefined ? stranger(peer, status, 'with no JSON object') : { kind: 'answer', status, body, retryAfter, sent }
+    return body === undefined
+      ? stranger(peer, status, 'with no JSON object')
+      : { kind: 'answer', status, body, retryAfter, sent, carrier }
   }
   const code = body?.code
   if (body === undefined || status < 400 || typeof code !== 'string' || code === '')

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { Client, type Dispatcher } from 'undici'
+import { SESSION } from './contract.js'
 import { connector, decode, explain, parseRetryAfter } from './http.js'
 import type { SessionOptions } from './session.js'
 import type { Settings } from './settings.js'
@@ -8,7 +9,6 @@ import type { Answer, Failure } from './transport.js'
 import { version } from './version.js'
 import { after } from './waiting.js'
 
-const subprotocol = 'lockserver.v1'
 /** The largest answer to an upgrade that is read. */
 const largest = 1024 * 1024
 
@@ -54,12 +54,12 @@ export class Upgrade implements Dispatcher.DispatchHandler {
     })
     const headers = {
       'sec-websocket-key': this.#key,
-      'sec-websocket-protocol': subprotocol,
+      'sec-websocket-protocol': SESSION.subprotocol,
       'sec-websocket-version': '13',
       'user-agent': `lockserver-client-js/${version}`,
       'x-lockserver-secret': secret,
     }
-    this.#client.dispatch({ path: `${address.prefix}/session`, method: 'GET', upgrade: 'websocket', headers }, this)
+    this.#client.dispatch({ path: address.prefix + SESSION.path, method: 'GET', upgrade: 'websocket', headers }, this)
   }
 
   abort(reason: string): void {
@@ -73,7 +73,7 @@ export class Upgrade implements Dispatcher.DispatchHandler {
     // What connects in the background keeps nothing alive; a session does, while somebody waits.
     Reflect.deleteProperty(socket, 'ref')
     const accept = createHash('sha1').update(`${this.#key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
-    const agreed = headers['sec-websocket-accept'] === accept && headers['sec-websocket-protocol'] === subprotocol
+    const agreed = headers['sec-websocket-accept'] === accept && headers['sec-websocket-protocol'] === SESSION.subprotocol
     if (status === 101 && agreed) {
       this.#end({ kind: 'session', socket })
       return

@@ -17,7 +17,7 @@ test('a lock comes and goes by whatever transport there is', async () => {
     script.seen.map(({ operation, request, fresh, background }) => ({ operation, request, fresh, background })),
     [
       ['acquire', { resource: 'seam', owner: 'me', id: script.seen[0]?.request.id, expire: 30, wait: 10, note: 'x' }],
-      ['renew', { resource: 'seam', owner: 'me', token: 1, expire: 60 }],
+      ['renew', { resource: 'seam', owner: 'me', id: script.seen[0]?.request.id, token: 1, expire: 60 }],
       ['release', { resource: 'seam', owner: 'me', token: 1 }],
     ].map(([operation, request]) => ({ operation, request, fresh: false, background: false })),
   )

@@ -106,7 +106,7 @@ test('where sessions are refused, auto uses HTTP; session alone fails', async ()
 
 test('after a while a session is asked for again, and HTTP goes on until there is one', async () => {
   const middle = await Middle.start(server.addr)
-  const client = server.client({ addr: middle.addr, transport: 'auto', ...testing({ figures: { retrySession: 0 } }) })
+  const client = server.client({ addr: middle.addr, transport: 'auto', ...testing({ figures: { sessionAgain: 0 } }) })
   for (let i = 0; i < 3; i++) await (await client.acquire('fallen')).release()
   assert.equal(middle.seen.length, 6)
   middle.upgrades = 'pass'
