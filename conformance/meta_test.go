@@ -177,6 +177,11 @@ func lastMatrix(t *testing.T, all []*cases.Case) (table, problem string) {
 				return "", "the last report does not have " + c.ID + " of " + s.Name
 			}
 		}
+		for _, d := range rep.Drivers { // those of both transports
+			if !c.Wire && d.Name != suite.Wire && !played[c.ID+" "+d.Name] {
+				return "", "the last report does not have " + c.ID + " of " + d.Name
+			}
+		}
 	}
 	return rep.Summary, ""
 }

@@ -47,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.Func("case", "play only cases whose ids begin with one of these `prefixes`, such as expiry/,loss/renewing", into(&o.Cases))
 	f.StringVar(&o.Drivers, "drivers", "", "test the drivers in this `directory`")
 	f.Func("driver", "only those of these `names`; wire is the server itself", into(&o.Names))
+	f.StringVar(&o.Transport, "transport", "", "only by this `transport` where a driver has two: session or http")
 	f.StringVar(&o.Image, "image", "", "test the driver that is the entry point of this `image`; goes with --docker")
 	f.BoolVar(&o.Docker, "docker", false, "run server and drivers as containers")
 	f.StringVar(&o.Server, "server", "", "the server's `binary` (default: lockserver on the PATH)")
@@ -70,6 +71,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	} else if err != nil {
 		return 2
+	}
+	if o.Transport != "" && o.Transport != suite.Session && o.Transport != suite.HTTP {
+		return fail(fmt.Errorf("there is no transport %q, only session and http", o.Transport))
 	}
 	if *list {
 		some, err := suite.Cases(o.Cases)

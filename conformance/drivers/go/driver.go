@@ -156,6 +156,7 @@ func (d *driver) construct(r request) (object, error) {
 	for name, field := range map[string]*time.Duration{
 		"hop": &bounds.Hop, "connect": &bounds.Connect, "answer": &bounds.Answer, "release": &bounds.Cleanup,
 		"unanswered": &bounds.Silence, "unanswered_queued": &bounds.SilenceQueued,
+		"ping": &bounds.Ping, "session_again": &bounds.SessionAgain,
 	} {
 		*field = seconds(r.Test[name])
 	}
@@ -171,6 +172,9 @@ func (d *driver) construct(r request) (object, error) {
 	}
 	if r.Proxy != nil {
 		opts = append(opts, lockserver.WithProxy(*r.Proxy))
+	}
+	if r.Transport != nil {
+		opts = append(opts, lockserver.WithTransport(lockserver.Transport(*r.Transport)))
 	}
 	if r.Dotenv != nil && !*r.Dotenv {
 		opts = append(opts, lockserver.WithoutDotEnv())

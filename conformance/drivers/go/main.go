@@ -16,7 +16,7 @@ type request struct {
 
 	Client, Lock, Resource string
 	Addr, Owner, Secret    *string
-	Proxy                  *string
+	Proxy, Transport       *string
 	Dotenv                 *bool
 	Test                   map[string]float64
 

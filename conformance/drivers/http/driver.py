@@ -24,6 +24,7 @@ MEMBERS = {  # what an answer must have to be usable
 }
 
 LACKS = {
+    "session": "it talks HTTP alone",
     "auto-renew": "this driver is the bare wire; renewing in the background is an SDK's work",
     "scope": "this driver is the bare wire; scopes are an SDK's work",
     "loss": "this driver is the bare wire; it watches over no lease",

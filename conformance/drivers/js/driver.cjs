@@ -15,7 +15,10 @@ class BodyError extends Error {
 }
 const bodyPanic = 'the body was told to panic'
 
-const lacks = { done: 'lock.signal aborts only on loss, as the contract says; a release is the caller\'s own doing' }
+const lacks = {
+  done: 'lock.signal aborts only on loss, as the contract says; a release is the caller\'s own doing',
+  session: 'it talks HTTP so far',
+}
 
 const clients = new Map()
 const clocks = new Map()
@@ -123,7 +126,7 @@ function construct({ LockserverClient }, request) {
   const figures = Object.fromEntries(Object.entries(given(request.test ?? {}, names)).map(([figure, seconds]) => [figure, seconds * 1000]))
   if (figures.answer !== undefined) figures.renewAttempt = figures.answer
   const client = new LockserverClient({
-    ...given(request, { addr: 'addr', owner: 'owner', secret: 'secret', proxy: 'proxy' }),
+    ...given(request, { addr: 'addr', owner: 'owner', secret: 'secret', proxy: 'proxy', transport: 'transport' }),
     ...(request.dotenv === false && { dotenv: false }),
     [Symbol.for('lockserver-client.testing')]: { clock, figures },
   })

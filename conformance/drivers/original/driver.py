@@ -14,7 +14,7 @@ LACKS = {
     feature: "the original's clients know only acquire, by polling, and release by owner"
     for feature in (
         "queue token handle timeout timeout-option cancel renew auto-renew scope loss done told retry modes note errors settings dotenv proxy wrong-types default-owner "
-        "original test-settings clock text close leaks exit keep-alive"
+        "original test-settings clock text close leaks exit keep-alive session"
     ).split()
 }
 

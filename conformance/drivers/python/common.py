@@ -48,12 +48,16 @@ def hello(name, forms, lacks):
         "version": lockserver_client.__version__,
         "names": "exception",
         "forms": forms,
-        "lacks": {"done": "`lost` and `check()` are asked, and tell of losses only", **lacks},
+        "lacks": {
+            "done": "`lost` and `check()` are asked, and tell of losses only",
+            "session": "it talks HTTP so far",
+            **lacks,
+        },
     }
 
 
 def construct(kind, request):
-    settings = {name: request[name] for name in ("addr", "owner", "secret", "dotenv", "proxy") if name in request}
+    settings = {name: request[name] for name in ("addr", "owner", "secret", "dotenv", "proxy", "transport") if name in request}
     client = kind(**settings)
     for name, seconds in request.get("test", {}).items():
         setattr(client._bounds, BOUNDS.get(name, name), seconds)

@@ -24,10 +24,19 @@ type Case struct {
 	Server *Server  `yaml:"server"`
 	Link   *Link    `yaml:"link"`
 	Driver *Driver  `yaml:"driver"`
-	Steps  []Step   `yaml:"steps"`
+	// Transport is the one that the case is about, if it is about one, for the reason Because.
+	Transport string `yaml:"transport"`
+	Because   string `yaml:"because"`
+	Steps     []Step `yaml:"steps"`
 
 	File string `yaml:"-"`
 }
+
+// The transports that a case can be about.
+const (
+	AboutHTTP     = "http"
+	AboutSessions = "session"
+)
 
 // Server says that a case needs a server of its own.
 type Server struct {
@@ -85,6 +94,9 @@ func Load(files fs.FS) ([]*Case, error) {
 				return nil, fmt.Errorf("%s: the id %s does not begin with the family's name, or is used twice", file, c.ID)
 			}
 			seen[c.ID] = true
+			if c.Transport == AboutHTTP && c.Link == nil {
+				return nil, fmt.Errorf("%s: %s is about HTTP, so it needs a link that keeps sessions away (link: {})", file, c.ID)
+			}
 		}
 		all = append(all, family.Cases...)
 	}

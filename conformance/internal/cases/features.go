@@ -19,6 +19,7 @@ func (c *Case) Features() []string {
 		own := map[string]bool{} // operations that are the runner's own
 		infer(c.Steps, set, own)
 	}
+	set["session"] = c.Transport == AboutSessions && !c.Wire
 	if d := c.Driver; d != nil {
 		for name := range d.Env {
 			if strings.HasPrefix(name, "LOCKSERVER_") {

@@ -41,6 +41,7 @@ type (
 		Without             []string
 		Dotenv              *bool
 		Proxy               string
+		Transport           *string
 		Test                map[string]float64
 	}
 	Cancel  string // the operation that is given up
@@ -79,7 +80,7 @@ type (
 		Delay float64
 	}
 	Intercept struct {
-		Path  string
+		Path  names
 		Body  map[string]any
 		Skip  int
 		Times times
@@ -88,7 +89,7 @@ type (
 	Caught string
 	LetGo  string
 	Seen   struct {
-		Path   string
+		Path   names
 		Body   any
 		Status *int
 	}

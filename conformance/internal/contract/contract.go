@@ -56,7 +56,7 @@ type Operation struct {
 	In        string   `json:"in"` // where its fields are: body, query or none; session: it is asked for in a session only
 	Fields    []string `json:"fields"`
 	Required  []string `json:"required"`
-	Open      bool     `json:"open"` // needs no secret
+	Open      bool     `json:"open"`        // needs no secret
 	Protocol  string   `json:"subprotocol"` // of the WebSocket that it becomes
 	Answers   []int    `json:"answers"`
 	AnswerMax int      `json:"answer_max"` // bytes

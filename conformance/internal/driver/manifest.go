@@ -26,8 +26,9 @@ type Spec struct {
 
 // KnownFailure is a case that a driver is known to fail.
 type KnownFailure struct {
-	Case   string `yaml:"case"`
-	Reason string `yaml:"reason"`
+	Case      string `yaml:"case"`
+	Transport string `yaml:"transport"` // with which it does; with every one, if there is none
+	Reason    string `yaml:"reason"`
 }
 
 // Discover reads every driver.yaml in the directories below root; what they build goes below builds.

@@ -11,12 +11,14 @@ type Request struct {
 	Lock     string `json:"lock,omitempty"`
 	Resource string `json:"resource,omitempty"`
 
-	Addr   *string            `json:"addr,omitempty"`
-	Owner  *string            `json:"owner,omitempty"`
-	Secret *string            `json:"secret,omitempty"`
-	Dotenv *bool              `json:"dotenv,omitempty"`
-	Proxy  string             `json:"proxy,omitempty" feature:"proxy"`
-	Test   map[string]float64 `json:"test,omitempty" feature:"test-settings"`
+	Addr   *string `json:"addr,omitempty"`
+	Owner  *string `json:"owner,omitempty"`
+	Secret *string `json:"secret,omitempty"`
+	Dotenv *bool   `json:"dotenv,omitempty"`
+	Proxy  string  `json:"proxy,omitempty" feature:"proxy"`
+	// Transport is not a feature of itself: without sessions there is nothing to choose.
+	Transport *string            `json:"transport,omitempty"`
+	Test      map[string]float64 `json:"test,omitempty" feature:"test-settings"`
 
 	Blocking *bool    `json:"blocking,omitempty"`
 	Expire   any      `json:"expire,omitempty"` // a number, or a text where that is what the case is about

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,11 +39,13 @@ type Options struct {
 	Prefix string
 	// TLS makes the link speak https, with a certificate that only CA vouches for: "right", for "another-host", or in an "old-version".
 	TLS string
+	// NoSessions makes the link answer 404 to who asks for a session, as a server without them does.
+	NoSessions bool
 }
 
 // New opens a link to the server at upstream(), which is asked anew for each connection.
 func New(upstream func() string, o Options) (*Link, error) {
-	l := &Link{tap: newTap(upstream, o.Prefix), conns: map[*linkConn]struct{}{}, passes: make(chan struct{})}
+	l := &Link{tap: newTap(upstream, o), conns: map[*linkConn]struct{}{}, passes: make(chan struct{})}
 	close(l.passes)
 	l.http = &http.Server{Handler: l.tap, ConnContext: withConn, ErrorLog: log.New(io.Discard, "", 0)}
 	serve := l.http.Serve
@@ -112,11 +115,13 @@ func (l *Link) Control(fault string, delay time.Duration) {
 	}
 }
 
-// Close ends the link.
+// Close ends the link. The error also says what its faults were asked for in vain.
 func (l *Link) Close() error {
 	l.tap.end()
 	l.Control("cut", 0)
-	return l.http.Close()
+	l.tap.mu.Lock()
+	defer l.tap.mu.Unlock()
+	return errors.Join(l.tap.wrong, l.http.Close())
 }
 
 // gate is the link's listener: it numbers connections, and closes new ones at once while the link is cut.
@@ -150,6 +155,7 @@ type linkConn struct {
 	net.Conn
 	link   *Link
 	serial int
+	always atomic.Bool // what is written is no answer, which drop_answers would drop
 }
 
 // faults are those of this moment, once bytes pass.
@@ -175,7 +181,7 @@ func (c *linkConn) Read(b []byte) (int, error) {
 
 func (c *linkConn) Write(b []byte) (int, error) {
 	delay, drops := c.faults()
-	if drops {
+	if drops && !c.always.Load() {
 		return 0, errors.Join(errors.New("the link drops answers"), c.Close())
 	}
 	if delay > 0 {

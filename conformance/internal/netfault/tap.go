@@ -10,13 +10,14 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// Request is one request that a driver sent, as the tap saw it.
+// Request is one request that a driver sent, over HTTP or in a session, as the tap saw it.
 type Request struct {
 	At         time.Time
 	Method     string
@@ -25,11 +26,16 @@ type Request struct {
 	Body       map[string]any // nil where the body was no JSON object
 	Connection int            // the same number for requests on one connection
 	Status     int            // of the answer that was passed on, 0 if there was none
+
+	session bool // it asked for a session, and that is what came of it, or could not come of it here
 }
+
+// Session reports whether the request became a session, or was refused because the link has none.
+func (q *Request) Session() bool { return q.session }
 
 // Intercept says what becomes of which requests.
 type Intercept struct {
-	Path  string         // "/acquire"; "" for every path
+	Paths []string       // such as "/acquire"; none for every path but that of a session
 	Body  map[string]any // fields that the request's body must have
 	Skip  int            // so many requests that fit pass first
 	Times int            // then so many are caught; < 0 for all
@@ -70,7 +76,7 @@ func (r *Rule) Fired() int {
 }
 
 func (r *Rule) catches(q *Request) bool {
-	if r.Path != "" && r.Path != q.Path {
+	if len(r.Paths) == 0 && strings.HasSuffix(q.Path, sessionPath) || len(r.Paths) > 0 && !slices.Contains(r.Paths, q.Path) {
 		return false
 	}
 	for k, v := range r.Body {
@@ -91,6 +97,7 @@ func (r *Rule) catches(q *Request) bool {
 type tap struct {
 	upstream  func() string
 	prefix    string
+	sessions  bool
 	transport *http.Transport
 	ctx       context.Context // ends with the link
 	end       context.CancelFunc
@@ -98,10 +105,11 @@ type tap struct {
 	mu    sync.Mutex
 	seen  []*Request
 	rules []*Rule
+	wrong error // what a case must not ask for
 }
 
-func newTap(upstream func() string, prefix string) *tap {
-	t := &tap{upstream: upstream, prefix: prefix}
+func newTap(upstream func() string, o Options) *tap {
+	t := &tap{upstream: upstream, prefix: o.Prefix, sessions: !o.NoSessions}
 	t.ctx, t.end = context.WithCancel(context.Background())
 	// A connection for each request: what a pool does with a dead one must not be taken for the driver's doing.
 	t.transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
@@ -167,6 +175,17 @@ func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.answer(w, q, http.StatusNotFound, []byte("nothing here\n"))
 		return
 	}
+	if wantsSession(r, path) {
+		if !t.sessions {
+			t.mu.Lock()
+			q.session = true
+			t.mu.Unlock()
+			t.answer(w, q, http.StatusNotFound, []byte("nothing here\n"))
+			return
+		}
+		t.session(w, r, q, then.Fault == "drop_answer")
+		return
+	}
 	ctx := r.Context()
 	if then.Fault == "hold_request" {
 		ctx = t.ctx
@@ -219,6 +238,10 @@ func (t *tap) hold(ctx context.Context, until <-chan struct{}) {
 func (t *tap) note(r *http.Request, body []byte) (*Request, *Rule) {
 	q := &Request{At: time.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Connection: r.Context().Value(connKey{}).(*linkConn).serial}
 	_ = json.Unmarshal(body, &q.Body) // stays nil where it is none
+	return t.take(q)
+}
+
+func (t *tap) take(q *Request) (*Request, *Rule) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.seen = append(t.seen, q)
@@ -248,11 +271,22 @@ func (t *tap) forward(ctx context.Context, r *http.Request, path string, body []
 }
 
 func (t *tap) answer(w http.ResponseWriter, q *Request, status int, body []byte) {
-	t.mu.Lock()
-	q.Status = status
-	t.mu.Unlock()
+	t.status(q, status)
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a driver that has gone is its own business
+}
+
+func (t *tap) status(q *Request, status int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q.Status = status
+}
+
+// misused notes what a case must not ask for.
+func (t *tap) misused(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wrong = errors.Join(t.wrong, err)
 }
 
 func merge(answer []byte, extra map[string]any) ([]byte, error) {

@@ -12,7 +12,7 @@ import (
 
 func (r *run) resource(name string) string { return r.name + "/" + name }
 
-// construct constructs a client: with address, secret and an owner of the client's name, unless the case sets them or does without.
+// construct constructs a client: with address, secret, the transport that is played, and an owner of the client's name, unless the case sets them or does without.
 func (r *run) construct(c *cases.Client) (*op, error) {
 	orElse := func(given *string, name, usual string) *string {
 		if given != nil || slices.Contains(c.Without, name) {
@@ -22,8 +22,12 @@ func (r *run) construct(c *cases.Client) (*op, error) {
 	}
 	name := r.resource(c.Name)
 	r.clients = append(r.clients, name)
+	transport := c.Transport
+	if transport == nil && r.actor.Transport != "" {
+		transport = orElse(nil, "transport", r.actor.Transport)
+	}
 	return r.send("client "+c.Name, driver.Request{
-		Op: "client", Client: name, Dotenv: c.Dotenv, Proxy: c.Proxy, Test: c.Test,
+		Op: "client", Client: name, Dotenv: c.Dotenv, Proxy: c.Proxy, Transport: transport, Test: c.Test,
 		Addr: orElse(c.Addr, "addr", text(r.vars["addr"])), Owner: orElse(c.Owner, "owner", c.Name), Secret: orElse(c.Secret, "secret", r.secret),
 	})
 }

@@ -84,7 +84,7 @@ func (r *run) intercept(s *cases.Step, a *cases.Intercept) error {
 	if r.link == nil {
 		return errNoLink
 	}
-	rule, err := r.link.Intercept(netfault.Intercept{Path: a.Path, Body: a.Body, Skip: a.Skip, Times: int(a.Times), Then: netfault.Then(a.Then)})
+	rule, err := r.link.Intercept(netfault.Intercept{Paths: a.Path, Body: a.Body, Skip: a.Skip, Times: int(a.Times), Then: netfault.Then(a.Then)})
 	r.rules[s.As] = rule
 	return err
 }
@@ -116,7 +116,7 @@ func (r *run) caught(ctx context.Context, s *cases.Step, name string) (any, erro
 	return r.until(ctx, s, func() (any, error) { return map[string]any{"times": rule.Fired()}, nil })
 }
 
-// seen says what came over the link: all requests, or those to one path, with those fields in their bodies.
+// seen says what came over the link: all requests, but for those for a session, or those to some paths, with those fields in their bodies.
 func (r *run) seen(ctx context.Context, s *cases.Step, a *cases.Seen) (any, error) {
 	if r.link == nil {
 		return nil, errNoLink
@@ -134,7 +134,7 @@ func (r *run) requests(a *cases.Seen) map[string]any {
 		return append(set, v)
 	}
 	for _, q := range r.link.Requests() {
-		if a.Path != "" && q.Path != a.Path || a.Status != nil && q.Status != *a.Status || a.Body != nil && match("", a.Body, q.Body) != "" {
+		if len(a.Path) == 0 && q.Session() || len(a.Path) > 0 && !slices.Contains(a.Path, q.Path) || a.Status != nil && q.Status != *a.Status || a.Body != nil && match("", a.Body, q.Body) != "" {
 			continue
 		}
 		headers := map[string]any{}
@@ -148,7 +148,12 @@ func (r *run) requests(a *cases.Seen) map[string]any {
 		list = append(list, map[string]any{"path": q.Path, "method": q.Method, "body": q.Body, "headers": headers, "status": q.Status, "connection": q.Connection})
 		ids, conns = add(ids, q.Body["id"]), add(conns, q.Connection)
 	}
-	return map[string]any{"count": len(list), "requests": list, "ids": ids, "connections": len(conns), "gaps": gaps, "jitter": jitter(r.link.Requests())}
+	return map[string]any{"count": len(list), "requests": list, "ids": ids, "connections": len(conns), "gaps": gaps, "jitter": jitter(r.operations())}
+}
+
+// operations are the requests that are not for a session.
+func (r *run) operations() []netfault.Request {
+	return slices.DeleteFunc(r.link.Requests(), func(q netfault.Request) bool { return q.Session() })
 }
 
 // jitter says how much the owners' pauses differ after as many requests: the longest through the shortest, at its largest. Pauses too

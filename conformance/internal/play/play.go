@@ -46,6 +46,10 @@ type Actor struct {
 	Spec place.DriverSpec
 	// Shared gives the process of the cases that need none of their own.
 	Shared func(context.Context) (*driver.Conn, error)
+	// Transport is what clients are told to use, "" for nothing.
+	Transport string
+	// NoSessions keeps sessions away from the clients, where they come by a link.
+	NoSessions bool
 }
 
 // Failure is why a case failed: the step and what went before it.
@@ -155,7 +159,7 @@ func (r *run) setUp(ctx context.Context) error {
 	r.vars["named"] = r.server.Named()
 	if r.c.Link != nil {
 		listen, reach := r.Place.ProxyHost(r.c.Link.IPv6)
-		link, err := netfault.New(r.server.SuiteAddr, netfault.Options{Listen: listen, Reach: reach, Prefix: r.c.Link.Prefix, TLS: r.c.Link.TLS})
+		link, err := netfault.New(r.server.SuiteAddr, netfault.Options{Listen: listen, Reach: reach, Prefix: r.c.Link.Prefix, TLS: r.c.Link.TLS, NoSessions: r.actor != nil && r.actor.NoSessions})
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,8 @@ type Result struct {
 	Case    string   `json:"case"`
 	Driver  string   `json:"driver"`
 	Verdict Verdict  `json:"verdict"`
-	Reason  string   `json:"reason,omitempty"` // of a known failure or of one that does not apply
+	Over    string   `json:"over,omitempty"`   // the transport, where it is not that of the column
+	Reason  string   `json:"reason,omitempty"` // of a known failure, of one that does not apply, or of the transport
 	Failure string   `json:"failure,omitempty"`
 	Trace   []string `json:"trace,omitempty"`
 	Stderr  string   `json:"stderr,omitempty"`
@@ -48,11 +49,12 @@ func (r Result) details() string { return strings.Join(r.Trace, "\n") + "\n" + r
 
 // Driver is one column.
 type Driver struct {
-	Name     string            `json:"name"`
-	Language string            `json:"language"`
-	Version  string            `json:"version"`
-	Lacks    map[string]string `json:"lacks,omitempty"`
-	Stderr   string            `json:"stderr,omitempty"`
+	Name      string            `json:"name"`
+	Transport string            `json:"transport,omitempty"`
+	Language  string            `json:"language"`
+	Version   string            `json:"version"`
+	Lacks     map[string]string `json:"lacks,omitempty"`
+	Stderr    string            `json:"stderr,omitempty"`
 }
 
 // Report is a whole run.
@@ -112,8 +114,11 @@ func (r *Report) table(title string, groups func(Result) []string, cell func([]R
 // Matrix is the table of case against driver.
 func (r *Report) Matrix() string {
 	return r.table("case", func(x Result) []string { return []string{"`" + x.Case + "`"} }, func(results []Result) string {
-		if len(results) == 0 {
+		switch {
+		case len(results) == 0:
 			return ""
+		case results[0].Verdict == Pass && results[0].Over != "":
+			return marks[Pass] + " " + results[0].Over
 		}
 		return marks[results[0].Verdict]
 	})
@@ -156,14 +161,22 @@ func (r *Report) Text() ([]byte, error) {
 // Markdown is the whole report for people.
 func (r *Report) Markdown() ([]byte, error) {
 	b := fmt.Appendf(nil, "# Conformance report\n\n%d drivers, %s, %.0f s.\n\n", len(r.Drivers), r.Place, r.Seconds)
-	b = fmt.Appendf(b, "%s pass · %s fail · %s known failure · %s known failure that passed · %s does not apply\n\n", marks[Pass], marks[Fail], marks[KnownFailure], marks[UnexpectedPass], marks[NotApplicable])
+	b = fmt.Appendf(b, "%s pass · %s fail · %s known failure · %s known failure that passed · %s does not apply · %s http: passed over HTTP, which the client chose by itself, as the case is about it\n\n", marks[Pass], marks[Fail], marks[KnownFailure], marks[UnexpectedPass], marks[NotApplicable], marks[Pass])
 	b = append(b, r.Summary()+"\n"+r.Matrix()...)
 	for _, x := range r.Results {
 		if x.Verdict != Pass && x.Verdict != NotApplicable {
 			b = fmt.Appendf(b, "\n## %s: `%s` with %s\n\n%s\n\n```text\n%s\n\n%s\n```\n", x.Verdict, x.Case, x.Driver, x.Reason, x.Failure, x.details())
 		}
 	}
-	b = append(b, "\n## What drivers lack\n"...)
+	b = append(b, "\n## Cases about one transport\n"...)
+	told := map[string]bool{}
+	for _, x := range r.Results {
+		if about := x.Over != "" || strings.HasPrefix(x.Reason, "about sessions: "); about && !told[x.Case] {
+			told[x.Case] = true
+			b = fmt.Appendf(b, "\n- `%s`: %s", x.Case, x.Reason)
+		}
+	}
+	b = append(b, "\n\n## What drivers lack\n"...)
 	for _, d := range r.Drivers {
 		for _, f := range slices.Sorted(maps.Keys(d.Lacks)) {
 			b = fmt.Appendf(b, "\n- %s: `%s`: %s", d.Name, f, d.Lacks[f])

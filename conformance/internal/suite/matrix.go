@@ -32,10 +32,18 @@ type Matrix struct {
 	Drivers  []Entry
 	Wire     bool // the cases on the wire too
 	Parallel int  // so many cases at once
+	// Transport is the only one that is played, "" for all.
+	Transport string
 }
 
-// column is one driver at work.
-type column struct {
+// The transports. A driver whose SDK has sessions gets a column for each of them, which share its processes.
+const (
+	Session = "session"
+	HTTP    = "http"
+)
+
+// actor is one driver at work.
+type actor struct {
 	Entry
 	*Matrix
 	hello driver.Hello
@@ -45,22 +53,38 @@ type column struct {
 	past   []*driver.Conn // shared ones that broke
 }
 
+// column is a driver with one of its transports, "" for the only one that it has.
+type column struct {
+	*actor
+	name, transport string
+}
+
+// columns are those of a driver.
+func (a *actor) columns() []column {
+	if _, lacks := a.hello.Lacks["session"]; lacks {
+		return []column{{a, a.Name, ""}}
+	}
+	both := []column{{a, a.Name, Session}, {a, a.Name + "-" + HTTP, HTTP}}
+	return slices.DeleteFunc(both, func(c column) bool { return a.Transport != "" && a.Transport != c.transport })
+}
+
 // Play plays all, and gives the report even if it also gives an error: one that is no case's.
 func (m *Matrix) Play(ctx context.Context) (*report.Report, error) {
 	rep := &report.Report{Place: m.Stage.Place.Name(), Began: time.Now()}
-	var columns []*column
+	var actors []*actor
+	var columns []column
 	for _, e := range m.Drivers {
-		c := &column{Entry: e, Matrix: m}
-		conn, err := c.conn(ctx)
+		a := &actor{Entry: e, Matrix: m}
+		conn, err := a.conn(ctx)
 		if err != nil {
 			errs := []error{fmt.Errorf("driver %s: %w", e.Name, err)}
-			for _, other := range columns {
+			for _, other := range actors {
 				errs = append(errs, other.shared.Process.Close())
 			}
 			return rep, errors.Join(errs...)
 		}
-		c.hello = conn.Hello
-		columns = append(columns, c)
+		a.hello = conn.Hello
+		actors, columns = append(actors, a), append(columns, a.columns()...)
 	}
 	// Most cases wait most of the time. Those that start a driver of their own do not: they have a lane of their own, so that they
 	// do not make the others late.
@@ -111,12 +135,18 @@ func (m *Matrix) Play(ctx context.Context) (*report.Report, error) {
 		rep.Drivers = append(rep.Drivers, report.Driver{Name: Wire, Language: "the runner itself"})
 	}
 	var errs []error
-	for _, col := range columns {
-		stderr, err := col.end(ctx)
+	for _, a := range actors {
+		stderr, err := a.end(ctx)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("driver %s: %w", col.Name, err))
+			errs = append(errs, fmt.Errorf("driver %s: %w", a.Name, err))
 		}
-		rep.Drivers = append(rep.Drivers, report.Driver{Name: col.Name, Language: col.hello.Language, Version: col.hello.Version, Lacks: col.hello.Lacks, Stderr: stderr})
+		for i, col := range a.columns() {
+			d := report.Driver{Name: col.name, Transport: col.transport, Language: a.hello.Language, Version: a.hello.Version}
+			if i == 0 {
+				d.Lacks, d.Stderr = a.hello.Lacks, stderr // which are of all its columns
+			}
+			rep.Drivers = append(rep.Drivers, d)
+		}
 	}
 	rep.Seconds = time.Since(rep.Began).Seconds()
 	rep.Sort(order)
@@ -151,15 +181,28 @@ func (m *Matrix) one(ctx context.Context, c *cases.Case, actor *play.Actor, name
 	return r
 }
 
-func (c *column) play(ctx context.Context, one *cases.Case) report.Result {
+func (c column) play(ctx context.Context, one *cases.Case) report.Result {
 	lacks := c.placeLacks(one)
 	for _, f := range one.Features() {
 		if reason, ok := c.hello.Lacks[f]; ok {
 			lacks = f + ": " + reason
 		}
 	}
-	r := c.one(ctx, one, &play.Actor{Hello: c.hello, Spec: c.DriverSpec, Shared: c.conn}, c.Name, lacks)
-	i := slices.IndexFunc(c.KnownFailures, func(k driver.KnownFailure) bool { return k.Case == one.ID })
+	who := &play.Actor{Hello: c.hello, Spec: c.DriverSpec, Shared: c.conn, Transport: c.transport}
+	over := ""
+	switch {
+	case c.transport == Session && one.Transport == cases.AboutHTTP: // which such a client has to find by itself
+		who.Transport, who.NoSessions, over = "auto", true, HTTP
+	case c.transport == HTTP && one.Transport == cases.AboutSessions:
+		lacks = "about sessions: " + one.Because
+	}
+	r := c.one(ctx, one, who, c.name, lacks)
+	if r.Over = over; over != "" {
+		r.Reason = one.Because
+	}
+	i := slices.IndexFunc(c.KnownFailures, func(k driver.KnownFailure) bool {
+		return k.Case == one.ID && (k.Transport == "" || k.Transport == c.transport)
+	})
 	if i < 0 || r.Verdict == report.NotApplicable {
 		return r
 	}
@@ -173,47 +216,47 @@ func (c *column) play(ctx context.Context, one *cases.Case) report.Result {
 }
 
 // conn gives the driver's shared process, a new one where the last one broke: that one's cases have failed.
-func (c *column) conn(ctx context.Context) (*driver.Conn, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.shared != nil && c.shared.Broken() == nil {
-		return c.shared, nil
+func (a *actor) conn(ctx context.Context) (*driver.Conn, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.shared != nil && a.shared.Broken() == nil {
+		return a.shared, nil
 	}
-	if c.shared != nil {
-		c.past = append(c.past, c.shared)
+	if a.shared != nil {
+		a.past = append(a.past, a.shared)
 	}
-	p, err := c.Stage.Place.Driver(ctx, c.DriverSpec)
+	p, err := a.Stage.Place.Driver(ctx, a.DriverSpec)
 	if err != nil {
 		return nil, err
 	}
-	c.shared, err = driver.Start(ctx, p, c.Stage.Schema)
+	a.shared, err = driver.Start(ctx, p, a.Stage.Schema)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	return c.shared, nil
+	return a.shared, nil
 }
 
 // end ends the shared process, which must end well and have kept every secret.
-func (c *column) end(ctx context.Context) (string, error) {
+func (a *actor) end(ctx context.Context) (string, error) {
 	var stderr strings.Builder
 	var errs []error
-	for _, p := range c.past {
+	for _, p := range a.past {
 		stderr.WriteString(p.Process.Stderr())
 		errs = append(errs, fmt.Errorf("a process broke: %w", p.Broken()), p.Process.Close())
 	}
 	ctx, cancel := context.WithTimeout(ctx, place.Ready)
 	defer cancel()
-	code, err := c.shared.End(ctx)
+	code, err := a.shared.End(ctx)
 	switch {
 	case err != nil:
 		errs = append(errs, err)
 	case code != 0:
 		errs = append(errs, fmt.Errorf("at the end of its input it exited with status %d, want 0", code))
 	}
-	if leaks := c.shared.Leaks(); len(leaks) > 0 {
+	if leaks := a.shared.Leaks(); len(leaks) > 0 {
 		errs = append(errs, fmt.Errorf("a secret shows in what it wrote: %s", strings.Join(leaks, "; ")))
 	}
-	errs = append(errs, c.shared.Process.Close())
-	stderr.WriteString(c.shared.Process.Stderr())
+	errs = append(errs, a.shared.Process.Close())
+	stderr.WriteString(a.shared.Process.Stderr())
 	return stderr.String(), errors.Join(errs...)
 }

@@ -30,6 +30,7 @@ type Options struct {
 	Drivers   string   // a directory of drivers, each with its driver.yaml; its cases on the wire are played too
 	Names     []string // of Drivers, and "wire"; all of them without it
 	Cases     []string // what ids begin with; all without it
+	Transport string   // session or http; all without it
 	Docker    bool     // in containers, not as processes of this machine
 	Server    string   // the binary, for processes of this machine
 	Parallel  int      // so many cases at once
@@ -53,7 +54,7 @@ func Cases(prefixes []string) ([]*cases.Case, error) {
 
 // Run plays, and gives the report also where it gives an error that is no case's.
 func Run(ctx context.Context, o Options) (rep *report.Report, err error) {
-	m := &Matrix{Parallel: o.Parallel}
+	m := &Matrix{Parallel: o.Parallel, Transport: o.Transport}
 	if m.Cases, err = Cases(o.Cases); err != nil {
 		return nil, err
 	}
