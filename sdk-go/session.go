@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +16,8 @@ type session struct {
 	t      *sessionTransport
 	stream io.ReadWriteCloser
 	in     *bufio.Reader
-	began  time.Time // when it was asked for
+	began  time.Time   // when it was asked for
+	useful atomic.Bool // a request was answered
 
 	mu        sync.Mutex
 	seq       int64
@@ -113,6 +115,7 @@ func (p *pending) after(t time.Time) time.Time {
 func (s *session) answer(seq int64, a *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.useful.Store(true)
 	if p := s.waiting[seq]; p != nil {
 		delete(s.waiting, seq)
 		s.closeIfDone()

@@ -170,6 +170,9 @@ func (t *sessionTransport) ended(s *session, o outcome) {
 	if t.session == s {
 		t.session, t.outcome = nil, o
 		if o.cause != nil {
+			if s.useful.Load() {
+				t.backoff.reset()
+			}
 			t.pause(s.began, &o)
 		}
 	}
