@@ -5,6 +5,7 @@ package lock
 type generation struct {
 	parts [1 << partBits]part
 	n     int
+	turn  uint32 // rises when it is emptied
 }
 
 const partBits = 10
@@ -12,7 +13,8 @@ const partBits = 10
 // part has each entry at the index that its key says, or at the next free one. At least a quarter of it is free.
 type part struct {
 	entries []entry
-	n       int
+	n       uint32
+	turn    uint32 // the generation's when the part was used last; if that was an earlier one, the part is empty
 }
 
 type entry struct {
@@ -22,9 +24,15 @@ type entry struct {
 
 func (g *generation) part(key uint64) *part { return &g.parts[key>>(64-partBits)] }
 
+// empty empties it for the same number of entries. Each part is cleared when it is used again, as all of them would take long.
+func (g *generation) empty() {
+	g.n = 0
+	g.turn++
+}
+
 func (g *generation) get(key uint64) (value uint64) {
 	p := g.part(key)
-	if p.n == 0 {
+	if p.n == 0 || p.turn != g.turn {
 		return 0
 	}
 	return p.at(key).value
@@ -33,7 +41,11 @@ func (g *generation) get(key uint64) (value uint64) {
 // put sets the value, which must not be 0.
 func (g *generation) put(key, value uint64) {
 	p := g.part(key)
-	if 4*p.n >= 3*len(p.entries) {
+	if p.turn != g.turn {
+		clear(p.entries)
+		p.n, p.turn = 0, g.turn
+	}
+	if 4*int(p.n) >= 3*len(p.entries) {
 		p.grow()
 	}
 	e := p.at(key)

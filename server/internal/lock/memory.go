@@ -46,7 +46,11 @@ func mix(a, b uint64) uint64 {
 }
 
 func (m *memory) put(now int64, key uint64, how EventKind, token int64) {
-	if m.young.n >= m.full || now-m.started >= rememberFor {
+	switch {
+	case m.young.n >= m.full && m.old.n >= m.full: // there is a use for as much memory
+		m.old.empty()
+		m.old, m.young, m.started = m.young, m.old, now
+	case m.young.n >= m.full || now-m.started >= rememberFor:
 		m.old, m.young, m.started = m.young, &generation{}, now
 	}
 	m.young.put(key, uint64(token)<<kindBits|uint64(how))

@@ -5,6 +5,7 @@ package metrics
 import (
 	"net/http"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,18 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	engine   *engineCollector
+
+	mu    sync.RWMutex
+	kinds map[kind]counted
+}
+
+// kind is one of the few kinds of requests that are counted apart.
+type kind struct{ operation, code string }
+
+// counted are the metrics of a kind. To find them by their labels each time takes several times as long.
+type counted struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
 }
 
 // New returns the metrics of a server of that version.
@@ -35,6 +48,7 @@ func New(version string) *Metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"operation"}),
 		engine: &engineCollector{},
+		kinds:  map[kind]counted{},
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "lockserver_build_info", Help: "Always 1; its labels tell the version of the server and of Go.",
@@ -59,8 +73,18 @@ func (m *Metrics) Sessions(open func() int) {
 
 // Request counts one request. It allocates only for the first of its kind.
 func (m *Metrics) Request(operation, code string, took time.Duration) {
-	m.requests.WithLabelValues(operation, code).Inc()
-	m.duration.WithLabelValues(operation).Observe(took.Seconds())
+	k := kind{operation, code}
+	m.mu.RLock()
+	c, known := m.kinds[k]
+	m.mu.RUnlock()
+	if !known {
+		c = counted{m.requests.WithLabelValues(operation, code), m.duration.WithLabelValues(operation)}
+		m.mu.Lock()
+		m.kinds[k] = c
+		m.mu.Unlock()
+	}
+	c.requests.Inc()
+	c.duration.Observe(took.Seconds())
 }
 
 // ServeHTTP answers in the text format of Prometheus, or in OpenMetrics if the client asks for it.

@@ -14,6 +14,9 @@ type Call struct {
 	From     string      // who asks, for those who watch
 	Fields   wire.Fields // decoded for the operation
 	Uncapped bool        // --max-wait does not cap its wait
+
+	request lock.Request // what the fields make, kept here as the engine takes it by reference
+	ref     lock.Ref
 }
 
 // Ticket names the request of an acquire.
@@ -35,7 +38,7 @@ func (t Ticket) Leave() {
 }
 
 // Start hands a call to the engine, which sends its answer to the reply, perhaps before Start returns. If there is a problem, no
-// answer comes. The ticket is for an acquire.
+// answer comes. The ticket is for an acquire. The call may be used again once Start has returned.
 func (s *Service) Start(ctx context.Context, c *Call, to lock.Reply) (Ticket, *wire.Problem) {
 	t := s.term.Load()
 	if t == nil {
@@ -48,18 +51,17 @@ func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket Ticke
 	f := &c.Fields
 	switch c.Op {
 	case wire.Acquire:
-		req, p := f.Acquire()
-		if p != nil {
+		if c.request, p = f.Acquire(); p != nil {
 			return ticket, p
 		}
-		req.Uncapped = c.Uncapped
-		return Ticket{e, e.Acquire(&req, to)}, nil
+		c.request.Uncapped = c.Uncapped
+		return Ticket{e, e.Acquire(&c.request, to)}, nil
 	case wire.Release:
-		ref := f.Ref()
-		e.Release(&ref, to)
+		c.ref = f.Ref()
+		e.Release(&c.ref, to)
 	case wire.Renew:
-		ref := f.Ref()
-		e.Renew(&ref, f.Duration(wire.FieldExpire), to)
+		c.ref = f.Ref()
+		e.Renew(&c.ref, f.Duration(wire.FieldExpire), to)
 	case wire.ForceRelease:
 		e.ForceRelease(f.Text(wire.FieldResource), f.Number(wire.FieldToken), c.From, to)
 	case wire.Show:
