@@ -1,0 +1,143 @@
+package bench_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const (
+	turns    = 5
+	turnTime = 400 * time.Millisecond
+)
+
+// side is one of those that are compared: it runs one turn, and returns how much it did.
+type side struct {
+	name string
+	p    *process
+	run  func(ended func() bool) (int, error)
+}
+
+// compare runs the sides in turns, and tells the median rate of each, what its server's CPU was for one unit, and both relative to
+// the side named.
+func compare(b *testing.B, unit, base string, sides []side) {
+	b.Helper()
+	rates := map[string][]float64{}
+	cpu, done := map[string]time.Duration{}, map[string]int{}
+	for turn := range turns + 1 {
+		for _, s := range sides {
+			before, began := s.p.cpu(), time.Now()
+			n, err := s.run(func() bool { return time.Since(began) >= turnTime })
+			if err != nil {
+				b.Fatalf("%s: %v", s.name, err)
+			}
+			if turn == 0 {
+				continue // connections were made, and caches filled
+			}
+			rates[s.name] = append(rates[s.name], float64(n)/time.Since(began).Seconds())
+			cpu[s.name] += s.p.cpu() - before
+			done[s.name] += n
+		}
+	}
+	rate := func(name string) float64 { return median(rates[name]) }
+	each := func(name string) float64 { return float64(cpu[name].Microseconds()) / float64(done[name]) }
+	for _, s := range sides {
+		b.ReportMetric(rate(s.name), s.name+"-"+unit+"/s")
+		b.ReportMetric(each(s.name), s.name+"-µs")
+		if done[base] > 0 && s.name == "session" {
+			b.ReportMetric(rate(s.name)/rate(base), "×"+base)
+			b.ReportMetric(each(s.name)/each(base), "CPU×"+base)
+		}
+	}
+	b.ReportMetric(0, "ns/op") // it says nothing
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[len(of)/2]
+}
+
+// parallel runs n of them at once.
+func parallel(n int, run func(i int) (int, error)) (int, error) {
+	var sum atomic.Int64
+	errs := make([]error, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			done, err := run(i)
+			sum.Add(int64(done))
+			errs[i] = err
+		})
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return 0, err
+		}
+	}
+	return int(sum.Load()), nil
+}
+
+// each runs one flow that makes pair after pair.
+func each(ended func() bool, pair func() error) (done int, err error) {
+	for ; !ended(); done++ {
+		if err := pair(); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// BenchmarkSessions compares acquires and releases over sessions with those over HTTP and with Redis, both with a connection for each
+// flow.
+func BenchmarkSessions(b *testing.B) {
+	for _, store := range []string{"memory", "disk"} {
+		arg := store
+		if store == "disk" {
+			arg += ":" + b.TempDir()
+		}
+		for _, shape := range []struct{ sessions, flows int }{{1, 1}, {1, 16}, {1, 64}, {1, 256}, {64, 1}} {
+			b.Run(fmt.Sprintf("store=%s/sessions=%d/flows=%d", store, shape.sessions, shape.flows), func(b *testing.B) {
+				ours := lockserver(b, arg)
+				all := shape.sessions * shape.flows
+				var sessions []*session
+				for range shape.sessions {
+					sessions = append(sessions, ours.session(b))
+				}
+				var overHTTP []*client
+				for range all {
+					overHTTP = append(overHTTP, dial(b, ours.addr))
+				}
+				var sides []side
+				var next atomic.Int64
+				if r := redis(b, store == "disk"); r != nil {
+					var flows []*redisFlow
+					for range all {
+						flows = append(flows, dialRedis(b, r))
+					}
+					sides = append(sides, side{"redis", r, func(ended func() bool) (int, error) {
+						return parallel(all, func(n int) (int, error) {
+							return each(ended, func() error { return flows[n].pair(n, int(next.Add(1))) })
+						})
+					}})
+				}
+				sides = append(sides, side{"http", ours, func(ended func() bool) (int, error) {
+					return parallel(all, func(n int) (int, error) {
+						return each(ended, func() error { return pair(overHTTP[n], n, int(next.Add(1))) })
+					})
+				}}, side{"session", ours, func(ended func() bool) (int, error) {
+					return parallel(shape.sessions, func(i int) (int, error) { return sessions[i].pairs(&next, shape.flows, ended) })
+				}})
+				for b.Loop() {
+					compare(b, "pairs", "redis", sides)
+				}
+				for _, c := range overHTTP {
+					_ = c.conn.Close()
+				}
+			})
+		}
+	}
+}
