@@ -77,6 +77,6 @@ def resource() -> str:
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test depends on the settings of whoever runs it, or on a `.env` that lies about."""
-    for name in ("ADDR", "OWNER", "SECRET"):
+    for name in ("ADDR", "OWNER", "SECRET", "TRANSPORT"):
         monkeypatch.delenv(f"LOCKSERVER_{name}", raising=False)
     monkeypatch.chdir(tmp_path)

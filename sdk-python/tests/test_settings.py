@@ -157,7 +157,7 @@ def test_a_dotenv_that_cannot_be_read_is_said() -> None:
     with pytest.raises(ConfigInvalidError, match=r"\.env cannot be read \(IsADirectoryError\)"):
         LockserverClient(secret=SECRET)
     LockserverClient(secret=SECRET, dotenv=False)
-    LockserverClient("h", "o", SECRET)  # nothing is asked of it
+    LockserverClient("h", "o", SECRET, transport="http")  # nothing is asked of it
 
 
 @pytest.mark.parametrize(
@@ -379,9 +379,12 @@ def test_nothing_above_the_transport_knows_http(flavour: str) -> None:
     def knows(module: str) -> set[str]:
         return {name for name, others in graph.items() if f"{flavour}.{module}" in others and flavour in name}
 
-    assert knows("_http") == {f"{flavour}._client"}
-    assert knows("_tls") == {f"{flavour}._http"}
-    assert knows("_transport") == {f"{flavour}.{name}" for name in ("_client", "_keeper", "_retry")}
+    assert knows("_session") == {f"{flavour}._client"}
+    assert knows("_http") == knows("_wire") == {f"{flavour}._session"}
+    assert knows("_tls") == {f"{flavour}._http", f"{flavour}._wire"}
+    assert knows("_transport") == {
+        f"{flavour}.{name}" for name in ("_client", "_http", "_keeper", "_retry", "_session")
+    }
 
 
 def test_everything_public_says_so() -> None:

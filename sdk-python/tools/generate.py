@@ -19,7 +19,7 @@ TREES = [
     (ROOT / "src/lockserver_client/_async", ROOT / "src/lockserver_client/_sync"),
     (ROOT / "tests/_async", ROOT / "tests/_sync"),
 ]
-BY_HAND = {"_backend.py"}
+BY_HAND = {"_backend.py", "_wire.py"}
 
 RULES = [
     (r"Awaitable\[(\w+)\]", r"\1"),

@@ -46,7 +46,7 @@ def _not_json(constant: str) -> NoReturn:
 
 _NEVER = Instant(0.0, 0.0)
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_decode = json.JSONDecoder(parse_constant=_not_json).decode
+decode = json.JSONDecoder(parse_constant=_not_json).decode
 
 
 @dataclass(slots=True)
@@ -231,6 +231,8 @@ class Reply:
     """What stood in the way, in a few words."""
     late: bool = False
     """Whether no more is known than that the attempt ran out of time."""
+    heard: float = 0.0
+    """When the server gave its last sign of life in a session, on the monotonic clock."""
     retry_after: float = 0.0
     sent: Instant = _NEVER
     """When the request was sent."""
@@ -241,9 +243,9 @@ def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -
     if not isinstance(outcome, Answer):
         verdict = "raise" if outcome.permanent else "retry"
         reply = Reply(verdict, ConnectionFailedError(outcome.why), obstacle=outcome.why, late=outcome.late)
-        reply.unsettled, reply.unsent = outcome.unknown, not outcome.unknown
+        reply.unsettled, reply.unsent, reply.heard = outcome.unknown, not outcome.unknown, outcome.heard
         return reply
-    said = _object(outcome.body)
+    said = _object(outcome.body) if outcome.said is None else outcome.said
     status = outcome.status
     if status in operation.answers:
         wrong = _unusable(operation, outcome, said)
@@ -263,12 +265,19 @@ def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -
     else:
         reply = _without_code(outcome, peer, secret)
     reply.retry_after = _delay(outcome.retry_after)
+    if outcome.unsent:
+        reply.unsettled, reply.unsent = False, True
     return reply
+
+
+def code_of(answer: Answer) -> object:
+    """The code of a refusal, if it has one."""
+    return (_object(answer.body) or {}).get("code")
 
 
 def _object(body: bytes | None) -> dict[str, Any] | None:
     try:
-        data = None if body is None else _decode(body.decode())
+        data = None if body is None else decode(body.decode())
     except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _BESIDE_THE_POINT = re.compile(r"\[[^]]*\] ?| \(_ssl\.c:\d+\)")
 _PERMANENT = re.compile(
@@ -22,6 +22,10 @@ class Answer(NamedTuple):
     body: bytes | None
     """None: larger than any answer to that operation."""
     retry_after: str | None = None
+    said: dict[str, Any] | None = None
+    """The object in the body, where whoever brings it has decoded it already."""
+    unsent: bool = False
+    """Whether it is the answer to another request, without which this one could not be sent."""
 
 
 class Failure(NamedTuple):
@@ -34,6 +38,8 @@ class Failure(NamedTuple):
     """Whether no other attempt can do better."""
     late: bool = False
     """Whether no more is known than that it ran out of time."""
+    heard: float = 0.0
+    """When the server gave its last sign of life in a session, on the monotonic clock."""
 
 
 Outcome = Answer | Failure

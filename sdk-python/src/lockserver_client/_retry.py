@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from . import _contract
 
 _GRACE = 0.25
+_LONGEST_WAIT = 315360000.0
+"""Ten years: the most that the server takes."""
 
 
 @dataclass(slots=True)
@@ -62,10 +65,26 @@ class Patience:
         self._heard = time.monotonic()
         self._silence = self._bounds.silence_queued if queued else self._bounds.silence
 
-    def left(self) -> float:
+    def left(self, alive: float = 0.0) -> float:
+        """Seconds until it is time to give up; `alive` is the last sign of life in a session, while it waited there."""
         if self._timeout is not None:
             return self._begin + self._timeout - time.monotonic()
+        if alive > self._heard:
+            self.heard(queued=True)
+            self._heard = alive
         return self._heard + self._silence - time.monotonic()
+
+    def whole(self) -> tuple[float, float]:
+        """For an attempt in a session: how long it may wait on the server, and its bound.
+
+        Without a limit the session's own signs of life are the bound.
+        """
+        if not self._waits:
+            return self.hop()
+        if self._timeout is None:
+            return _LONGEST_WAIT, math.inf
+        left = max(self.left(), 0.001)
+        return min(left, _LONGEST_WAIT), left + _GRACE
 
     def hop(self) -> tuple[float, float]:
         """For the next attempt: how long it may wait on the server, and its bound.

@@ -19,6 +19,7 @@ from ._errors import ConfigInvalidError
 
 DEFAULT_ADDR = "127.0.0.1:8080"
 DEFAULT_PORT = 8080
+TRANSPORTS = ("auto", "session", "http")
 _ALLOWED = "host:port, [v6]:port, or an http:// or https:// URL with an optional path prefix"
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?")
 _PREFIX = re.compile(r"[A-Za-z0-9._~!$&'()*+;=:@%/-]*")
@@ -60,6 +61,8 @@ class Settings:
     secret: str = field(repr=False)
     tls: ssl.SSLContext | None = field(repr=False, default=None)
     proxy: Proxy | None = None
+    transport: str = "http"
+    """One of `TRANSPORTS`."""
 
     @classmethod
     def resolve(
@@ -71,8 +74,14 @@ class Settings:
         dotenv: bool,
         ssl_context: ssl.SSLContext | None,
         proxy: str | None,
+        transport: str | None,
     ) -> Settings:
-        given = {"LOCKSERVER_ADDR": addr, "LOCKSERVER_OWNER": owner, "LOCKSERVER_SECRET": secret}
+        given = {
+            "LOCKSERVER_ADDR": addr,
+            "LOCKSERVER_OWNER": owner,
+            "LOCKSERVER_SECRET": secret,
+            "LOCKSERVER_TRANSPORT": transport,
+        }
         for name, value in given.items():
             if value is not None and not isinstance(value, str):
                 raise _no_string(name[len("LOCKSERVER_") :].lower(), value)
@@ -85,7 +94,8 @@ class Settings:
         needs_tls = address.tls or (way is not None and way.address.tls)
         tls = (ssl_context or _default_tls()) if needs_tls else None
         owner, secret = _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"])
-        return cls(address, owner, secret, tls, way)
+        chosen = _check_transport(found["LOCKSERVER_TRANSPORT"] or TRANSPORTS[-1])
+        return cls(address, owner, secret, tls, way, chosen)
 
     def new_owner(self) -> str:
         """The owner that was set, or a fresh one: host name, process id and random bits."""
@@ -192,6 +202,12 @@ def _check_owner(owner: str | None) -> str | None:
     if size > 256 or any(ord(char) < 32 or 127 <= ord(char) < 160 or 0xD800 <= ord(char) < 0xE000 for char in owner):
         raise ConfigInvalidError(f"owner: {owner[:80]!r} is not allowed; 1 to 256 bytes without control characters are")
     return owner
+
+
+def _check_transport(transport: str) -> str:
+    if transport not in TRANSPORTS:
+        raise ConfigInvalidError(f"transport: {transport[:80]!r} is not allowed; {', '.join(TRANSPORTS)} are")
+    return transport
 
 
 def _check_secret(secret: str | None) -> str:

@@ -156,7 +156,7 @@ def test_what_is_said_before_the_answer_is_left_aside(to: Make) -> None:
 )
 def test_what_is_not_http_is_no_answer(to: Make, raw: bytes) -> None:
     script = Scripted(Say(0, raw=raw))
-    outcome = to(script.addr)._here().link.transport.send(ACQUIRE, b"{}", 10)
+    outcome = to(script.addr)._here().link.transport.send(ACQUIRE, lambda session: (b"{}", 10))
     assert isinstance(outcome, Failure)
     assert "is this the address of a lockserver?" in outcome.why
     assert (outcome.unknown, outcome.permanent) == (True, False)
@@ -249,7 +249,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(to: Make, framing: bytes) 
 def test_a_head_without_end_is_not_read_to_its_end(to: Make) -> None:
     script = Scripted(Say(200, raw=b"HTTP/1.1 200 OK\r\nX: " + b"x" * (2 << 20)), granted())
     client = to(script.addr)
-    outcome = client._here().link.transport.send(ACQUIRE, b"{}", 10)
+    outcome = client._here().link.transport.send(ACQUIRE, lambda session: (b"{}", 10))
     assert isinstance(outcome, Failure)
     assert "larger than 65536 bytes" in outcome.why
     assert outcome.unknown

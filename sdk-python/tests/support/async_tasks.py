@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from lockserver_client import AsyncLockserverClient
+from lockserver_client._async._transport import Attempt
 from lockserver_client._contract import Operation
 from lockserver_client._outcome import Outcome
 from support.scripted import InMemory as Script
@@ -61,7 +62,5 @@ Client = AsyncLockserverClient
 
 
 class InMemory(Script):
-    async def send(
-        self, operation: Operation, request: bytes, bound: float, *, again: bool = False, tag: object = None
-    ) -> Outcome:
-        return self.answer(operation, request, again)
+    async def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
+        return self.answer(operation, attempt(False)[0], again)

@@ -75,6 +75,9 @@ class InMemory:
     def paths(self) -> list[str]:
         return [request.path for request in self.heard]
 
+    def attend(self, lost: Callable[[str, int, str], None]) -> None:
+        """It tells no losses."""
+
     def end(self, tag: object) -> None:
         """Nothing waits."""
 
@@ -83,9 +86,17 @@ class InMemory:
 
 
 class Scripted:
-    """Answers `script` in order; afterwards whatever `otherwise` says. `heard` keeps the requests."""
+    """Answers `script` in order; afterwards whatever `otherwise` says. `heard` keeps the requests.
 
-    def __init__(self, *script: Say, otherwise: Callable[[Heard], Say] | None = None) -> None:
+    It has no sessions: `upgrade` answers who asks for one.
+    """
+
+    def __init__(
+        self,
+        *script: Say,
+        otherwise: Callable[[Heard], Say] | None = None,
+        upgrade: Callable[[Heard], Say] | None = None,
+    ) -> None:
         self.script = list(script)
         self.heard: list[Heard] = []
         self._mutex = threading.Lock()
@@ -99,6 +110,12 @@ class Scripted:
                 super().setup()
                 self._number = next(numbers)
 
+            def do_GET(self) -> None:
+                request = Heard(self.path, {}, dict(self.headers), self._number, time.monotonic())
+                with outer._mutex:
+                    outer.heard.append(request)
+                self._say(Say(404) if upgrade is None else upgrade(request))
+
             def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers["Content-Length"]))
                 request = Heard(self.path, json.loads(text), dict(self.headers), self._number, time.monotonic())
@@ -110,6 +127,9 @@ class Scripted:
                         say = otherwise(request)
                     else:
                         say = released() if request.path.endswith("/release") else granted()
+                self._say(say)
+
+            def _say(self, say: Say) -> None:
                 if say.hang_up or say.raw:
                     self.close_connection = True
                     try:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from lockserver_client import LockserverClient
 from lockserver_client._contract import Operation
 from lockserver_client._outcome import Outcome
+from lockserver_client._sync._transport import Attempt
 from support.scripted import InMemory as Script
 
 T = TypeVar("T")
@@ -75,7 +76,5 @@ Client = LockserverClient
 
 
 class InMemory(Script):
-    def send(
-        self, operation: Operation, request: bytes, bound: float, *, again: bool = False, tag: object = None
-    ) -> Outcome:
-        return self.answer(operation, request, again)
+    def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
+        return self.answer(operation, attempt(False)[0], again)

@@ -26,7 +26,7 @@ class AsyncAcquisition:
         self._request = request
         self._patience = Patience(self._link.bounds, request.most, blocking=request.blocking)
         over = None if request.most is None else self._timed_out
-        self._retry = AsyncRetry(self._link, self._patience.left, tag=self, over=over)
+        self._retry = AsyncRetry(self._link, self._left, tag=self, over=over)
         self._id = new_id()
         self._began = 0.0
         self._in_the_way = InTheWay()
@@ -50,8 +50,11 @@ class AsyncAcquisition:
         finally:
             self._holdings.end(self)
 
-    def _hop(self) -> tuple[bytes, float]:
-        wait, bound = self._patience.hop()
+    def _left(self) -> float:
+        return self._patience.left(self._retry.heard)
+
+    def _hop(self, session: bool) -> tuple[bytes, float]:
+        wait, bound = self._patience.whole() if session else self._patience.hop()
         self._began = time.monotonic()
         return self._request.body(self._link.owner, self._id, wait), bound
 
@@ -116,7 +119,7 @@ class AsyncAcquisition:
         body = named(self._request.resource, self._link.owner, ident=self._id)
         retry = AsyncRetry(self._link, lambda: end - time.monotonic())
         try:
-            await retry.send(RELEASE, lambda: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
+            await retry.send(RELEASE, lambda session: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
         except LockserverError as error:
             log.warning(
                 "an acquisition of %r was given up but could not be cancelled: %s", self._request.resource, error

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar, cast
 
 from .._errors import LockserverError
-from .._outcome import NetworkError, closed, late, network_error, of_handler
+from .._outcome import NetworkError, Outcome, closed, late, network_error, of_handler
 
 T = TypeVar("T")
 Event = asyncio.Event
@@ -87,6 +88,8 @@ class Stream(asyncio.Protocol):
         """Why nothing more comes."""
         self._ended = False
         self._waits: asyncio.Future[None] | None = None
+        self._received: Callable[[bytes], None] | None = None
+        self._lost: Callable[[NetworkError], None] | None = None
 
     @classmethod
     async def open(cls, target: Any, peer: str, end: float) -> Stream:
@@ -134,6 +137,24 @@ class Stream(asyncio.Protocol):
             raise closed(self.peer)
         self._transport.write(data)
 
+    def layers(self) -> tuple[Stream, list[Any]]:
+        """The connection, and TLS over it."""
+        return self, []
+
+    def listen(self, received: Callable[[bytes], None], lost: Callable[[NetworkError], None]) -> None:
+        """Hand over what comes as it comes, and why nothing more does; nobody reads from now on."""
+        self._received, self._lost = received, lost
+        data, self._unread = self._unread, b""
+        if data:
+            received(data)
+        if self._ended or self._over is not None:
+            self._wake()
+
+    def send(self, data: bytes) -> None:
+        """Write what will be sent in time, or else never."""
+        if self._transport is not None:
+            self._transport.write(data)
+
     def quiet(self) -> bool:
         """Whether an idle connection is still open: the other side has neither closed it nor sent anything."""
         return not self._unread and not self._ended and self._over is None
@@ -152,6 +173,8 @@ class Stream(asyncio.Protocol):
         self._wake()
 
     def _wake(self) -> None:
+        if self._lost is not None:
+            self._lost(self._over or closed(self.peer))
         if self._waits is not None and not self._waits.done():
             self._waits.set_result(None)
 
@@ -161,6 +184,9 @@ class Stream(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # other loops' are of other classes
 
     def data_received(self, data: bytes) -> None:
+        if self._received is not None:
+            self._received(data)
+            return
         self._unread += data
         if len(self._unread) > _UNREAD and self._transport is not None and not self._paused:
             self._paused = True
@@ -179,6 +205,41 @@ class Stream(asyncio.Protocol):
 
 
 # Time and tasks
+
+
+class Waiter:
+    """One task that waits for an outcome."""
+
+    __slots__ = ("_future", "tag")
+
+    def __init__(self, tag: object) -> None:
+        self.tag = tag
+        self._future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+
+    def give(self, outcome: Outcome | None) -> None:
+        if not self._future.done():
+            self._future.set_result(outcome)
+
+    async def wait(self, seconds: float) -> Outcome | None:
+        """The outcome; None after so many seconds."""
+        if seconds == math.inf:
+            return await self._future
+        timer = self._future.get_loop().call_later(max(seconds, 0.0), self.give, None)
+        try:
+            return await self._future
+        finally:
+            timer.cancel()
+
+
+class Background:
+    """Work that nobody waits for; `end` ends it."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._task = asyncio.get_running_loop().create_task(work(), name=name)
+        self.started = True
+
+    def end(self) -> None:
+        self._task.cancel()
 
 
 async def pause(seconds: float, interrupted: asyncio.Event | None = None) -> None:

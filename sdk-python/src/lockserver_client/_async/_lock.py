@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -16,6 +17,8 @@ from .._operations import Reply, Request, Seconds, lease, named
 from ._backend import Event, check_place, current, pause, shielded, shielded_once
 from ._keeper import AsyncKeeper
 from ._retry import AsyncLink, AsyncRetry
+
+_MOST_EARLY = 10_000
 
 
 class AsyncHoldings:
@@ -29,6 +32,15 @@ class AsyncHoldings:
         self._sweep_at = 64
         self._calls: dict[object, object] = {}
         self._all_ended = Event()
+        self._early: dict[tuple[str, int], str] = {}
+        """Losses that were told before their locks were known here."""
+        hears = weakref.WeakMethod(self._hear)
+
+        def lost(resource: str, token: int, reason: str) -> None:
+            if (hear := hears()) is not None:
+                hear(resource, token, reason)
+
+        link.transport.attend(lost)
 
     def begin(self, call: object) -> None:
         """Note a call that `close` is to end, and in which thread or task it runs."""
@@ -38,6 +50,8 @@ class AsyncHoldings:
     def end(self, call: object) -> None:
         with self._mutex:
             self._calls.pop(call, None)
+            if not self._calls:
+                self._early.clear()
             if not self._calls and self.link.closed.is_set():
                 self._all_ended.set()
 
@@ -47,10 +61,22 @@ class AsyncHoldings:
             if self.link.closed.is_set():
                 return False
             self._locks.setdefault(lock.resource, []).append(lock)
+            lost = self._early.pop((lock.resource, lock.token), None) if self._early else None
             full = len(self._locks) > self._sweep_at
         if full:
             self._sweep()
+        if lost is not None:
+            lock._hear_loss(lost)
         return True
+
+    def _hear(self, resource: str, token: int, reason: str) -> None:
+        """The server told a loss by itself."""
+        with self._mutex:
+            locks = [lock for lock in self._locks.get(resource, ()) if lock.token == token]
+            if not locks and self._calls and len(self._early) < _MOST_EARLY:
+                self._early[resource, token] = reason  # of a lock whose call has yet to take it in
+        for lock in locks:
+            lock._hear_loss(reason)
 
     def forget(self, lock: AsyncLock) -> None:
         with self._mutex:
@@ -82,7 +108,7 @@ class AsyncHoldings:
         end = time.monotonic() + self.link.bounds.cleanup
         body = named(resource, self.link.owner)
         retry = AsyncRetry(self.link, lambda: end - time.monotonic(), once=True)
-        reply = await retry.send(RELEASE, lambda: (body, max(end - time.monotonic(), 0.001)))
+        reply = await retry.send(RELEASE, lambda session: (body, max(end - time.monotonic(), 0.001)))
         if reply.error is not None:
             raise reply.error
 
@@ -96,6 +122,7 @@ class AsyncHoldings:
             others = set(self._calls.values()) - {current()}
         if others:
             await pause(self.link.bounds.cleanup, self._all_ended)
+        self.link.transport.close()
 
 
 class AsyncLock:
@@ -214,7 +241,7 @@ class AsyncLock:
         end = time.monotonic() + self._link.bounds.silence
         retry = AsyncRetry(self._link, lambda: min(end - time.monotonic(), self._deadline.left()))
         try:
-            reply = await retry.send(RENEW, lambda: self._renewal(length))
+            reply = await retry.send(RENEW, lambda session: self._renewal(length))
         except ConnectionFailedError as failure:
             if self.lost:
                 raise self._lost_error() from failure
@@ -255,7 +282,9 @@ class AsyncLock:
         body = named(self.resource, self.owner, token=self.token)
         retry = AsyncRetry(self._link, lambda: end - time.monotonic())
         try:
-            reply = await retry.send(RELEASE, lambda: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
+            reply = await retry.send(
+                RELEASE, lambda session: (body, max(min(bound / 2, end - time.monotonic()), 0.001))
+            )
         finally:
             self._release_unsettled |= retry.unsettled
         if isinstance(reply.error, NotHeldError):
@@ -286,7 +315,9 @@ class AsyncLock:
             return 0.0 if self._stopped or self.lost else self._deadline.left()
 
         try:
-            reply = await AsyncRetry(self._link, left, tag=self, persist=True).send(RENEW, self._renewal)
+            reply = await AsyncRetry(self._link, left, tag=self, persist=True).send(
+                RENEW, lambda session: self._renewal()
+            )
         except ConnectionFailedError:
             return None  # asking `lost` told the holder, if it is a loss
         self._take(reply)
@@ -300,7 +331,7 @@ class AsyncLock:
                 self._deadline.confirm(reply.sent, reply.grant.waited, reply.grant.expires_in)
             self._renewed_at = time.monotonic()
         elif isinstance(reply.error, NotHeldError):
-            self._lose(f"the server no longer holds it ({reply.error.reason})")
+            self._hear_loss(reply.error.reason)
 
     def _renewal(self, expire: float | None = None) -> tuple[bytes, float]:
         bound = min(self._link.bounds.answer, RENEW_ATTEMPT)
@@ -308,6 +339,10 @@ class AsyncLock:
             bound = min(bound, self._lease / RENEW_PART)
         bound = max(min(bound, self._deadline.left()), 0.001)
         return named(self.resource, self.owner, token=self.token, expire=expire), bound
+
+    def _hear_loss(self, reason: str) -> None:
+        """The server says that it no longer holds it."""
+        self._lose(f"the server no longer holds it ({reason})")
 
     def _unkept(self) -> None:
         """The client was closed: nobody renews any more."""

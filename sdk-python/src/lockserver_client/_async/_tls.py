@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,13 @@ from ._backend import Stream
 class AsyncTls:
     """A stream like the one below it."""
 
-    __slots__ = ("_below", "_in", "_out", "_ssl", "peer")
+    __slots__ = ("_below", "_in", "_mutex", "_out", "_ssl", "peer")
 
     def __init__(self, below: AsyncAnyStream, context: ssl.SSLContext, host: str, peer: str) -> None:
         self.peer = peer
         self._below = below
+        self._mutex = threading.Lock()
+        """OpenSSL does not allow two threads in one connection."""
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._in, self._out, server_hostname=host)
 
@@ -47,6 +50,42 @@ class AsyncTls:
 
     def close(self) -> None:
         self._below.close()
+
+    def layers(self) -> tuple[Stream, list[AsyncTls]]:
+        """The connection and what lies over it, for one who reads and writes there at the same time."""
+        stream, below = self._below.layers()
+        return stream, [*below, self]
+
+    def opened(self, data: bytes) -> bytes:
+        """What came, in the clear; NetworkError if it has ended, or is not what it should be."""
+        clear = bytearray()
+        with self._mutex:
+            self._in.write(data)
+            try:
+                while piece := self._ssl.read(65536):
+                    clear += piece
+            except ssl.SSLWantReadError:
+                return bytes(clear)
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                pass
+            except OSError as error:
+                if of_handler(error):
+                    raise
+                raise network_error(error, self.peer) from error
+        if clear:
+            return bytes(clear)
+        raise closed(self.peer)
+
+    def sealed(self, data: bytes) -> bytes:
+        """What is to be sent, as it is sent."""
+        with self._mutex:
+            try:
+                self._ssl.write(data)
+            except OSError as error:
+                if of_handler(error):
+                    raise
+                raise network_error(error, self.peer) from error
+            return self._out.read()
 
     async def _run(self, end: float, step: Callable[..., Any], *args: Any) -> Any:
         """Take a step of TLS, carrying to and fro what it needs."""

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from .._contract import Operation
+from .._exchange import Lost
 from .._outcome import Outcome
+
+Attempt = Callable[[bool], tuple[bytes, float]]
+"""Makes a request, with the bound of its answer in seconds. True: it goes over a session, where a wait has no hops."""
 
 
 class AsyncTransport(Protocol):
     """Carries requests to the server and their answers back."""
 
-    async def send(
-        self, operation: Operation, request: bytes, bound: float, *, again: bool = False, tag: object = None
-    ) -> Outcome:
-        """Make one attempt within `bound` seconds.
+    async def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
+        """Make one attempt.
 
         `again`: the one before it failed, so nothing that it used is used again. `tag` names what `end` may end.
         """
+
+    def attend(self, lost: Lost) -> None:
+        """Say who is to hear of losses that the server tells by itself."""
 
     def end(self, tag: object) -> None:
         """End the attempt of this tag; may be called from another thread."""
 
     def close(self) -> None:
-        """End attempts with a tag, and keep nothing open beyond the others."""
+        """End attempts with a tag, and keep nothing open beyond the others.
+
+        Called before the last requests and after them: what serves many requests may stay in between.
+        """

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any, TypeVar
 
 from .._errors import LockserverError
-from .._outcome import late, network_error, of_handler
+from .._outcome import Outcome, late, network_error, of_handler
 
 T = TypeVar("T")
 Event = threading.Event
@@ -94,11 +94,11 @@ def start(work: Callable[[], object], name: str, join: float | None = None) -> t
 class Stream:
     """A connection. Each call ends by a moment on the monotonic clock, or raises NetworkError."""
 
-    __slots__ = ("__weakref__", "_poll", "_sock", "peer")
+    __slots__ = ("__weakref__", "_poll", "peer", "sock")
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.peer = peer
-        self._sock = sock
+        self.sock = sock
         # Clients need not be closed: the original's users never did, and get no ResourceWarning for it.
         weakref.finalize(self, sock.close).atexit = False
         self._poll: Any = None
@@ -126,8 +126,8 @@ class Stream:
     def read(self, end: float) -> bytes:
         """Some bytes, or none at the end of the stream."""
         try:
-            self._sock.settimeout(_left(end, self.peer))
-            return self._sock.recv(65536)
+            self.sock.settimeout(_left(end, self.peer))
+            return self.sock.recv(65536)
         except OSError as error:
             if of_handler(error):
                 raise
@@ -135,29 +135,33 @@ class Stream:
 
     def write(self, data: bytes, end: float) -> None:
         try:
-            self._sock.settimeout(_left(end, self.peer))
-            self._sock.sendall(data)
+            self.sock.settimeout(_left(end, self.peer))
+            self.sock.sendall(data)
         except OSError as error:
             if of_handler(error):
                 raise
             raise network_error(error, self.peer) from error
 
+    def layers(self) -> tuple[Stream, list[Any]]:
+        """The connection, and TLS over it."""
+        return self, []
+
     def quiet(self) -> bool:
         """Whether an idle connection is still open: the other side has neither closed it nor sent anything."""
         if self._poll is not None:
             return not self._poll.poll(0)
-        return not select.select([self._sock], [], [], 0)[0]
+        return not select.select([self.sock], [], [], 0)[0]
 
     def end(self) -> None:
         """End what another thread does with it."""
         try:
-            self._sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
         except OSError as error:  # it has ended by itself
             if of_handler(error):
                 raise
 
     def close(self) -> None:
-        self._sock.close()
+        self.sock.close()
 
 
 def _left(end: float, peer: str) -> float:
@@ -168,6 +172,54 @@ def _left(end: float, peer: str) -> float:
 
 
 # Time and tasks
+
+
+class Waiter:
+    """One thread that waits for an outcome."""
+
+    __slots__ = ("_outcome", "_sleeps", "tag")
+
+    def __init__(self, tag: object) -> None:
+        self.tag = tag
+        self._sleeps = threading.Lock()
+        self._sleeps.acquire()
+        self._outcome: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self._outcome
+
+    def give(self, outcome: Outcome) -> None:
+        if self._outcome is None:
+            self._outcome = outcome
+            self.wake()
+
+    def wake(self) -> None:
+        try:
+            self._sleeps.release()
+        except RuntimeError:  # it is awake
+            pass
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep until it is woken, but no longer than so many seconds."""
+        self._sleeps.acquire(timeout=max(0.0, min(seconds, threading.TIMEOUT_MAX)))
+
+    def wait(self, seconds: float) -> Outcome | None:
+        """The outcome; None after so many seconds."""
+        end = time.monotonic() + seconds
+        while self._outcome is None and (left := end - time.monotonic()) > 0:
+            self.sleep(left)
+        return self._outcome
+
+
+class Background:
+    """Work that nobody waits for; it has bounds of its own."""
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        self.started = start(work, name) is not None
+
+    def end(self) -> None:
+        """Threads cannot be ended."""
 
 
 def pause(seconds: float, interrupted: threading.Event | None = None) -> None:

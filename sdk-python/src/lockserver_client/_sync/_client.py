@@ -19,10 +19,10 @@ from .._retry import Bounds
 from .._settings import Settings
 from ._acquisition import Acquisition
 from ._backend import check_decorated, gone, place
-from ._http import Http
 from ._lock import Holdings, Lock
 from ._retry import Link
 from ._scope import Scope
+from ._session import transport as default_transport
 from ._transport import Transport
 
 P = ParamSpec("P")
@@ -46,6 +46,9 @@ class LockserverClient:
         ssl_context: For an `https://` address; by default `ssl.create_default_context()`, with TLS 1.2 at least.
         proxy: The `http://` or `https://` URL of a web proxy, user name and password allowed, through which every
             connection is to go by way of CONNECT. No environment variable such as `HTTP_PROXY` is followed.
+        transport: `session`: everything goes over one connection, a WebSocket, which costs a fraction; `http`: each
+            request by itself; `auto`: a session where the server and the way to it allow one, else HTTP.
+            `LOCKSERVER_TRANSPORT`; default `http`.
 
     Raises:
         ConfigInvalidError: No secret is set anywhere, or a setting cannot be used.
@@ -64,12 +67,15 @@ class LockserverClient:
         dotenv: bool = True,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
+        transport: str | None = None,
     ) -> None:
-        self._settings = Settings.resolve(addr, owner, secret, dotenv=dotenv, ssl_context=ssl_context, proxy=proxy)
+        self._settings = Settings.resolve(
+            addr, owner, secret, dotenv=dotenv, ssl_context=ssl_context, proxy=proxy, transport=transport
+        )
         self._bounds = Bounds()
         self._clock = Clock()
         self._places: dict[object, Holdings] = {}
-        self._transport: Callable[[Settings, Bounds], Transport] = Http
+        self._transport: Callable[[Settings, Bounds], Transport] = default_transport
         self._owner = (os.getpid(), self._settings.new_owner())
         self._closed = False
 

@@ -6,20 +6,26 @@ from __future__ import annotations
 import re
 import threading
 import time
+from typing import NamedTuple
 
 from .._contract import Operation
+from .._exchange import Lost
 from .._outcome import Answer, Failure, NetworkError, Outcome, closed, late
 from .._retry import Bounds
 from .._settings import Address, Settings
 from .._version import __version__
 from ._backend import Stream, resolve
 from ._tls import AnyStream, Tls
+from ._transport import Attempt
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
 _LARGEST_HEAD = 1 << 16
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?(?:\r\n|$)")
-_HEADERS = re.compile(rb"(?i)\n(connection|content-length|retry-after|transfer-encoding):[ \t]*([^\r\n]*[^\s])")
+_HEADERS = re.compile(
+    rb"(?i)\n(connection|content-length|retry-after|sec-websocket-accept|sec-websocket-protocol|transfer-encoding):"
+    rb"[ \t]*([^\r\n]*[^\s])"
+)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
@@ -40,10 +46,9 @@ class Http:
         self._busy: set[_Connection] = set()
         self._closed = False
 
-    def send(
-        self, operation: Operation, request: bytes, bound: float, *, again: bool = False, tag: object = None
-    ) -> Outcome:
-        """Send one request and read its answer within `bound` seconds; `again` wants a new connection."""
+    def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
+        """Send one request and read its answer; `again` wants a new connection."""
+        request, bound = attempt(False)
         end = time.monotonic() + bound
         connection: _Connection | None = None
         usable = sending = False
@@ -65,6 +70,32 @@ class Http:
         finally:
             if connection is not None:
                 self._put_back(connection, usable)
+
+    def upgrade(self, path: str, more: str, bound: float, most: int, tag: object) -> Upgrade:
+        """Ask for another protocol on a connection of its own, or raise NetworkError."""
+        end = time.monotonic() + bound
+        connection = self._connect(min(self._bounds.connect, bound))
+        connection.tag = tag
+        with self._mutex:
+            self._busy.add(connection)
+            closed = self._closed
+        kept = False
+        try:
+            if closed:
+                raise NetworkError("the client was closed")
+            target = f"GET {self._settings.address.prefix}{path}".encode("latin-1")
+            head = self._head[: self._head.index(b"Content-Type")]
+            upgrade = connection.upgrade(b"%b%b%b\r\n" % (target, head, more.encode("latin-1")), most, end)
+            kept = upgrade.stream is not None
+            return upgrade
+        finally:
+            with self._mutex:
+                self._busy.discard(connection)
+            if not kept:
+                connection.stream.close()
+
+    def attend(self, lost: Lost) -> None:
+        """Over HTTP the server says nothing by itself."""
 
     def end(self, tag: object) -> None:
         """End the request of this tag."""
@@ -149,6 +180,17 @@ class Http:
         raise failure
 
 
+class Upgrade(NamedTuple):
+    """What came of the request for another protocol."""
+
+    answer: Answer
+    headers: dict[bytes, bytes]
+    stream: AnyStream | None
+    """Where the protocol is spoken from now on, if the answer was 101,"""
+    unread: bytes
+    """and what has come of it already."""
+
+
 class _Connection:
     """Asks and reads answers, never more of one than is allowed."""
 
@@ -163,7 +205,19 @@ class _Connection:
     def exchange(self, request: bytes, most: int, end: float) -> tuple[Answer, bool]:
         """The answer, and whether the connection can serve another."""
         self.stream.write(request, end)
-        status, headers, reusable = self._head(end)
+        return self._answer(*self._head(end), most, end)
+
+    def upgrade(self, request: bytes, most: int, end: float) -> Upgrade:
+        self.stream.write(request, end)
+        status, headers, reusable = self._head(end, switching=True)
+        if status == 101:
+            return Upgrade(Answer(status, b""), headers, self.stream, self._buffer)
+        answer, _ = self._answer(status, headers, reusable, most, end)
+        return Upgrade(answer, headers, None, b"")
+
+    def _answer(
+        self, status: int, headers: dict[bytes, bytes], reusable: bool, most: int, end: float
+    ) -> tuple[Answer, bool]:
         body: bytes | None = b""
         if status not in (204, 304):
             coding, length = headers.get(b"transfer-encoding"), headers.get(b"content-length")
@@ -195,7 +249,7 @@ class _Connection:
         if self._buffer:
             raise self._no_http("more than an answer")
 
-    def _head(self, end: float) -> tuple[int, dict[bytes, bytes], bool]:
+    def _head(self, end: float, *, switching: bool = False) -> tuple[int, dict[bytes, bytes], bool]:
         """Status, headers with their names in lower case, and whether the connection stays open."""
         while True:
             head = self._until(b"\r\n\r\n", end)
@@ -203,7 +257,7 @@ class _Connection:
             if first is None:
                 raise self._no_http("another first line than HTTP's")
             status = int(first[2])
-            if status >= 200:
+            if status >= 200 or (switching and status == 101):
                 break
         headers: dict[bytes, bytes] = {}
         for name, value in _HEADERS.findall(head):

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -17,6 +18,8 @@ from .._operations import Reply, Request, Seconds, lease, named
 from ._backend import Event, check_place, current, pause, shielded, shielded_once
 from ._keeper import Keeper
 from ._retry import Link, Retry
+
+_MOST_EARLY = 10_000
 
 
 class Holdings:
@@ -30,6 +33,15 @@ class Holdings:
         self._sweep_at = 64
         self._calls: dict[object, object] = {}
         self._all_ended = Event()
+        self._early: dict[tuple[str, int], str] = {}
+        """Losses that were told before their locks were known here."""
+        hears = weakref.WeakMethod(self._hear)
+
+        def lost(resource: str, token: int, reason: str) -> None:
+            if (hear := hears()) is not None:
+                hear(resource, token, reason)
+
+        link.transport.attend(lost)
 
     def begin(self, call: object) -> None:
         """Note a call that `close` is to end, and in which thread or task it runs."""
@@ -39,6 +51,8 @@ class Holdings:
     def end(self, call: object) -> None:
         with self._mutex:
             self._calls.pop(call, None)
+            if not self._calls:
+                self._early.clear()
             if not self._calls and self.link.closed.is_set():
                 self._all_ended.set()
 
@@ -48,10 +62,22 @@ class Holdings:
             if self.link.closed.is_set():
                 return False
             self._locks.setdefault(lock.resource, []).append(lock)
+            lost = self._early.pop((lock.resource, lock.token), None) if self._early else None
             full = len(self._locks) > self._sweep_at
         if full:
             self._sweep()
+        if lost is not None:
+            lock._hear_loss(lost)
         return True
+
+    def _hear(self, resource: str, token: int, reason: str) -> None:
+        """The server told a loss by itself."""
+        with self._mutex:
+            locks = [lock for lock in self._locks.get(resource, ()) if lock.token == token]
+            if not locks and self._calls and len(self._early) < _MOST_EARLY:
+                self._early[resource, token] = reason  # of a lock whose call has yet to take it in
+        for lock in locks:
+            lock._hear_loss(reason)
 
     def forget(self, lock: Lock) -> None:
         with self._mutex:
@@ -83,7 +109,7 @@ class Holdings:
         end = time.monotonic() + self.link.bounds.cleanup
         body = named(resource, self.link.owner)
         retry = Retry(self.link, lambda: end - time.monotonic(), once=True)
-        reply = retry.send(RELEASE, lambda: (body, max(end - time.monotonic(), 0.001)))
+        reply = retry.send(RELEASE, lambda session: (body, max(end - time.monotonic(), 0.001)))
         if reply.error is not None:
             raise reply.error
 
@@ -97,6 +123,7 @@ class Holdings:
             others = set(self._calls.values()) - {current()}
         if others:
             pause(self.link.bounds.cleanup, self._all_ended)
+        self.link.transport.close()
 
 
 class Lock:
@@ -215,7 +242,7 @@ class Lock:
         end = time.monotonic() + self._link.bounds.silence
         retry = Retry(self._link, lambda: min(end - time.monotonic(), self._deadline.left()))
         try:
-            reply = retry.send(RENEW, lambda: self._renewal(length))
+            reply = retry.send(RENEW, lambda session: self._renewal(length))
         except ConnectionFailedError as failure:
             if self.lost:
                 raise self._lost_error() from failure
@@ -256,7 +283,7 @@ class Lock:
         body = named(self.resource, self.owner, token=self.token)
         retry = Retry(self._link, lambda: end - time.monotonic())
         try:
-            reply = retry.send(RELEASE, lambda: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
+            reply = retry.send(RELEASE, lambda session: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
         finally:
             self._release_unsettled |= retry.unsettled
         if isinstance(reply.error, NotHeldError):
@@ -287,7 +314,7 @@ class Lock:
             return 0.0 if self._stopped or self.lost else self._deadline.left()
 
         try:
-            reply = Retry(self._link, left, tag=self, persist=True).send(RENEW, self._renewal)
+            reply = Retry(self._link, left, tag=self, persist=True).send(RENEW, lambda session: self._renewal())
         except ConnectionFailedError:
             return None  # asking `lost` told the holder, if it is a loss
         self._take(reply)
@@ -301,7 +328,7 @@ class Lock:
                 self._deadline.confirm(reply.sent, reply.grant.waited, reply.grant.expires_in)
             self._renewed_at = time.monotonic()
         elif isinstance(reply.error, NotHeldError):
-            self._lose(f"the server no longer holds it ({reply.error.reason})")
+            self._hear_loss(reply.error.reason)
 
     def _renewal(self, expire: float | None = None) -> tuple[bytes, float]:
         bound = min(self._link.bounds.answer, RENEW_ATTEMPT)
@@ -309,6 +336,10 @@ class Lock:
             bound = min(bound, self._lease / RENEW_PART)
         bound = max(min(bound, self._deadline.left()), 0.001)
         return named(self.resource, self.owner, token=self.token, expire=expire), bound
+
+    def _hear_loss(self, reason: str) -> None:
+        """The server says that it no longer holds it."""
+        self._lose(f"the server no longer holds it ({reason})")
 
     def _unkept(self) -> None:
         """The client was closed: nobody renews any more."""

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 
 from .._clock import Clock
-from .._contract import Operation
+from .._contract import BACKOFF_MOST, Operation
 from .._errors import ConnectionFailedError, LockserverError
 from .._operations import Reply, understand
 from .._retry import Backoff, Bounds
 from .._settings import Settings
 from ._backend import Event, pause, place
-from ._transport import Transport
+from ._transport import Attempt, Transport
 
 
 class Link:
@@ -63,20 +64,23 @@ class Retry:
         self._what = ""
         self.unsettled = False
         """Whether one of the attempts may have taken effect."""
+        self.heard = 0.0
+        """The last sign of life in a session, on the monotonic clock."""
         self.obstacle = ""
         """What stood in the way last."""
 
-    def send(self, operation: Operation, attempt: Callable[[], tuple[bytes, float]]) -> Reply:
+    def send(self, operation: Operation, attempt: Attempt) -> Reply:
         """Send until an answer decides: `attempt` gives each request with its bound. Raises what is no such answer."""
         self._what = operation.name
         link = self._link
         while True:
-            body, bound = attempt()
+            began = time.monotonic()
             before, self.unsettled = self.unsettled, True  # an interruption leaves it open
             sent = link.clock.now()
-            outcome = link.transport.send(operation, body, bound, again=self._again, tag=self._tag)
+            outcome = link.transport.send(operation, attempt, again=self._again, tag=self._tag)
             reply = understand(operation, outcome, link.peer, link.secret)
             reply.sent = sent
+            self.heard = max(self.heard, reply.heard)
             self.unsettled = before or reply.unsettled
             if reply.verdict in ("done", "handle"):
                 self._again = self._once
@@ -87,6 +91,8 @@ class Retry:
             retries = self._persist or (reply.verdict == "retry" and (reply.unsent or not self._once))
             if not retries:
                 raise reply.error
+            if time.monotonic() - began >= BACKOFF_MOST:
+                self.progress()  # an attempt as long as the longest pause needs none
             self.pause(reply.error, reply.retry_after)
 
     def pause(self, error: LockserverError | None, retry_after: float = 0.0) -> None:
