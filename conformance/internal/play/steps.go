@@ -22,6 +22,10 @@ func (r *run) do(ctx context.Context, s *cases.Step) (o *op, result any, err err
 	case *cases.Cancel:
 		o, err = r.giveUp(string(*a))
 	case *cases.HTTP:
+		if s.Until != nil {
+			result, err = r.httpUntil(ctx, s, a)
+			break
+		}
 		o, err = r.http(ctx, s, a)
 	case *cases.TCP:
 		o, err = r.tcp(ctx, s, a)

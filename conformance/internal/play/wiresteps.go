@@ -34,6 +34,23 @@ func (r *run) http(ctx context.Context, s *cases.Step, a *cases.HTTP) (*op, erro
 	}), nil
 }
 
+// httpUntil sends a request again and again, until its answer is as the case wants it.
+func (r *run) httpUntil(ctx context.Context, s *cases.Step, a *cases.HTTP) (any, error) {
+	return r.until(ctx, s, func() (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		req, err := r.request(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		return answer(res)
+	})
+}
+
 func (r *run) request(ctx context.Context, a *cases.HTTP) (*http.Request, error) {
 	target := url.URL{Scheme: "http", Host: r.server.SuiteAddr(), Path: a.Path}
 	values := url.Values{}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/config"
+	"github.com/lockserver/lockserver/server/internal/events"
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
@@ -27,6 +28,7 @@ type App struct {
 	service  *service.Service
 	metrics  *metrics.Metrics
 	sessions *session.Server
+	events   *events.Hub
 	http     *http.Server
 	silent   *httpapi.Silent
 	listener net.Listener
@@ -61,8 +63,11 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		MaxOperations: opts.MaxSessionOperations, MaxUnsent: opts.MaxSessionUnsent, WriteTimeout: opts.SessionTimeout, Logger: log,
 	})
 	counts.Sessions(sessions.Sessions)
+	hub := events.NewHub(events.Config{MaxReaders: opts.MaxEventReaders, Logger: log})
+	counts.Events(hub)
 	api := httpapi.New(ops, httpapi.Config{
-		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Logger: log,
+		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Events: hub,
+		Logger: log,
 	})
 	server := httpapi.NewServer(api, httpapi.ServerConfig{
 		HeaderTimeout: opts.HeaderTimeout, BodyTimeout: opts.HeaderTimeout, IdleTimeout: opts.IdleTimeout, TLS: encryption, Logger: log,
@@ -73,6 +78,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		open:     func(context.Context) (store.Store, error) { return openStore(opts.Store, log) },
 		service:  ops,
 		sessions: sessions,
+		events:   hub,
 		metrics:  counts,
 		http:     server,
 		silent:   httpapi.NewSilent(server),

@@ -57,6 +57,8 @@ func (a *App) term(ctx context.Context, ready func()) (err error) {
 	a.metrics.Watch(eng)
 	losses := eng.Subscribe(session.MaxLost, session.Lost...)
 	go a.sessions.Watch(losses.Events, &losses.Dropped)
+	a.events.Serve(eng)
+	defer a.events.Withdraw()
 	a.service.Serve(eng)
 	defer a.service.Withdraw()
 	a.log.Info("serving", "address", a.Addr().String(), "store", a.opts.Store.String())
@@ -68,11 +70,13 @@ func (a *App) term(ctx context.Context, ready func()) (err error) {
 		a.service.Drain()
 		a.sessions.Drain()
 		eng.Drain()
+		a.events.Drain()
 		a.drain(a.opts.ShutdownTimeout)
 	case <-eng.Failed():
 		if errors.Is(eng.Err(), store.ErrReplaced) {
 			return eng.Err()
 		}
+		a.events.Withdraw()
 		a.drain(failureGrace)
 	}
 	if err := eng.Err(); err != nil {

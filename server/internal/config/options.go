@@ -30,6 +30,7 @@ type Options struct {
 	MaxSessionOperations int
 	MaxSessionUnsent     int // bytes
 	SessionTimeout       time.Duration
+	MaxEventReaders      int
 
 	HeaderTimeout   time.Duration
 	IdleTimeout     time.Duration

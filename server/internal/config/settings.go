@@ -97,6 +97,7 @@ func groups() []group {
 			count("max-connections", "connections at one time; more are closed at once", 50_000, 1, 10_000_000, func(o *Options) *int { return &o.MaxConnections }),
 			count("max-session-operations", "unanswered requests of one session, without those that wait for a lock; more are not read", 16_384, 1, 1_000_000, func(o *Options) *int { return &o.MaxSessionOperations }),
 			count("max-session-unsent", "bytes of answers that wait for a session to take them", 1<<20, 1<<10, 1<<30, func(o *Options) *int { return &o.MaxSessionUnsent }),
+			count("max-event-readers", "readers of events at one time", 1000, 1, 100_000, func(o *Options) *int { return &o.MaxEventReaders }),
 			seconds("session-timeout", "time after which a session that takes no answers is closed", 30*time.Second, time.Millisecond, time.Hour, func(o *Options) *time.Duration { return &o.SessionTimeout }),
 			seconds("header-timeout", "time for a request's headers, and again for its body", 5*time.Second, time.Millisecond, time.Hour, func(o *Options) *time.Duration { return &o.HeaderTimeout }),
 			seconds("idle-timeout", "time that a connection may do nothing between requests", 120*time.Second, time.Millisecond, 24*time.Hour, func(o *Options) *time.Duration { return &o.IdleTimeout }),

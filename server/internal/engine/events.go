@@ -14,15 +14,47 @@ type Subscription struct {
 	Dropped atomic.Int64
 
 	engine *Engine
-	kinds  []lock.EventKind
+	kinds  kindSet
 	queue  chan []lock.Event
+}
+
+// kindSet has a bit for each kind.
+type kindSet uint16
+
+func newKindSet(kinds []lock.EventKind) (s kindSet) {
+	for _, k := range kinds {
+		s |= 1 << k
+	}
+	return s
+}
+
+func (s kindSet) has(k lock.EventKind) bool { return s&(1<<k) != 0 }
+
+// of returns a copy of the events whose kind is in the set.
+func (s kindSet) of(events []lock.Event) (wanted []lock.Event) {
+	n := 0
+	for i := range events {
+		if s.has(events[i].Kind) {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	wanted = make([]lock.Event, 0, n)
+	for i := range events {
+		if s.has(events[i].Kind) {
+			wanted = append(wanted, events[i])
+		}
+	}
+	return wanted
 }
 
 // Subscribe returns a subscription to events of the given kinds that happen from now on. It has room for as many batches of events
 // as given.
 func (e *Engine) Subscribe(batches int, kinds ...lock.EventKind) *Subscription {
 	queue := make(chan []lock.Event, batches)
-	s := &Subscription{Events: queue, engine: e, kinds: kinds, queue: queue}
+	s := &Subscription{Events: queue, engine: e, kinds: newKindSet(kinds), queue: queue}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.subscriptions = append(e.subscriptions, s)
@@ -31,6 +63,14 @@ func (e *Engine) Subscribe(batches int, kinds ...lock.EventKind) *Subscription {
 	}
 	e.watch()
 	return s
+}
+
+// Want changes the kinds of the events to those that are given, from now on.
+func (s *Subscription) Want(kinds ...lock.EventKind) {
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	s.kinds = newKindSet(kinds)
+	s.engine.watch()
 }
 
 // Close ends the subscription.
@@ -50,10 +90,11 @@ func (e *Engine) unsubscribe(s *Subscription) {
 
 // watch makes the table note the kinds of events that somebody wants.
 func (e *Engine) watch() {
-	var kinds []lock.EventKind
+	var wanted kindSet
 	for _, s := range e.subscriptions {
-		kinds = append(kinds, s.kinds...)
+		wanted |= s.kinds
 	}
+	kinds := slices.DeleteFunc(lock.EventKinds(), func(k lock.EventKind) bool { return !wanted.has(k) })
 	e.table.Watch(kinds...)
 }
 
@@ -63,13 +104,8 @@ func (e *Engine) tell(b *batch) {
 		return
 	}
 	for _, s := range e.subscriptions {
-		var wanted []lock.Event
-		for i := range b.Events {
-			if slices.Contains(s.kinds, b.Events[i].Kind) {
-				wanted = append(wanted, b.Events[i])
-			}
-		}
-		if len(wanted) == 0 {
+		wanted := s.kinds.of(b.Events)
+		if wanted == nil {
 			continue
 		}
 		select {

@@ -45,20 +45,50 @@ func TestEventsAreToldWhenTheyAreDurable(t *testing.T) {
 		require.Len(t, got, 2)
 		token := got[0].Token
 		require.Equal(t, []lock.Event{
-			{Kind: lock.EventGranted, Resource: "r", Owner: "a", Token: token},
-			{Kind: lock.EventQueued, Resource: "r", Owner: "b", ID: "1"},
+			{Kind: lock.EventGranted, Resource: "r", Owner: "a", Token: token, ExpiresIn: time.Minute},
+			{Kind: lock.EventQueued, Resource: "r", Owner: "b", ID: "1", ExpiresIn: lock.NoLease, Waiters: 1},
 		}, got)
 
 		time.Sleep(time.Second)
 		s.Leave(waiter.ticket)
 		require.Equal(t, []lock.Event{{
-			Kind: lock.EventLeft, Why: lock.WhyGone, Resource: "r", Owner: "b", ID: "1", Lasted: time.Second,
+			Kind: lock.EventLeft, Why: lock.WhyGone, Resource: "r", Owner: "b", ID: "1", Lasted: time.Second, ExpiresIn: lock.NoLease, Waiters: 1,
 		}}, happened(t, events), "no change, so nothing to wait for")
 		time.Sleep(time.Minute)
 		require.Equal(t, []lock.Event{
-			{Kind: lock.EventLeft, Why: lock.WhyPlaceLost, Resource: "r", Owner: "b", ID: "1", Lasted: time.Second + lock.PlaceKept},
+			{
+				Kind: lock.EventLeft, Why: lock.WhyPlaceLost, Resource: "r", Owner: "b", ID: "1", Lasted: time.Second + lock.PlaceKept,
+				ExpiresIn: lock.NoLease,
+			},
 			{Kind: lock.EventExpired, Resource: "r", Owner: "a", Token: token, Lasted: time.Minute},
 		}, happened(t, events))
+	})
+}
+
+// What an event tells, beside who and what.
+func TestEventsTellOfLeaseAndQueue(t *testing.T) {
+	run(t, func(t *testing.T, s *system) {
+		events := s.Subscribe(10, lock.EventRenewed, lock.EventReleased, lock.EventGranted)
+		s.acquire(lock.Request{Resource: "r", Owner: "a", Note: "why", Mode: lock.Semaphore, Limit: 1, Expire: time.Minute})
+		s.acquire(lock.Request{Resource: "r", Owner: "b", Mode: lock.Semaphore, Limit: 1, Wait: time.Minute})
+		token := happened(t, events)[0].Token
+		time.Sleep(time.Second)
+		s.renew(lock.Ref{Resource: "r", Owner: "a"}, 0).is(lock.Granted)
+		time.Sleep(time.Second)
+		events.Want(lock.EventReleased, lock.EventGranted)
+		s.renew(lock.Ref{Resource: "r", Owner: "a"}, 0).is(lock.Granted)
+		time.Sleep(time.Second)
+		s.release(lock.Ref{Resource: "r", Owner: "a"}).is(lock.Released)
+		got := happened(t, events)
+		a := lock.Event{Mode: lock.Semaphore, Limit: 1, Resource: "r", Owner: "a", Note: "why", Token: token}
+		renewed, released := a, a
+		renewed.Kind, renewed.Lasted, renewed.ExpiresIn, renewed.Waiters = lock.EventRenewed, time.Second, time.Minute, 1
+		released.Kind, released.Lasted, released.ExpiresIn, released.Waiters = lock.EventReleased, 3*time.Second, 59*time.Second, 1
+		require.Len(t, got, 3, "a renewal that nobody wanted is not told")
+		require.Equal(t, []lock.Event{renewed, released}, got[:2])
+		require.Equal(t, lock.EventGranted, got[2].Kind)
+		require.Equal(t, 3*time.Second, got[2].Lasted)
+		require.Zero(t, got[2].Waiters)
 	})
 }
 

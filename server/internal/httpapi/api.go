@@ -19,12 +19,18 @@ type Config struct {
 	BodyTimeout time.Duration
 	Metrics     http.Handler // nil for none
 	Sessions    Upgrader     // nil for none
+	Events      Streamer     // nil for none
 	Logger      *slog.Logger
 }
 
 // Upgrader turns the connection of a request into a session. If it returns a problem, it has written nothing.
 type Upgrader interface {
 	Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem
+}
+
+// Streamer answers a request with a stream of events. If it returns a problem, it has written nothing.
+type Streamer interface {
+	Stream(w http.ResponseWriter, r *http.Request, f *wire.Fields) *wire.Problem
 }
 
 // answerTimeout bounds the time to write an answer.

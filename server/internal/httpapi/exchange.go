@@ -46,6 +46,9 @@ func (x *exchange) serve() (outcome string) {
 	if p := x.decode(&x.call.Fields); p != nil {
 		return x.refuse(p)
 	}
+	if x.op == wire.Events {
+		return x.stream()
+	}
 	result, ok := x.api.service.Do(x.r.Context(), &x.call)
 	if !ok {
 		return service.Gone
@@ -122,6 +125,17 @@ func (x *exchange) upgrade() (outcome string) {
 		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server has no sessions"})
 	}
 	if p := x.api.cfg.Sessions.Upgrade(x.w, x.r); p != nil {
+		return x.refuse(p)
+	}
+	return service.OK
+}
+
+// stream answers with events until the client goes away.
+func (x *exchange) stream() (outcome string) {
+	if x.api.cfg.Events == nil {
+		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server tells no events"})
+	}
+	if p := x.api.cfg.Events.Stream(x.w, x.r, &x.call.Fields); p != nil {
 		return x.refuse(p)
 	}
 	return service.OK

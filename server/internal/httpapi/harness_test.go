@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lockserver/lockserver/server/internal/engine"
+	"github.com/lockserver/lockserver/server/internal/events"
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/metrics"
@@ -34,6 +35,7 @@ type server struct {
 	t        *testing.T
 	service  *service.Service
 	sessions *session.Server
+	events   *events.Hub
 	engine   *engine.Engine
 	addr     string
 }
@@ -83,8 +85,14 @@ func start(t *testing.T, s setup) *server {
 	srv.addr = listener.Addr().String()
 	srv.sessions = session.NewServer(srv.service, session.Config{MaxOperations: 10, MaxUnsent: 1 << 20, WriteTimeout: 10 * time.Second, Logger: s.logger})
 	t.Cleanup(srv.sessions.Close)
+	srv.events = events.NewHub(events.Config{MaxReaders: 2, Logger: s.logger})
+	if srv.engine != nil {
+		srv.events.Serve(srv.engine)
+		t.Cleanup(srv.events.Withdraw)
+	}
 	api := httpapi.New(srv.service, httpapi.Config{
-		Version: version, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Metrics: counts, Sessions: srv.sessions, Logger: s.logger,
+		Version: version, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Metrics: counts, Sessions: srv.sessions, Events: srv.events,
+		Logger: s.logger,
 	})
 	web := httpapi.NewServer(api, httpapi.ServerConfig{HeaderTimeout: s.headerTimeout, BodyTimeout: s.headerTimeout, IdleTimeout: time.Minute, Logger: s.logger})
 	served := make(chan error, 1)

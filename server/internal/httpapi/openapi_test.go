@@ -305,12 +305,16 @@ func TestEveryOperationHasTheCommonAnswers(t *testing.T) {
 		{"GET", "/metrics", ""},
 		{"GET", "/openapi.yaml", ""},
 		{"GET", "/session", ""},
+		{"GET", "/events", ""},
 	} {
 		name := op.method + " " + op.path
 		require.Equal(t, http.StatusUnauthorized, good.do(op.method, op.path, op.body, "X-LOCKSERVER-SECRET", "wrong").status, name)
 		require.Equal(t, http.StatusMethodNotAllowed, good.do("PUT", op.path, op.body).status, name)
-		if op.path == "/metrics" || op.path == "/openapi.yaml" || op.path == "/session" {
-			continue // they need no engine
+		if op.path == "/events" {
+			require.Equal(t, "store_unavailable", loading.do(op.method, op.path, op.body).code(), name)
+		}
+		if op.path == "/events" || op.path == "/metrics" || op.path == "/openapi.yaml" || op.path == "/session" {
+			continue // they need no engine, or not its answers
 		}
 		require.Equal(t, "internal", bug.do(op.method, op.path, op.body).code(), name)
 		require.Equal(t, "store_unavailable", loading.do(op.method, op.path, op.body).code(), name)

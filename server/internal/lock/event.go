@@ -13,6 +13,7 @@ const (
 	EventExpired                         // its lease ran out
 	EventEvicted                         // it was force-released
 	EventHandedBack                      // its client never got it
+	EventRenewed                         // its lease was renewed
 
 	eventKinds
 	barred = eventKinds // how an id ended that was released before it was seen; no event
@@ -20,7 +21,16 @@ const (
 
 // String returns the name of the kind as clients know it.
 func (k EventKind) String() string {
-	return [eventKinds]string{"", "queued", "left", "granted", "released", "expired", "evicted", "handed_back"}[k]
+	return [eventKinds]string{"", "queued", "left", "granted", "released", "expired", "evicted", "handed_back", "renewed"}[k]
+}
+
+// EventKinds returns every kind.
+func EventKinds() []EventKind {
+	kinds := make([]EventKind, 0, eventKinds-1)
+	for k := EventQueued; k < eventKinds; k++ {
+		kinds = append(kinds, k)
+	}
+	return kinds
 }
 
 // Why says why a waiter left.
@@ -36,16 +46,26 @@ const (
 	whys
 )
 
+// String returns the reason as clients know it, or "" if there is none.
+func (w Why) String() string {
+	return [whys]string{"", "gone", "timed_out", "cancelled", "place_lost", "draining"}[w]
+}
+
 // Event is something that happened to a grant or a waiter.
 type Event struct {
-	Kind     EventKind
-	Why      Why // with EventLeft
-	Resource string
-	Owner    string
-	ID       string        // "" if there is none
-	Token    int64         // of the grant, or 0
-	Lasted   time.Duration // how long the grant was held; with EventGranted and EventLeft, the wait
-	By       string        // with EventEvicted: who asked for it
+	Kind      EventKind
+	Why       Why // with EventLeft
+	Mode      Mode
+	Limit     int32 // 0 unless Mode is Semaphore
+	Resource  string
+	Owner     string
+	ID        string        // "" if there is none
+	Note      string        // "" if there is none
+	Token     int64         // of the grant, or 0
+	Lasted    time.Duration // how long the grant was held; with EventGranted and EventLeft, the wait
+	ExpiresIn time.Duration // time left of the lease, or NoLease; of a waiter, the length of the lease that it asks for
+	Waiters   int           // places in the queue after it
+	By        string        // with EventEvicted: who asked for it
 }
 
 // Watch makes the table add events of these kinds, and no others, to its effects.
@@ -64,7 +84,19 @@ func (t *Table) tell(now int64, c *claim, kind EventKind, why Why) {
 	}
 	if t.watched[kind] {
 		t.out.Events = append(t.out.Events, Event{
-			Kind: kind, Why: why, Resource: c.res.name, Owner: c.owner, ID: c.id, Token: c.token, Lasted: time.Duration(now - c.since),
+			Kind: kind, Why: why, Mode: c.mode, Limit: c.permits, Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note, Token: c.token,
+			Lasted: time.Duration(now - c.since), ExpiresIn: c.leaseLeft(now), Waiters: c.res.waiters(),
 		})
 	}
+}
+
+// leaseLeft is the time left of the lease of a held claim, and the length of the lease that another will have.
+func (c *claim) leaseLeft(now int64) time.Duration {
+	switch {
+	case c.lease == 0:
+		return NoLease
+	case c.state != held:
+		return time.Duration(c.lease)
+	}
+	return time.Duration(max(0, c.deadline-now))
 }

@@ -146,8 +146,8 @@ func (t *Table) forget(now int64, c *claim, why Why) {
 }
 
 func (t *Table) leave(now int64, c *claim, why Why) {
-	t.tell(now, c, EventLeft, why)
 	t.dequeue(c)
+	t.tell(now, c, EventLeft, why)
 	c.state = ended
 	t.arm(c)
 }

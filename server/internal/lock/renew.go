@@ -21,7 +21,6 @@ func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 }
 
 func (t *Table) renew(now int64, c *claim, expire int64) {
-	t.stats.Renewals++
 	if c.handBack != 0 {
 		c.handBack = 0 // its client has the grant after all
 	}
@@ -38,5 +37,6 @@ func (t *Table) renew(now int64, c *claim, expire int64) {
 			t.change(c.res, false, c.record())
 		}
 	}
+	t.tell(now, c, EventRenewed, 0)
 	t.arm(c)
 }

@@ -7,9 +7,8 @@ type Stats struct {
 	Grants  int // held now
 	Waiters int // places in queues now, kept ones included
 
-	Renewals uint64
-	Events   [eventKinds]uint64 // by kind
-	Left     [whys]uint64       // waiters that left, by why
+	Events [eventKinds]uint64 // by kind
+	Left   [whys]uint64       // waiters that left, by why
 
 	Wait Histogram // from the first request to the grant
 	Hold Histogram // from the grant to its end

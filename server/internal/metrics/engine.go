@@ -69,7 +69,7 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(storeUp, up)
 	count(grants, s.Events[lock.EventGranted])
-	count(renewals, s.Renewals)
+	count(renewals, s.Events[lock.EventRenewed])
 	for _, kind := range []lock.EventKind{lock.EventReleased, lock.EventExpired, lock.EventEvicted, lock.EventHandedBack} {
 		count(ends, s.Events[kind], kind.String())
 	}

@@ -71,6 +71,21 @@ func (m *Metrics) Sessions(open func() int) {
 	}, func() float64 { return float64(open()) }))
 }
 
+// Events is what the metrics need of those who follow the events.
+type Events interface {
+	Readers() int
+	Missed() uint64
+}
+
+// Events makes the metrics tell of the readers of events.
+func (m *Metrics) Events(e Events) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lockserver_event_readers", Help: "Readers of events.",
+	}, func() float64 { return float64(e.Readers()) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "lockserver_events_missed_total", Help: "Events that readers missed because they, or the server, were too slow.",
+	}, func() float64 { return float64(e.Missed()) }))
+}
+
 // Request counts one request. It allocates only for the first of its kind.
 func (m *Metrics) Request(operation, code string, took time.Duration) {
 	k := kind{operation, code}

@@ -56,6 +56,7 @@ const (
 	FieldPrefix
 	FieldCursor
 	FieldPageLimit
+	FieldKinds
 	FieldSeq
 	FieldOp
 	fieldCount
@@ -110,6 +111,10 @@ var fieldRows = [fieldCount]fieldRow{
 		name: "limit", kind: kindInteger, min: 1, max: 1000, absent: 100,
 		allowed: "a whole number from 1 to 1000",
 	},
+	FieldKinds: {
+		name: "kinds", kind: kindString, min: 1, max: 256,
+		allowed: "some of queued, left, granted, released, expired, evicted, handed_back and renewed, with commas between them",
+	},
 	FieldSeq: {
 		name: "seq", kind: kindInteger, min: 1, max: 9007199254740991,
 		allowed: "a whole number from 1 to 9007199254740991",
@@ -130,6 +135,7 @@ const (
 	ForceRelease
 	Keepalive
 	Session
+	Events
 	Healthz
 	Readyz
 	Metrics
@@ -172,6 +178,10 @@ var operationRows = [operationCount]operationRow{
 	},
 	Session: {
 		name: "session", method: "GET", path: "/session",
+	},
+	Events: {
+		name: "events", method: "GET", path: "/events",
+		fields: 1<<FieldResource | 1<<FieldPrefix | 1<<FieldKinds,
 	},
 	Healthz: {
 		name: "healthz", method: "GET", path: "/healthz", open: true,

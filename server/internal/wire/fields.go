@@ -35,14 +35,14 @@ type fieldRow struct {
 func (f Field) String() string { return fieldRows[f].name }
 
 // fieldSet is a set of fields.
-type fieldSet uint16
+type fieldSet uint32
 
 func (s fieldSet) has(f Field) bool { return s&(1<<f) != 0 }
 
 // first returns the first field of the set that is accepted.
 func (s fieldSet) first(accept func(Field) bool) (Field, bool) {
 	for ; s != 0; s &= s - 1 {
-		if f := Field(bits.TrailingZeros16(uint16(s))); accept(f) {
+		if f := Field(bits.TrailingZeros32(uint32(s))); accept(f) {
 			return f, true
 		}
 	}
@@ -121,7 +121,7 @@ func (f *Fields) Query() lock.Query {
 // require returns a problem if one of the fields is missing.
 func (f *Fields) require(required fieldSet) *Problem {
 	for missing := required &^ f.given; missing != 0; {
-		which := Field(bits.TrailingZeros16(uint16(missing)))
+		which := Field(bits.TrailingZeros32(uint32(missing)))
 		return invalid(which.String(), "is missing", fieldRows[which].allowed)
 	}
 	return nil

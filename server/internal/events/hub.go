@@ -1,0 +1,171 @@
+// Package events lets people watch the locks: it takes the durable events of the engine and hands them to readers, as server-sent
+// events (WHATWG HTML, section 9.2).
+//
+// All readers share one subscription of the engine and one ring of the newest events. A reader is a number in that ring. So the engine
+// waits for no reader, a slow one takes no memory, and what it finds overwritten it is told to have missed. While nobody reads, the
+// engine is not asked for events.
+package events
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/engine"
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// Config bounds what readers cost.
+type Config struct {
+	MaxReaders int
+	Heartbeat  time.Duration // 0: 15 s
+	Kept       int           // events; 0: 16,384
+	Linger     time.Duration // how long events are kept for a reader that comes back; 0: 10 s
+	Logger     *slog.Logger
+}
+
+// Source is what the hub needs of the engine.
+type Source interface {
+	Subscribe(batches int, kinds ...lock.EventKind) *engine.Subscription
+}
+
+// behind is how many batches of events may wait for the hub.
+const behind = 1 << 12
+
+// Hub has all readers. A time of serving begins with Serve and ends with Withdraw.
+type Hub struct {
+	cfg Config
+	log *slog.Logger
+
+	mu       sync.Mutex
+	source   Source               // nil between terms
+	sub      *engine.Subscription // nil while the engine is not watched
+	ring     ring
+	readers  int
+	renewals int           // readers that want them
+	missed   uint64        // events that readers have missed
+	news     chan struct{} // closed by the next event, or by the end, if somebody waits for it
+	awaited  bool
+	ended    chan struct{} // closed at the end of the term, and when it begins to end
+	draining bool
+	idle     *time.Timer // ends the subscription once nobody has read for a while
+}
+
+// NewHub makes a hub that has nothing to watch yet.
+func NewHub(cfg Config) *Hub {
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = wire.SessionPing
+	}
+	if cfg.Kept == 0 {
+		cfg.Kept = 1 << 14
+	}
+	if cfg.Linger == 0 {
+		cfg.Linger = lock.PlaceKept
+	}
+	return &Hub{cfg: cfg, log: cfg.Logger, ring: ring{size: cfg.Kept}, news: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// Serve begins a term: the events are now those of s.
+func (h *Hub) Serve(s Source) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.source, h.draining, h.ended = s, false, make(chan struct{})
+}
+
+// Drain lets every reader take what there is, tells it that the server is shutting down, and refuses new ones.
+func (h *Hub) Drain() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.draining = true
+	h.end()
+}
+
+// Withdraw ends a term, and with it every reader.
+func (h *Hub) Withdraw() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.source = nil
+	h.end()
+	h.unwatch()
+}
+
+// end tells every reader to end.
+func (h *Hub) end() {
+	select {
+	case <-h.ended:
+	default:
+		close(h.ended)
+	}
+}
+
+// Readers returns how many there are.
+func (h *Hub) Readers() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.readers
+}
+
+// Missed returns how many events readers have missed as they, or the hub, were too slow.
+func (h *Hub) Missed() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.missed
+}
+
+// watch subscribes to the engine, unless that is done.
+func (h *Hub) watch() {
+	if h.sub != nil {
+		return
+	}
+	h.ring.reset(time.Now().UnixMicro())
+	h.sub = h.source.Subscribe(behind, h.kinds()...)
+	go h.pump(h.sub)
+}
+
+// unwatch ends the subscription and forgets the events.
+func (h *Hub) unwatch() {
+	if h.sub != nil {
+		h.sub.Close()
+		h.sub = nil
+		h.ring.entries = nil
+	}
+}
+
+// kinds are those that somebody may want.
+func (h *Hub) kinds() []lock.EventKind {
+	kinds := lock.EventKinds()
+	if h.renewals == 0 {
+		kinds = kinds[:len(kinds)-1] // renewed, the last
+	}
+	return kinds
+}
+
+// pump keeps the events of a subscription until it ends.
+func (h *Hub) pump(sub *engine.Subscription) {
+	for batch := range sub.Events {
+		h.keep(sub, batch)
+	}
+}
+
+func (h *Hub) keep(sub *engine.Subscription, batch []lock.Event) {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sub != sub {
+		return
+	}
+	for i := range batch {
+		h.ring.add(wire.Event{Event: batch[i], Time: now})
+	}
+	if n := sub.Dropped.Swap(0); n > 0 {
+		h.ring.add(wire.Event{Event: lock.Event{Lasted: time.Duration(n)}})
+		h.missed += uint64(n) * uint64(h.readers)
+		h.log.Warn("events not told: more came at once than can be queued", "events", n)
+	}
+	if h.awaited {
+		h.awaited = false
+		close(h.news)
+		h.news = make(chan struct{})
+	}
+}
