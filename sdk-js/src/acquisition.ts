@@ -50,7 +50,7 @@ export class Acquisition {
       stop: this.#stop,
       tries: this.#tries,
       unbounded: call.blocking && call.timeout === undefined,
-      ...(call.timeout !== undefined && { expired: (obstacle, trouble) => this.#expired(obstacle, trouble) }),
+      expired: call.timeout === undefined ? undefined : (obstacle, trouble) => this.#expired(obstacle, trouble),
     })
   }
 
@@ -121,11 +121,11 @@ export class Acquisition {
   }
 
   #hop(): Call<Granted | Queued> {
-    const { resource, blocking, expire, timeout, fields } = this.#call
+    const { resource, blocking, expire, timeout, mode, limit, note } = this.#call
     const longest = this.#limit === undefined ? Number.POSITIVE_INFINITY : this.#limit - performance.now()
     const most = this.#core.transport.wholeWaits ? this.#core.figures.longestWait : this.#core.figures.hop
     this.#wait = blocking && timeout !== 0 ? Math.ceil(Math.min(Math.max(longest, 0), most)) : 0
-    return acquire({ resource, owner: this.#core.owner, id: this.#id, expire, wait: this.#wait / 1000, ...fields })
+    return acquire({ resource, owner: this.#core.owner, id: this.#id, expire, wait: this.#wait / 1000, mode, limit, note })
   }
 
   /** How long a hop may take until its answer must be there. */
@@ -163,8 +163,7 @@ export class Acquisition {
     const call = release({ resource: this.#call.resource, owner: this.#core.owner, id: this.#id })
     const { attempt } = this.#tries
     const id = this.#id
-    const retry = new Retry(this.#core, { ...cleanup(this.#core), doing: `cancel ${this.#id}`, call: () => call })
-    const cancelled = retry.run().then(
+    const cancelled = cleanup(this.#core, `cancel ${this.#id}`, call).then(
       () => attempt?.abort(),
       () => {
         // Nobody is left to tell. What was queued is dropped by the server when the place is no longer kept.

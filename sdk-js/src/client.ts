@@ -8,7 +8,7 @@ import { HttpTransport } from './http.js'
 import { Lock } from './lock.js'
 import { release } from './operations.js'
 import { type AcquireCall, type AcquireOptions, acquireCall, type ScopeOptions, scopeCall } from './options.js'
-import { cleanup, Retry } from './retry.js'
+import { cleanup } from './retry.js'
 import { within } from './scope.js'
 import { SessionTransport } from './sessions.js'
 import { kind, type LockserverClientOptions, resolveSettings, type Settings } from './settings.js'
@@ -175,7 +175,7 @@ export class LockserverClient implements AsyncDisposable {
     }
     const call = release({ resource, owner: this.owner, token, id })
     const once = token === undefined && id === undefined
-    const reply = await new Retry(this.#core, { ...cleanup(this.#core), doing, call: () => call, once }).run()
+    const reply = await cleanup(this.#core, doing, call, { once })
     if (reply instanceof LockserverError) throw reply
   }
 

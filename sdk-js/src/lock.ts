@@ -4,7 +4,7 @@ import { LockserverError, NotHeldError } from './errors.js'
 import { Keeper } from './keeper.js'
 import { release } from './operations.js'
 import { type AcquireCall, type LockMode, usableLease } from './options.js'
-import { cleanup, Retry, type Tries } from './retry.js'
+import { cleanup, type Tries } from './retry.js'
 
 /**
  * A lock that this client was granted. It is truthy, so code that treats the result of `acquire` as a boolean goes on to
@@ -33,14 +33,14 @@ export class Lock implements AsyncDisposable {
   #release: Promise<boolean> | undefined
 
   private constructor(core: Core, call: AcquireCall, acquired: Acquired, onEnd: (lock: Lock) => void) {
-    const { resource, expire, renew, fields } = call
+    const { resource, expire, renew, mode, limit } = call
     const { id, token } = acquired
     this.resource = resource
     this.owner = core.owner
     this.id = id
     this.token = token
-    this.mode = fields.limit === undefined ? (fields.mode ?? 'exclusive') : null
-    this.limit = fields.limit ?? null
+    this.mode = limit === undefined ? (mode ?? 'exclusive') : null
+    this.limit = limit ?? null
     this.#core = core
     this.#keeper = new Keeper(core, this, acquired, expire, renew, () => onEnd(this))
   }
@@ -145,9 +145,7 @@ export class Lock implements AsyncDisposable {
     this.#keeper.releasing()
     const { resource, owner, token } = this
     const call = release({ resource, owner, token })
-    const doing = `release ${JSON.stringify(resource)}`
-    const retry = new Retry(this.#core, { ...cleanup(this.#core), doing, call: () => call, tries: this.#tries })
-    const reply = await retry.run()
+    const reply = await cleanup(this.#core, `release ${JSON.stringify(resource)}`, call, { tries: this.#tries })
     if (reply instanceof NotHeldError) {
       // An attempt before this one, which got no answer, is what ended it, unless the lease or the server's word speaks against that.
       const { loss, expired } = this.#keeper

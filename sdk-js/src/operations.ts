@@ -20,9 +20,9 @@ interface AcquireRequest {
   id: string
   wait: number
   expire?: number | undefined
-  mode?: string
-  limit?: number
-  note?: string
+  mode?: string | undefined
+  limit?: number | undefined
+  note?: string | undefined
 }
 
 interface ReleaseRequest {

@@ -45,8 +45,10 @@ export interface AcquireCall {
   /** Milliseconds; undefined without a limit. */
   readonly timeout: number | undefined
   readonly signal: AbortSignal | undefined
-  /** The fields that go to the server as they are. */
-  readonly fields: { mode?: LockMode; limit?: number; note?: string }
+  // They go to the server as they are.
+  readonly mode: LockMode | undefined
+  readonly limit: number | undefined
+  readonly note: string | undefined
 }
 
 const known = new Set(['blocking', 'expire', 'renew', 'timeout', 'signal', 'mode', 'limit', 'note'])
@@ -73,7 +75,7 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
   for (const key of Object.keys(options)) {
     if (!known.has(key)) throw invalid(key, `unknown option ${JSON.stringify(key)}; known are ${[...known].join(', ')}`)
   }
-  const { blocking = true, renew = renewing, signal, mode, note } = options
+  const { blocking = true, renew = renewing, signal } = options
   const timeout = options.timeout ?? undefined
   const limit = options.limit ?? undefined
   if (typeof blocking !== 'boolean') throw mustBe('blocking', 'a boolean', blocking)
@@ -95,7 +97,9 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
     renew,
     timeout: timeout === undefined ? undefined : timeout * 1000,
     signal,
-    fields: { ...(mode != null && { mode }), ...(limit !== undefined && { limit }), ...(note != null && { note }) },
+    mode: options.mode ?? undefined,
+    limit,
+    note: options.note ?? undefined,
   }
 }
 

@@ -19,15 +19,15 @@ export interface Plan<Reply> {
   /** Ends the call. The attempt that is on its way goes on. */
   stop?: Stop
   /** Where is noted what became of the attempts. */
-  tries?: Tries
+  tries?: Tries | undefined
   /** What it may take depends on whether the server shows that it lives, if the transport can tell. */
   unbounded?: boolean
   /** It is sent again only while it certainly never arrived. */
-  once?: boolean
+  once?: boolean | undefined
   /** It runs in the background, and what is raised elsewhere is retried too, with pauses of at most so many milliseconds. */
   stubborn?: number
   /** The error of a call that ran out of time; absent: connection_failed. */
-  expired?(obstacle: string, trouble: Error | undefined): Error
+  expired?: ((obstacle: string, trouble: Error | undefined) => Error) | undefined
 }
 
 /** What is known of the attempts of one request, over all calls that send it. */
@@ -167,8 +167,15 @@ function describe(outcome: Outcome, doing: string, peer: string): { error: Locks
   return { error: new ConnectionFailedError(`${doing}: ${reason}`, { status, ...(cause && { cause }) }), obstacle: reason }
 }
 
-/** For what tidies up: all attempts end in time, each within half of what is left, so that one dead connection does not use it all up. */
-export function cleanup(core: Core): Pick<Plan<never>, 'left' | 'bound'> {
+/** Sends what tidies up. All attempts end in time, each within half of what is left, so that one dead connection does not use it all up. */
+export function cleanup<Reply extends { kind: string }>(
+  core: Core,
+  doing: string,
+  call: Call<Reply>,
+  { tries, once }: Pick<Plan<Reply>, 'tries' | 'once'> = {},
+): Promise<Reply | LockserverError> {
   const end = performance.now() + core.figures.cleanup
-  return { left: () => end - performance.now(), bound: (left) => Math.max(left / 2, Math.min(left, 100)) }
+  const left = () => end - performance.now()
+  const bound = (left: number) => Math.max(left / 2, Math.min(left, 100))
+  return new Retry(core, { doing, call: () => call, left, bound, tries, once }).run()
 }

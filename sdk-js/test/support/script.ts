@@ -59,7 +59,8 @@ export class Script {
   send(operation: { name: string }, request: object, bound: number, route: { fresh?: boolean; background?: boolean } = {}) {
     const { fresh = false, background = false } = route
     const at = performance.now()
-    const sent: Sent = { operation: operation.name, request: { ...request }, bound, fresh, background, aborted: false, at }
+    const read = JSON.parse(JSON.stringify(request)) as Record<string, unknown>
+    const sent: Sent = { operation: operation.name, request: read, bound, fresh, background, aborted: false, at }
     this.seen.push(sent)
     const instant = { monotonic: this.clock.monotonic(), wall: this.clock.wall() }
     let timer: NodeJS.Timeout | undefined
