@@ -11,6 +11,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const nodes = (process.env.NODES || '24.21.0 20.18.1').split(/\s+/).filter(Boolean)
 /** On the first only: slow, and not different from one version to the other. */
 const onceOnly = ['load', 'package']
+/** On the first they run a second time, over HTTP alone: they are about locks, and locks are the same over both. */
+const overHttp = ['abort', 'acquire', 'lease', 'network', 'process', 'release', 'scope']
 
 const run = (command, args, options = {}) => execFileSync(command, args, { cwd: root, stdio: 'inherit', ...options })
 
@@ -50,14 +52,24 @@ const all = readdirSync(join(root, 'build/test'))
 const names = chosen.length > 0 ? chosen : all
 
 let failed = false
+function runTests(program, names, transport = '') {
+  if (names.length === 0) return
+  const over = transport && ` over ${transport}`
+  console.log(`\nNode.js ${execFileSync(program, ['--version']).toString().trim()}${over}: ${names.join(', ')}`)
+  const files = names.map((name) => join('build/test', `${name}.test.js`))
+  const options = ['--test', '--test-reporter=spec', '--test-concurrency=4', '--test-timeout=300000']
+  const env = { ...process.env, LOCKSERVER_TRANSPORT: transport }
+  const { status } = spawnSync(program, [...options, ...files], { cwd: root, stdio: 'inherit', env })
+  failed ||= status !== 0
+}
 for (const [i, version] of nodes.entries()) {
   const those = i === 0 ? names : names.filter((name) => !onceOnly.includes(name))
-  if (those.length === 0) continue
-  const program = node(version)
-  console.log(`\nNode.js ${execFileSync(program, ['--version']).toString().trim()}: ${those.join(', ')}`)
-  const files = those.map((name) => join('build/test', `${name}.test.js`))
-  const options = ['--test', '--test-reporter=spec', '--test-concurrency=4', '--test-timeout=300000']
-  const { status } = spawnSync(program, [...options, ...files], { cwd: root, stdio: 'inherit' })
-  failed ||= status !== 0
+  runTests(node(version), those)
+  if (i === 0)
+    runTests(
+      node(version),
+      those.filter((name) => overHttp.includes(name)),
+      'http',
+    )
 }
 process.exit(failed ? 1 : 0)

@@ -41,7 +41,7 @@ export interface LockserverClientOptions {
   proxy?: string | undefined
   /**
    * What carries the requests: `session`, one connection for all of them; `http`, a connection for each; or `auto`, a session
-   * where there can be one and HTTP elsewhere. Default: `LOCKSERVER_TRANSPORT`, then `http`.
+   * where there can be one and HTTP elsewhere. Default: `LOCKSERVER_TRANSPORT`, then `auto`.
    */
   transport?: TransportName | undefined
 }
@@ -97,7 +97,7 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
   if (bytes > 256 || /[\x00-\x1f\x7f-\x9f]/.test(owner) || !isWellFormed(owner)) {
     throw invalid('owner', `owner ${JSON.stringify(owner)} must have 1 to 256 bytes and no control characters`)
   }
-  const transport = parseTransport(find('transport', 'LOCKSERVER_TRANSPORT') ?? 'http')
+  const transport = parseTransport(find('transport', 'LOCKSERVER_TRANSPORT') ?? 'auto')
   return { addr, address: parseAddr(addr), owner, secret, tls: options.tls, proxy: parseProxy(options.proxy), transport }
 }
 

@@ -190,9 +190,9 @@ test('parked waits never hold up a release or a renewal', async () => {
   await Promise.all(waits)
 })
 
-test('connections are reused, and idle ones too', async () => {
+test('connections are reused over HTTP, and idle ones too', async () => {
   const middle = await Middle.start(server.addr)
-  const client = server.client({ addr: middle.addr })
+  const client = server.client({ addr: middle.addr, transport: 'http' })
   for (let i = 0; i < 20; i++) await (await client.acquire('reuse')).release()
   // Two, because the HTTP client lets a connection rest for a turn of the event loop before it takes it again.
   assert.ok(middle.connections <= 2, `${middle.connections} connections for requests one after the other`)

@@ -67,6 +67,14 @@ test('a .env that is there but cannot be read is config_invalid and names its pa
   }
 })
 
+test('a transport that is none is config_invalid, wherever it is found', () => {
+  const env = { LOCKSERVER_SECRET: 's' }
+  const wrong = /^ConfigInvalidError transport: transport "carrier pigeon" must be "auto", "session" or "http"$/
+  assert.match(found({ ...env, LOCKSERVER_TRANSPORT: 'carrier pigeon' }, '').error ?? '', wrong)
+  assert.match(found(env, "LOCKSERVER_TRANSPORT='carrier pigeon'").error ?? '', wrong)
+  assert.equal(found({ ...env, LOCKSERVER_TRANSPORT: 'http' }, "LOCKSERVER_TRANSPORT='carrier pigeon'").error, undefined)
+})
+
 test('no secret anywhere, or one that no header can carry, is config_invalid', () => {
   assert.match(found({}, undefined).error ?? '', /^ConfigInvalidError secret/)
   assert.deepEqual(found({}, '\uFEFFLOCKSERVER_ADDR=bom:4\nLOCKSERVER_SECRET=s\n').addr, 'bom:4')
