@@ -42,7 +42,7 @@ var byOperation = map[string][]string{
 func infer(steps []Step, set, own map[string]bool) {
 	for _, s := range steps {
 		switch a := s.Action.(type) {
-		case *HTTP, *TCP:
+		case *HTTP, *TCP, *Session, *Ask:
 			own[s.As] = true
 		case *Cancel:
 			set["cancel"] = set["cancel"] || !own[string(*a)]

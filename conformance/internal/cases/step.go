@@ -72,6 +72,29 @@ type (
 		Keep   bool
 		On     string
 	}
+	// Session is one of the runner's own.
+	Session struct {
+		Method  string
+		Headers map[string]string
+		Without []string // of the headers
+		Deaf    bool     // nothing is read of it
+	}
+	Ask struct {
+		On    string
+		For   any // a request, or a list of them
+		Times int // so often is the first of them there
+		Exact bool
+	}
+	Frame struct {
+		On       string
+		Kind     string
+		Text     string
+		Code     int // of a close frame
+		More     bool
+		Unmasked bool
+		Claims   int64 // the length that its header has
+	}
+	Heard         string // over that session
 	Look          string // at that resource
 	ServerControl string
 	DriverControl string
@@ -113,6 +136,7 @@ var actions = map[string]func() any{
 	"text": call, "env": call, "leaks": call, "end": call, "client": of(Client{}), "cancel": of(Cancel("")),
 	"await": of(Await("")), "entered": of(Entered("")), "told": of(Told("")), "pending": of(Still{}), "running": of(Still{Begun: true}),
 	"pass": of(Pass(0)), "repeat": of(Repeat(0)), "each": of(Each{}), "http": of(HTTP{Method: "POST"}), "tcp": of(TCP{}), "look": of(Look("")),
+	"session": of(Session{}), "ask": of(Ask{}), "frame": of(Frame{}), "heard": of(Heard("")),
 	"server": of(ServerControl("")), "process": of(DriverControl("")), "link": of(LinkControl{}), "intercept": of(Intercept{Times: 1}),
 	"caught": of(Caught("")), "let_go": of(LetGo("")), "seen": of(Seen{}),
 }

@@ -12,9 +12,10 @@ import (
 // op is something that was begun and ends by itself: a driver's request, or one of the runner's own to the server, which has no ID.
 type op struct {
 	*driver.Pending
-	name   string
-	conn   net.Conn // of a tcp step
-	cancel func()   // of the runner's own
+	name    string
+	conn    net.Conn // of a tcp step
+	session *session // of a session step
+	cancel  func()   // of the runner's own
 }
 
 // begin begins a request of the runner's own, which do carries out.

@@ -29,6 +29,14 @@ func (r *run) do(ctx context.Context, s *cases.Step) (o *op, result any, err err
 		o, err = r.http(ctx, s, a)
 	case *cases.TCP:
 		o, err = r.tcp(ctx, s, a)
+	case *cases.Session:
+		o, err = r.openSession(ctx, s, a)
+	case *cases.Ask:
+		o, err = r.ask(ctx, s, a)
+	case *cases.Frame:
+		err = r.frame(ctx, a)
+	case *cases.Heard:
+		result, err = r.heard(ctx, s, string(*a))
 	case *cases.Entered:
 		result, err = r.event(ctx, s, string(*a), "entered")
 	case *cases.Told:
@@ -163,6 +171,8 @@ func (r *run) finish(ctx context.Context, s *cases.Step, o *op) error {
 // usual is what is expected of an op where the case says nothing.
 func usual(o *op) any {
 	switch {
+	case o.session != nil:
+		return map[string]any{"status": 101}
 	case o.ID == 0:
 		return map[string]any{"status": 200}
 	case o.Op == "acquire":
