@@ -6,6 +6,7 @@ version = $(shell git describe --tags --match 'server/v*' --always --dirty 2>/de
 # What the parts' tests need of one another, so that each is built once.
 export LOCKSERVER_BIN ?= $(CURDIR)/bin/lockserver
 export TOXIPROXY_BIN ?= $(CURDIR)/bin/toxiproxy
+export ETCD_BIN ?= $(CURDIR)/bin/etcd
 
 .PHONY: help
 help: ## this list
@@ -22,6 +23,12 @@ build: ## build bin/lockserver and what the tests need
 	go build -C server -ldflags '-X main.version=$(version)' -o ../bin/lockserver ./cmd/lockserver
 	go build -C sdk-go -o ../bin/lockctl ./cmd/lockctl
 	go build -C conformance -o ../bin/toxiproxy github.com/Shopify/toxiproxy/v2/cmd/server
+
+# Only the server's tests need it.
+.PHONY: etcd
+etcd:
+	GOWORK=off go build -C server/internal/etcdtest/etcd -o $(CURDIR)/bin/etcd .
+test-server bench-server: etcd
 
 .PHONY: test
 test: build $(parts:%=test-%) ## run all tests; the conformance suite in Docker where an engine answers

@@ -22,6 +22,10 @@ import (
 //	in flight                          moves to inflight
 //	pending                            stays
 //
+// If the store is shared, no answer leaves before a commit that began after its operation took effect: it stays in pending, also if there
+// is nothing to make durable. That commit shows that this server still had the right to write, so that what its table says was so. One
+// commit confirms all answers that came meanwhile.
+//
 // Events leave in order: with their batch, or at once if there is nothing to commit.
 
 // batch is what one commit makes durable, and what may leave once it is.
@@ -67,11 +71,10 @@ func (e *Engine) flush(now int64) {
 		}
 		e.settle(now)
 	}
-	switch {
-	case e.inflight != nil:
-	case len(e.pending.Changes) == 0:
+	if e.inflight == nil && len(e.pending.Changes) == 0 {
 		e.tell(e.pending)
-	default:
+	}
+	if e.inflight == nil && e.due() {
 		select {
 		case e.work <- struct{}{}:
 		default:
@@ -80,8 +83,17 @@ func (e *Engine) flush(now int64) {
 	e.arm(now)
 }
 
+// due reports whether there is something to commit.
+func (e *Engine) due() bool {
+	return len(e.pending.Changes) > 0 || e.shared && len(e.pending.Answers) > 0
+}
+
 // settle decides about the answers that were added to pending.
 func (e *Engine) settle(now int64) {
+	if e.shared {
+		e.settled = len(e.pending.Answers)
+		return
+	}
 	kept := e.settled
 	for i := kept; i < len(e.pending.Answers); i++ { // settling an answer can add more
 		due := &e.pending.Answers[i]
@@ -109,6 +121,10 @@ func (e *Engine) send(now int64, due *lock.Due) {
 // publish notes that the changes of b are durable, and tells its events. Its answers may leave now.
 func (e *Engine) publish(b *batch, took time.Duration) {
 	n := len(b.Changes)
+	if n == 0 { // it was a confirmation
+		e.tell(b)
+		return
+	}
 	e.durable = b.Changes[n-1].Seq
 	e.commits.Commits++
 	e.commits.Changes += uint64(n)
@@ -122,7 +138,10 @@ func (e *Engine) publish(b *batch, took time.Duration) {
 // failed.
 func (e *Engine) commit() bool {
 	b := e.pending
-	b.last = b.Changes[len(b.Changes)-1].Seq
+	b.last = 0
+	if n := len(b.Changes); n > 0 {
+		b.last = b.Changes[n-1].Seq
+	}
 	e.inflight, e.pending, e.settled = b, e.spare, 0
 	e.table.SetEffects(&e.pending.Effects)
 	e.taken.Broadcast()
@@ -166,7 +185,7 @@ func (e *Engine) commitLoop() {
 			return
 		}
 		e.mu.Lock()
-		for len(e.pending.Changes) > 0 && e.commit() {
+		for e.due() && e.commit() {
 		}
 		if end != nil {
 			e.fail(end)

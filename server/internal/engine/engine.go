@@ -31,6 +31,7 @@ var ErrClosed = errors.New("engine is closed")
 type Engine struct {
 	store   store.Store
 	instant bool // the store is a store.Instant
+	shared  bool // the store is a store.Shared
 	log     *slog.Logger
 	start   time.Time // origin of the table's clock
 
@@ -65,6 +66,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.taken = sync.NewCond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
+	_, e.shared = cfg.Store.(store.Shared)
 	e.table = lock.New(cfg.Bounds, time.Now().UnixMicro(), &e.pending.Effects)
 	records := 0
 	began := time.Now()

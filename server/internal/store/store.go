@@ -19,8 +19,9 @@ type Store interface {
 	Load(ctx context.Context, yield func(lock.Record) error) (lastToken int64, err error)
 
 	// Commit returns when all changes are durable. They take effect in order, in groups that end with a Last change. Each group is
-	// atomic, so after a failure or a crash a prefix of the groups is durable. After an error the store cannot be used any more, and
-	// it is unknown until the next Load what became of the changes. Commit does not keep the slice.
+	// atomic, so after a failure or a crash a prefix of the groups is durable; of a group with more changes than the store can make
+	// durable at once, a prefix may be. After an error the store cannot be used any more, and it is unknown until the next Load what
+	// became of the changes. Commit does not keep the slice.
 	Commit(ctx context.Context, changes []lock.Change) error
 
 	// Lost is closed when the store can no longer be written, because its disk failed or another writer took over. That may happen
@@ -38,6 +39,13 @@ type Instant interface {
 	Instant()
 }
 
+// Shared is a store that several servers share, of which one at a time has the right to write. Without changes, its Commit confirms
+// that this server had the right at some time after the call. Close gives the right to the next server.
+type Shared interface {
+	Store
+	Shared()
+}
+
 var (
 	// ErrInUse means that another process has the store open.
 	ErrInUse = errors.New("store is in use by another process")
@@ -45,7 +53,7 @@ var (
 	ErrFormat = errors.New("store has a newer format")
 	// ErrCorrupt means that a record cannot be read. Nothing was changed.
 	ErrCorrupt = errors.New("store is corrupt")
-	// ErrReplaced means that another server has the right to write the store now. The store works: this server can stand by, and
-	// open it again when it gets the right back.
-	ErrReplaced = errors.New("another server has taken over the store")
+	// ErrReplaced means that this server has lost the right to write the store, and another one may have it. The store works: this
+	// server can stand by, and open it again when it gets the right back.
+	ErrReplaced = errors.New("another server may have taken over the store")
 )

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/store"
+	"github.com/lockserver/lockserver/server/internal/store/record"
 )
 
 var errClosed = errors.New("store is closed")
@@ -249,12 +250,12 @@ func encode(b *pebble.Batch, changes []lock.Change, mark int64) (int64, error) {
 			}
 			continue
 		}
-		if err := checkRecord(r); err != nil {
+		if err := record.Check(r); err != nil {
 			return 0, fmt.Errorf("change %d, a grant of %q: %w", changes[i].Seq, r.Resource, err)
 		}
-		op := b.SetDeferred(grantKeyLen, grantLen(r))
+		op := b.SetDeferred(grantKeyLen, record.Len(r))
 		putGrantKey(op.Key, r.Token)
-		putGrant(op.Value, op.Key, r)
+		record.Put(op.Value, op.Key, r)
 		if err := op.Finish(); err != nil {
 			return 0, err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/store"
+	"github.com/lockserver/lockserver/server/internal/store/record"
 )
 
 // For tests that break the disk, and for the fuzzing of records.
@@ -16,12 +17,12 @@ func OpenFS(dir string, fs vfs.FS, logger *slog.Logger) (store.Store, error) {
 }
 
 func EncodeGrant(r *lock.Record) (key, value []byte, err error) {
-	if err := checkRecord(r); err != nil {
+	if err := record.Check(r); err != nil {
 		return nil, nil, err
 	}
-	key, value = make([]byte, grantKeyLen), make([]byte, grantLen(r))
+	key, value = make([]byte, grantKeyLen), make([]byte, record.Len(r))
 	putGrantKey(key, r.Token)
-	putGrant(value, key, r)
+	record.Put(value, key, r)
 	return key, value, nil
 }
 
@@ -36,5 +37,5 @@ const PebbleVersion = pebbleVersion
 var (
 	DecodeGrant = decodeGrant
 	DecodeMark  = decodeMark
-	Checksum    = checksum
+	Checksum    = record.Checksum
 )

@@ -17,6 +17,8 @@ import (
 // with that one's package record before this constant follows.
 const pebbleVersion = "v2.1.7"
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // The layout of Pebble's write-ahead log, in format pebbleFormat and in the formats that a new database passes through before it: blocks
 // of chunks. A chunk has a checksum, a length, a kind, the number of its log, and in the later format an offset.
 const (
