@@ -20,10 +20,15 @@ type session struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	out    []byte // room for a header, then the objects
+	count  int    // of the objects
 	text   []byte
+	err    error // of a message that had to leave as it was full
 }
 
-const header = 14 // of the longest frame: opcode, length, mask
+const (
+	header = 14   // of the longest frame: opcode, length, mask
+	most   = 1024 // objects in a message
+)
 
 func (p *process) session(b *testing.B) *session {
 	b.Helper()
@@ -45,19 +50,23 @@ func (p *process) session(b *testing.B) *session {
 
 // add begins an object of the next message, whose rest the caller appends.
 func (s *session) add(op string, seq int) {
-	if len(s.out) == header {
+	if s.count == most {
+		s.err = s.flush()
+	}
+	if s.count == 0 {
 		s.out = append(s.out, '[')
 	} else {
 		s.out = append(s.out, ',')
 	}
+	s.count++
 	s.out = strconv.AppendInt(append(s.out, `{"seq":`...), int64(seq), 10)
 	s.out = append(append(append(s.out, `,"op":"`...), op...), '"')
 }
 
 // flush sends what was added, masked with zeros.
 func (s *session) flush() error {
-	if len(s.out) == header {
-		return nil
+	if s.count == 0 || s.err != nil {
+		return s.err
 	}
 	s.out = append(s.out, ']')
 	const whole, masked, mask = 0x81, 0x80, 4
@@ -76,7 +85,7 @@ func (s *session) flush() error {
 	}
 	s.out[start], s.out[start+1] = whole, byte(masked|length)
 	_, err := s.conn.Write(s.out[start:])
-	s.out = s.out[:header]
+	s.out, s.count = s.out[:header], 0
 	return err
 }
 
@@ -175,6 +184,48 @@ func (s *session) pairs(next *atomic.Int64, flows int, ended func() bool) (done 
 				return
 			}
 			acquire(seq)
+		})
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// handOffs takes the one lock of all clients again and again. Each time it gives it back and queues for it anew in one message.
+func (s *session) handOffs(next *atomic.Int64, owner int, ended func() bool) (done int, err error) {
+	var id int64
+	add := func(op string, seq int) {
+		s.add(op, seq)
+		s.out = strconv.AppendInt(append(s.out, `,"resource":"one","owner":"worker-`...), int64(owner), 10)
+		s.out = strconv.AppendInt(append(s.out, `","id":"request-`...), id, 10)
+		s.out = append(s.out, '"')
+	}
+	const acquiring, releasing = 1, 2
+	acquire := func() {
+		id = next.Add(1)
+		add("acquire", acquiring)
+		s.out = append(s.out, `,"expire":30,"wait":60}`...)
+	}
+	acquire()
+	unanswered := 1
+	for over := false; unanswered > 0; {
+		if err := s.flush(); err != nil {
+			return done, err
+		}
+		err := s.read(func(seq int) {
+			unanswered--
+			if seq == releasing {
+				return
+			}
+			done++
+			add("release", releasing)
+			s.out = append(s.out, '}')
+			unanswered++
+			if over = over || ended(); !over {
+				acquire()
+				unanswered++
+			}
 		})
 		if err != nil {
 			return done, err

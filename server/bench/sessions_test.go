@@ -141,3 +141,91 @@ func BenchmarkSessions(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkHandOffs compares how often a lock passes from one of many clients to the next: over sessions, one for each client, and over
+// HTTP.
+func BenchmarkHandOffs(b *testing.B) {
+	for _, clients := range []int{2, 8, 64} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			ours := lockserver(b, "memory")
+			var sessions []*session
+			var overHTTP []*client
+			for range clients {
+				sessions = append(sessions, ours.session(b))
+				overHTTP = append(overHTTP, dial(b, ours.addr))
+			}
+			var next atomic.Int64
+			sides := []side{{"http", ours, func(ended func() bool) (int, error) {
+				return parallel(clients, func(n int) (int, error) {
+					return each(ended, func() error {
+						const which = `"resource":"one","owner":"worker-%d","id":"request-%d"`
+						id := next.Add(1)
+						if err := overHTTP[n].do("/acquire", `{`+which+`,"expire":30,"wait":60}`, n, id); err != nil {
+							return err
+						}
+						return overHTTP[n].do("/release", `{`+which+`}`, n, id)
+					})
+				})
+			}}, {"session", ours, func(ended func() bool) (int, error) {
+				return parallel(clients, func(n int) (int, error) { return sessions[n].handOffs(&next, n, ended) })
+			}}}
+			for b.Loop() {
+				compare(b, "hand-offs", "http", sides)
+			}
+			for _, c := range overHTTP {
+				must(b, c.conn.Close())
+			}
+		})
+	}
+}
+
+// BenchmarkFlood tells how much slower a pair of one session is while another has 8,192 operations in flight all the time. A flood of
+// another server, which takes as much of the machine, shows how much of that is the machine's.
+func BenchmarkFlood(b *testing.B) {
+	const flood, floodTurns = 8192, 10
+	p, elsewhere := lockserver(b, "memory"), lockserver(b, "memory")
+	probe := p.session(b)
+	floods := []struct {
+		name    string
+		p       *process
+		session *session
+	}{{"quiet", nil, nil}, {"elsewhere", elsewhere, elsewhere.session(b)}, {"flooded", p, p.session(b)}}
+	var next atomic.Int64
+	for b.Loop() {
+		took := map[string][]time.Duration{}
+		for range floodTurns {
+			for _, f := range floods {
+				var stop atomic.Bool
+				over := make(chan error, 1)
+				if f.p == nil {
+					over <- nil
+				} else {
+					go func() {
+						_, err := f.session.pairs(&next, flood, stop.Load)
+						over <- err
+					}()
+					f.p.until("the flood is on", func(m map[string]int) bool { return m["lockserver_locks"] > flood/10 })
+				}
+				began := time.Now()
+				_, err := probe.pairs(&next, 1, func() bool {
+					took[f.name] = append(took[f.name], time.Since(began))
+					began = time.Now()
+					return len(took[f.name])%500 == 0
+				})
+				must(b, err)
+				stop.Store(true)
+				must(b, <-over)
+			}
+		}
+		p99 := func(name string) time.Duration {
+			slices.Sort(took[name])
+			return took[name][len(took[name])*99/100]
+		}
+		for _, f := range floods {
+			b.ReportMetric(float64(p99(f.name).Microseconds()), f.name+"-p99-µs")
+		}
+		b.ReportMetric(float64(p99("flooded"))/float64(p99("quiet")), "×quiet")
+		b.ReportMetric(float64(p99("flooded"))/float64(p99("elsewhere")), "×elsewhere")
+		b.ReportMetric(0, "ns/op") // it says nothing
+	}
+}
