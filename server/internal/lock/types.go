@@ -65,6 +65,9 @@ type Ticket struct {
 // Parked reports whether the request had to wait for others when it was made.
 func (t Ticket) Parked() bool { return t.parked }
 
+// Named returns what the request named, if it was parked. Only a sink may ask, while it takes the answer.
+func (t Ticket) Named() (resource, owner, id string) { return t.c.res.name, t.c.owner, t.c.id }
+
 // Code is the kind of an answer. Front ends derive their status and error code from it.
 type Code uint8
 

@@ -21,19 +21,22 @@ type Call struct {
 
 // Ticket names the request of an acquire.
 type Ticket struct {
-	engine Engine
-	lock   lock.Ticket
+	term *term
+	lock lock.Ticket
 }
 
 // Parked reports whether the request had to wait for others when it was made.
 func (t Ticket) Parked() bool { return t.lock.Parked() }
 
+// Named returns what the request named, if it was parked. Only a sink may ask, while it takes the answer.
+func (t Ticket) Named() (resource, owner, id string) { return t.lock.Named() }
+
 // Leave withdraws the request: its caller is gone, or the grant did not reach it, because the caller went away before the first byte
 // was written or because the write failed. The lock then passes to the next waiter. For an acquire that was refused, and for the zero
 // Ticket, it does nothing.
 func (t Ticket) Leave() {
-	if t.engine != nil {
-		t.engine.Leave(t.lock)
+	if t.term != nil {
+		t.term.engine.Leave(t.lock)
 	}
 }
 
@@ -44,18 +47,18 @@ func (s *Service) Start(ctx context.Context, c *Call, to lock.Reply) (Ticket, *w
 	if t == nil {
 		return Ticket{}, loading()
 	}
-	return c.start(ctx, t.engine, to)
+	return c.start(ctx, t, to)
 }
 
-func (c *Call) start(ctx context.Context, e Engine, to lock.Reply) (ticket Ticket, p *wire.Problem) {
-	f := &c.Fields
+func (c *Call) start(ctx context.Context, t *term, to lock.Reply) (ticket Ticket, p *wire.Problem) {
+	e, f := t.engine, &c.Fields
 	switch c.Op {
 	case wire.Acquire:
 		if c.request, p = f.Acquire(); p != nil {
 			return ticket, p
 		}
 		c.request.Uncapped = c.Uncapped
-		return Ticket{e, e.Acquire(&c.request, to)}, nil
+		return Ticket{t, e.Acquire(&c.request, to)}, nil
 	case wire.Release:
 		c.ref = f.Ref()
 		e.Release(&c.ref, to)

@@ -36,6 +36,7 @@ type session struct {
 	changed   sync.Cond // something was written, or there is room, or the session has ended
 	calls     []call    // by slot; the engine knows a call by its slot
 	free      []uint32  // slots without a call
+	spare     []*names  // of no call
 	seqs      map[int64]struct{}
 	parked    int            // how many of them wait for a lock that others hold
 	held      map[int64]held // by token: grants to renew, and to tell of if they are lost
@@ -57,15 +58,17 @@ type session struct {
 
 // call is a request that is unanswered, or whose answer is not written yet.
 type call struct {
-	seq             int64 // 0 once it is answered
-	taken           bool  // false once the answer is written
-	op              wire.Operation
-	parked          bool
-	began           time.Duration // since the start of the server
-	resource, owner string
-	id              string
-	ticket          service.Ticket
+	seq    int64         // 0 once it is answered
+	began  time.Duration // since the start of the server
+	names  *names        // nil once it is parked or answered
+	ticket service.Ticket
+	op     wire.Operation
+	taken  bool // false once the answer is written
+	parked bool
 }
+
+// names are what a request names. Those of a parked one are kept by the engine.
+type names struct{ resource, owner, id string }
 
 // held is a grant that the session was given.
 type held struct {
@@ -144,6 +147,7 @@ func (x *session) read() error {
 				return err
 			}
 		}
+		message.Read(nil) // it must not keep a large text while the session is idle
 		if cap(*text) <= keptInput {
 			x.server.inputs.Put(text)
 		}
@@ -191,6 +195,16 @@ func (x *session) keep(slot uint32, ticket service.Ticket) {
 	if c.seq != 0 && ticket.Parked() {
 		c.parked = true
 		x.parked++
+		x.reuse(c)
+	}
+}
+
+// reuse takes the names of a call for another.
+func (x *session) reuse(c *call) {
+	if c.names != nil {
+		*c.names = names{}
+		x.spare = append(x.spare, c.names)
+		c.names = nil
 	}
 }
 
@@ -229,10 +243,14 @@ func (x *session) begin(c *service.Call) (slot uint32, err error) {
 		slot = uint32(len(x.calls))
 		x.calls = append(x.calls, call{})
 	}
-	x.calls[slot] = call{
-		seq: seq, taken: true, op: c.Op, began: time.Since(x.server.start),
-		resource: f.Text(wire.FieldResource), owner: f.Text(wire.FieldOwner), id: f.Text(wire.FieldID),
+	var named *names
+	if n := len(x.spare); n > 0 {
+		named, x.spare = x.spare[n-1], x.spare[:n-1]
+	} else {
+		named = &names{}
 	}
+	*named = names{f.Text(wire.FieldResource), f.Text(wire.FieldOwner), f.Text(wire.FieldID)}
+	x.calls[slot] = call{seq: seq, taken: true, op: c.Op, began: time.Since(x.server.start), names: named}
 	return slot, nil
 }
 
@@ -244,17 +262,22 @@ func (x *session) Answer(n uint64, a *lock.Answer) {
 		return
 	}
 	c := &x.calls[n]
-	r := service.Result{Op: c.op, Resource: c.resource, Owner: c.owner, ID: c.id}
+	r := service.Result{Op: c.op}
+	if c.names != nil {
+		r.Resource, r.Owner, r.ID = c.names.resource, c.names.owner, c.names.id
+	} else {
+		r.Resource, r.Owner, r.ID = c.ticket.Named()
+	}
 	r.Set(a)
-	x.note(c, a)
+	x.note(&r, a)
 	x.answer(uint32(n), &r)
 }
 
 // note keeps track of what the session holds: what it acquired, asked for again or renewed by id.
-func (x *session) note(c *call, a *lock.Answer) {
+func (x *session) note(r *service.Result, a *lock.Answer) {
 	switch {
-	case a.Code == lock.Granted && c.id != "":
-		x.held[a.Token] = held{c.resource, c.owner, a.ExpiresIn != lock.NoLease}
+	case a.Code == lock.Granted && r.ID != "":
+		x.held[a.Token] = held{r.Resource, r.Owner, a.ExpiresIn != lock.NoLease}
 		x.server.holders.set(a.Token, x)
 	case a.Code == lock.Released && a.Token != 0:
 		if _, mine := x.held[a.Token]; mine {
@@ -278,6 +301,7 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	x.counts = append(x.counts, count{c.op, r.Outcome(), time.Since(x.server.start) - c.began})
 	f := x.add(func(b []byte) []byte { return wire.AppendSessionAnswer(b, c.seq, r.Status(), r.Append) })
 	c.seq = 0
+	x.reuse(c)
 	if c.parked {
 		c.parked = false
 		x.parked--
