@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { now } from './clock.js'
 import type { Core } from './core.js'
 import { IdUsedError, LockedError, LockserverError, LockTimeoutError, type Rivals } from './errors.js'
 import { Lease } from './lease.js'
@@ -41,10 +42,10 @@ export class Acquisition {
     this.#core = core
     this.#call = call
     this.#doing = `acquire ${JSON.stringify(call.resource)}`
-    this.#limit = call.timeout === undefined ? undefined : performance.now() + call.timeout
+    this.#limit = call.timeout === undefined ? undefined : now() + call.timeout
     this.#retry = new Retry(core, {
       doing: this.#doing,
-      left: () => (this.#limit ?? this.#retry.heard + this.#patience()) - performance.now(),
+      left: () => (this.#limit ?? this.#retry.heard + this.#patience()) - now(),
       call: () => this.#hop(),
       bound: (left) => this.#bound(left),
       stop: this.#stop,
@@ -122,7 +123,7 @@ export class Acquisition {
 
   #hop(): Call<Granted | Queued> {
     const { resource, blocking, expire, timeout, mode, limit, note } = this.#call
-    const longest = this.#limit === undefined ? Number.POSITIVE_INFINITY : this.#limit - performance.now()
+    const longest = this.#limit === undefined ? Number.POSITIVE_INFINITY : this.#limit - now()
     const most = this.#core.transport.wholeWaits ? this.#core.figures.longestWait : this.#core.figures.hop
     this.#wait = blocking && timeout !== 0 ? Math.ceil(Math.min(Math.max(longest, 0), most)) : 0
     return acquire({ resource, owner: this.#core.owner, id: this.#id, expire, wait: this.#wait / 1000, mode, limit, note })

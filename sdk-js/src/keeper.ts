@@ -1,5 +1,5 @@
 import type { Acquired } from './acquisition.js'
-import type { Instant } from './clock.js'
+import { type Instant, now } from './clock.js'
 import type { Core } from './core.js'
 import { LockLostError, LockserverError, NotHeldError } from './errors.js'
 import type { Lease } from './lease.js'
@@ -155,10 +155,10 @@ export class Keeper implements KeptLease {
     const doing = `renew ${JSON.stringify(this.#kept.resource)}`
     this.#assertHeld(doing)
     this.#core.closing.throwIfStopped()
-    const end = performance.now() + this.#core.figures.silence
+    const end = now() + this.#core.figures.silence
     const left = () => {
       const lease = this.#lease.left()
-      return lease === Number.POSITIVE_INFINITY ? end - performance.now() : lease
+      return lease === Number.POSITIVE_INFINITY ? end - now() : lease
     }
     try {
       await this.#renew(seconds, { doing, left, stop: this.#core.closing })
@@ -215,7 +215,7 @@ export class Keeper implements KeptLease {
   }
 
   #confirmed(): void {
-    if (this.#renewing && this.#part !== undefined) this.#renewAt = performance.now() + this.#part
+    if (this.#renewing && this.#part !== undefined) this.#renewAt = now() + this.#part
     this.#schedule()
   }
 
@@ -224,14 +224,14 @@ export class Keeper implements KeptLease {
     const left = this.#lease.left()
     if (this.#state !== 'held' || left === Number.POSITIVE_INFINITY || this.#part === undefined) return
     this.#stopTimer()
-    const renewal = this.#renewing ? this.#renewAt - performance.now() : Number.POSITIVE_INFINITY
+    const renewal = this.#renewing ? this.#renewAt - now() : Number.POSITIVE_INFINITY
     this.#stopTimer = after(Math.ceil(Math.min(left, renewal, this.#part)), () => this.#tick(), true)
   }
 
   #tick(): void {
     this.look()
     if (this.#state !== 'held') return
-    if (this.#renewing && performance.now() >= this.#renewAt) this.#keep()
+    if (this.#renewing && now() >= this.#renewAt) this.#keep()
     this.#schedule()
   }
 

@@ -1,4 +1,5 @@
 import { backoff } from './backoff.js'
+import { now } from './clock.js'
 import { OPERATIONS, type Operation, VERDICTS, type Verdict, WITHOUT_CODE } from './contract.js'
 import type { Core } from './core.js'
 import { ConnectionFailedError, errorFrom, type LockserverError, NotHeldError } from './errors.js'
@@ -41,7 +42,7 @@ export interface Tries {
 /** Sends one operation until an answer decides. Here, and nowhere else, is decided whether to send again. */
 export class Retry<Reply extends { kind: string }> {
   /** When the last answer came, or this began. */
-  heard = performance.now()
+  heard = now()
   /** Milliseconds that the attempt took which had the last answer. */
   lasted = 0
   /** Whether the server showed that it lived while it had a request of this. */
@@ -114,7 +115,7 @@ export class Retry<Reply extends { kind: string }> {
     const route = { fresh: this.#fresh, background: stubborn !== undefined, unbounded }
     const attempt = this.#core.transport.send(operation, request, bound(Math.max(left(), 1)), route)
     this.#tries.attempt = attempt
-    this.#sentAt = performance.now()
+    this.#sentAt = now()
     if (stop === undefined) return attempt.outcome
     return stop.race(attempt.outcome, () => {
       if (attempt.sent) this.#tries.unsettled = true
@@ -123,7 +124,7 @@ export class Retry<Reply extends { kind: string }> {
   }
 
   #answered<T>(reply: T): T {
-    this.heard = performance.now()
+    this.heard = now()
     this.lasted = this.heard - this.#sentAt
     this.#fresh = false
     return reply
@@ -174,8 +175,8 @@ export function cleanup<Reply extends { kind: string }>(
   call: Call<Reply>,
   { tries, once }: Pick<Plan<Reply>, 'tries' | 'once'> = {},
 ): Promise<Reply | LockserverError> {
-  const end = performance.now() + core.figures.cleanup
-  const left = () => end - performance.now()
+  const end = now() + core.figures.cleanup
+  const left = () => end - now()
   const bound = (left: number) => Math.max(left / 2, Math.min(left, 100))
   return new Retry(core, { doing, call: () => call, left, bound, tries, once }).run()
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { type Clock, read } from './clock.js'
+import { type Clock, now, read } from './clock.js'
 import { FIGURES, type Operation } from './contract.js'
 import type { figures } from './core.js'
 import { CLOSE, FrameError, FrameReader, frame, PING, PONG, TEXT } from './frames.js'
@@ -45,7 +45,7 @@ export class Session implements Carrier {
   #seq = 0
   /** How many wait that keep the process alive. */
   #front = 0
-  #heard = performance.now()
+  #heard = now()
   #answered = false
   #pings = 0
   #stopPings: () => void
@@ -79,7 +79,7 @@ export class Session implements Carrier {
       this.#queue = request.sent ? this.#queue : this.#queue.filter((queued) => queued !== request)
       // The server would have answered by now. If nothing else comes either, the connection is dead, or the server is.
       const patience = Math.min(request.bound, this.#figures.answer)
-      if (late && performance.now() - this.#heard >= patience) this.#end(`no sign of life from ${this.#peer}`)
+      if (late && now() - this.#heard >= patience) this.#end(`no sign of life from ${this.#peer}`)
     }
     this.#queue.push(request)
     if (this.#flushing) return
@@ -140,7 +140,7 @@ export class Session implements Carrier {
   #flush(): void {
     while (this.#queue.length > 0 && !this.#ended && !this.#socket.writableNeedDrain) {
       const sent = read(this.#clock)
-      const now = performance.now()
+      const handed = now()
       const parts: string[] = []
       let size = 0
       for (const request of this.#queue) {
@@ -150,7 +150,7 @@ export class Session implements Carrier {
         const seq = ++this.#seq
         parts.push(`{"seq":${seq},"op":"${request.operation.name}"${body === '{}' ? '' : ','}${body.slice(1)}`)
         request.sentAt = sent
-        request.handedAt = now
+        request.handedAt = handed
         request.seq = seq
         this.#waiting.set(seq, request)
       }
@@ -160,7 +160,7 @@ export class Session implements Carrier {
   }
 
   #read(chunk: Buffer): void {
-    this.#heard = performance.now()
+    this.#heard = now()
     this.#pings = 0
     try {
       this.#frames.read(chunk)
@@ -223,7 +223,7 @@ export class Session implements Carrier {
   /** Pings a server that is silent, and ends a session whose pings go unanswered. */
   #tick(): void {
     const { sessionPing: ping, sessionPings } = this.#figures
-    const silent = performance.now() - this.#heard
+    const silent = now() - this.#heard
     if (silent >= ping && this.#pings++ === sessionPings) {
       this.#end(`no sign of life from ${this.#peer}`)
       return

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { backoff } from './backoff.js'
-import { read } from './clock.js'
+import { now, read } from './clock.js'
 import type { Operation } from './contract.js'
 import { HttpTransport } from './http.js'
 import { Request } from './request.js'
@@ -62,7 +62,7 @@ export class SessionTransport implements Transport {
   send(operation: Operation, body: object, bound: number, route: Route = {}): Attempt {
     if (this.#refusedUntil !== undefined) {
       // Meanwhile HTTP goes on.
-      if (performance.now() >= this.#refusedUntil) this.#dial()
+      if (now() >= this.#refusedUntil) this.#dial()
       return this.#overHttp(operation, body, bound, route)
     }
     const request = new Request(operation, body, bound, route, (late) => this.#lateness(late))
@@ -100,7 +100,7 @@ export class SessionTransport implements Transport {
   #dial(): void {
     if (this.#dialling) return
     this.#dialling = true
-    const pause = this.#nextDial - performance.now()
+    const pause = this.#nextDial - now()
     if (pause <= 0) this.#ask()
     else after(pause, () => this.#ask(), true)
   }
@@ -158,7 +158,7 @@ export class SessionTransport implements Transport {
 
   /** HTTP carries everything for a while. */
   #standIn(): void {
-    this.#refusedUntil = performance.now() + this.#options.figures.sessionAgain
+    this.#refusedUntil = now() + this.#options.figures.sessionAgain
   }
 
   #begin(socket: Socket): Session {
@@ -176,7 +176,7 @@ export class SessionTransport implements Transport {
   /** One back-off for the whole client: however many wait, one asks at a time, with pauses that grow. */
   #setback(atLeast: number): void {
     this.#failures++
-    this.#nextDial = performance.now() + Math.max(backoff(this.#failures, this.#options.figures), atLeast)
+    this.#nextDial = now() + Math.max(backoff(this.#failures, this.#options.figures), atLeast)
   }
 
   #fail(wanting: Request[], failure: Failure): void {

@@ -1,7 +1,11 @@
 import { setMaxListeners } from 'node:events'
+import timers from 'node:timers'
 import { Bag } from './bag.js'
 
 // Every timer and every listener of this package is made here.
+
+// As they are when this is loaded: tests of programs replace the global ones, and connections do not stop for that.
+const { setTimeout, clearTimeout } = timers
 
 const longestTimer = 2 ** 31 - 1
 

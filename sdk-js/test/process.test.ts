@@ -134,3 +134,16 @@ test('losses that nobody listens to are no unhandled rejections', async () => {
   assert.equal(await child.line(), 'done')
   await end(child)
 })
+
+test('clocks and timers that stand still, as under test frameworks, stop no session', async () => {
+  const child = new Child('frozen.js', server, ['session'])
+  assert.equal(await child.line(), 'null true then another')
+  assert.equal(await child.line(), 'lock_timeout')
+  await end(child)
+})
+
+test('worker threads have sessions of their own, and end by themselves', async () => {
+  const child = new Child('worker.js', server)
+  assert.deepEqual(JSON.parse(await child.line()), [[0, 0, 0], 150, 0])
+  await end(child)
+})
