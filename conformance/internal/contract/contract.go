@@ -53,10 +53,11 @@ type Operation struct {
 	Name      string   `json:"name"`
 	Method    string   `json:"method"`
 	Path      string   `json:"path"`
-	In        string   `json:"in"` // where its fields are: body, query or none; stream: in the query, and its answer goes on; session: it is asked for in a session only
+	In        string   `json:"in"` // where its fields are: body, query or none; session: it is asked for in a session only
 	Fields    []string `json:"fields"`
 	Required  []string `json:"required"`
 	Open      bool     `json:"open"`        // needs no secret
+	Tools     bool     `json:"tools"`       // is for tools: the SDKs do not have it
 	Protocol  string   `json:"subprotocol"` // of the WebSocket that it becomes
 	Answers   []int    `json:"answers"`
 	AnswerMax int      `json:"answer_max"` // bytes; 0 for a stream
@@ -117,7 +118,7 @@ func (c *Contract) check() error {
 		}
 	}
 	for _, o := range c.Operations {
-		if err := seen.add("operation", o.Name, "none", o.In, "body", "query", "stream", "session"); err != nil {
+		if err := seen.add("operation", o.Name, "none", o.In, "body", "query", "session"); err != nil {
 			return err
 		}
 		for _, f := range append(o.Fields, o.Required...) {

@@ -63,7 +63,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		MaxOperations: opts.MaxSessionOperations, MaxUnsent: opts.MaxSessionUnsent, WriteTimeout: opts.SessionTimeout, Logger: log,
 	})
 	counts.Sessions(sessions.Sessions)
-	hub := events.NewHub(events.Config{MaxReaders: opts.MaxEventReaders, Logger: log})
+	hub := events.NewHub(events.Config{MaxReaders: opts.MaxEventReaders, History: opts.History, Logger: log})
 	counts.Events(hub)
 	api := httpapi.New(ops, httpapi.Config{
 		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Events: hub,

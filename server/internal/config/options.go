@@ -31,6 +31,7 @@ type Options struct {
 	MaxSessionUnsent     int // bytes
 	SessionTimeout       time.Duration
 	MaxEventReaders      int
+	History              int // events
 
 	HeaderTimeout   time.Duration
 	IdleTimeout     time.Duration

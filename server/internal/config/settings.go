@@ -103,6 +103,9 @@ func groups() []group {
 			seconds("idle-timeout", "time that a connection may do nothing between requests", 120*time.Second, time.Millisecond, 24*time.Hour, func(o *Options) *time.Duration { return &o.IdleTimeout }),
 			seconds("shutdown-timeout", "time for requests to finish after SIGTERM", 10*time.Second, 0, time.Hour, func(o *Options) *time.Duration { return &o.ShutdownTimeout }),
 		}},
+		{"What happened", []setting{
+			count("history", "events kept for GET /history, with up to 500 bytes each on average; 0 for none", 0, 0, 100_000_000, func(o *Options) *int { return &o.History }),
+		}},
 		{"Logs, on standard error", []setting{
 			{
 				flag: "log-level", variable: "LOCKSERVER_LOG_LEVEL", arg: "LEVEL", fallback: "info",

@@ -15,7 +15,10 @@ type Subscription struct {
 
 	engine *Engine
 	kinds  kindSet
-	queue  chan []lock.Event
+	queue  chan []lock.Event // nil for those of Follow
+	more   chan struct{}
+	inbox  []lock.Event
+	room   int
 }
 
 // kindSet has a bit for each kind.
@@ -65,6 +68,53 @@ func (e *Engine) Subscribe(batches int, kinds ...lock.EventKind) *Subscription {
 	return s
 }
 
+// Follow returns a subscription for a reader that wants very many events. Instead of batches in a channel it has an inbox with room for as
+// many events as given, from which the reader takes all at once.
+func (e *Engine) Follow(events int, kinds ...lock.EventKind) *Subscription {
+	s := &Subscription{engine: e, kinds: newKindSet(kinds), more: make(chan struct{}, 1), room: events}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.subscriptions = append(e.subscriptions, s)
+	if e.err != nil {
+		e.unsubscribe(s)
+	}
+	e.watch()
+	return s
+}
+
+// More has a value if there is something to take. It is closed at the end of the engine or by Close.
+func (s *Subscription) More() <-chan struct{} { return s.more }
+
+// Take returns what is in the inbox, which is then an empty spare.
+func (s *Subscription) Take(spare []lock.Event) []lock.Event {
+	s.engine.mu.Lock()
+	defer s.engine.mu.Unlock()
+	events := s.inbox
+	s.inbox = spare[:0]
+	return events
+}
+
+// put puts the events that are wanted into the inbox.
+func (s *Subscription) put(events []lock.Event) {
+	put := false
+	for i := range events {
+		switch {
+		case !s.kinds.has(events[i].Kind):
+		case len(s.inbox) >= s.room:
+			s.Dropped.Add(1)
+		default:
+			s.inbox = append(s.inbox, events[i])
+			put = true
+		}
+	}
+	if put {
+		select {
+		case s.more <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // Want changes the kinds of the events to those that are given, from now on.
 func (s *Subscription) Want(kinds ...lock.EventKind) {
 	s.engine.mu.Lock()
@@ -84,7 +134,11 @@ func (s *Subscription) Close() {
 func (e *Engine) unsubscribe(s *Subscription) {
 	if i := slices.Index(e.subscriptions, s); i >= 0 {
 		e.subscriptions = slices.Delete(e.subscriptions, i, i+1)
-		close(s.queue)
+		if s.queue == nil {
+			close(s.more)
+		} else {
+			close(s.queue)
+		}
 	}
 }
 
@@ -104,6 +158,10 @@ func (e *Engine) tell(b *batch) {
 		return
 	}
 	for _, s := range e.subscriptions {
+		if s.queue == nil {
+			s.put(b.Events)
+			continue
+		}
 		wanted := s.kinds.of(b.Events)
 		if wanted == nil {
 			continue

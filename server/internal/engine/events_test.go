@@ -110,6 +110,28 @@ func TestEventsThatFindNoRoomAreDropped(t *testing.T) {
 	})
 }
 
+func TestAFollowerTakesAllAtOnce(t *testing.T) {
+	run(t, func(t *testing.T, s *system) {
+		f := s.Follow(3, lock.EventGranted)
+		for range 5 {
+			s.take("r", "a")
+			s.release(lock.Ref{Resource: "r", Owner: "a"}).is(lock.Released)
+		}
+		<-f.More()
+		require.Len(t, f.Take(nil), 3)
+		require.EqualValues(t, 2, f.Dropped.Swap(0), "there was no room")
+		s.take("r", "a")
+		<-f.More()
+		require.Len(t, f.Take(nil), 1)
+		f.Close()
+		_, open := <-f.More()
+		require.False(t, open)
+		require.NoError(t, s.Close(t.Context()))
+		_, open = <-s.Follow(3, lock.EventGranted).More()
+		require.False(t, open, "an engine that has ended has no events")
+	})
+}
+
 func TestSubscriptionsEnd(t *testing.T) {
 	run(t, func(t *testing.T, s *system) {
 		closed, failed := s.Subscribe(10, everything...), s.Subscribe(10, everything...)

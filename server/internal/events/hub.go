@@ -20,18 +20,24 @@ import (
 type Config struct {
 	MaxReaders int
 	Heartbeat  time.Duration // 0: 15 s
-	Kept       int           // events; 0: 16,384
+	History    int           // events that are kept although nobody reads; 0: none
+	Kept       int           // events that are kept for readers, if there is no history; 0: 16,384
 	Linger     time.Duration // how long events are kept for a reader that comes back; 0: 10 s
 	Logger     *slog.Logger
 }
 
 // Source is what the hub needs of the engine.
 type Source interface {
-	Subscribe(batches int, kinds ...lock.EventKind) *engine.Subscription
+	Follow(events int, kinds ...lock.EventKind) *engine.Subscription
 }
 
-// behind is how many batches of events may wait for the hub.
-const behind = 1 << 12
+const (
+	// behind is how many events may wait for the hub.
+	behind = 1 << 15
+	// collect is how long the hub lets events come together before it looks for more. To wake it for each would cost the engine more than
+	// all else that it does for it.
+	collect = 2 * time.Millisecond
+)
 
 // Hub has all readers. A time of serving begins with Serve and ends with Withdraw.
 type Hub struct {
@@ -60,6 +66,9 @@ func NewHub(cfg Config) *Hub {
 	if cfg.Kept == 0 {
 		cfg.Kept = 1 << 14
 	}
+	if cfg.History > 0 {
+		cfg.Kept = cfg.History
+	}
 	if cfg.Linger == 0 {
 		cfg.Linger = lock.PlaceKept
 	}
@@ -71,6 +80,9 @@ func (h *Hub) Serve(s Source) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.source, h.draining, h.ended = s, false, make(chan struct{})
+	if h.cfg.History > 0 {
+		h.watch()
+	}
 }
 
 // Drain lets every reader take what there is, tells it that the server is shutting down, and refuses new ones.
@@ -106,6 +118,13 @@ func (h *Hub) Readers() int {
 	return h.readers
 }
 
+// Kept returns how many events are kept.
+func (h *Hub) Kept() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return int(h.ring.next - h.ring.oldest)
+}
+
 // Missed returns how many events readers have missed as they, or the hub, were too slow.
 func (h *Hub) Missed() uint64 {
 	h.mu.Lock()
@@ -118,8 +137,8 @@ func (h *Hub) watch() {
 	if h.sub != nil {
 		return
 	}
-	h.ring.reset(time.Now().UnixMicro())
-	h.sub = h.source.Subscribe(behind, h.kinds()...)
+	h.ring.reset(time.Now())
+	h.sub = h.source.Follow(behind, h.kinds()...)
 	go h.pump(h.sub)
 }
 
@@ -128,7 +147,7 @@ func (h *Hub) unwatch() {
 	if h.sub != nil {
 		h.sub.Close()
 		h.sub = nil
-		h.ring.entries = nil
+		h.ring.clear()
 	}
 }
 
@@ -143,8 +162,12 @@ func (h *Hub) kinds() []lock.EventKind {
 
 // pump keeps the events of a subscription until it ends.
 func (h *Hub) pump(sub *engine.Subscription) {
-	for batch := range sub.Events {
+	var batch []lock.Event
+	for range sub.More() {
+		batch = sub.Take(batch)
 		h.keep(sub, batch)
+		clear(batch) // the names in it may be long
+		time.Sleep(collect)
 	}
 }
 
@@ -156,10 +179,10 @@ func (h *Hub) keep(sub *engine.Subscription, batch []lock.Event) {
 		return
 	}
 	for i := range batch {
-		h.ring.add(wire.Event{Event: batch[i], Time: now})
+		h.ring.add(&batch[i], now)
 	}
 	if n := sub.Dropped.Swap(0); n > 0 {
-		h.ring.add(wire.Event{Event: lock.Event{Lasted: time.Duration(n)}})
+		h.ring.add(&lock.Event{Lasted: time.Duration(n)}, now)
 		h.missed += uint64(n) * uint64(h.readers)
 		h.log.Warn("events not told: more came at once than can be queued", "events", n)
 	}

@@ -287,6 +287,57 @@ func TestTheEngineIsWatchedOnlyWhileSomebodyReads(t *testing.T) {
 	again.is("gap")
 }
 
+// Without readers all is kept but renewals, and the oldest goes when there is no room, be it for events or for their names.
+func TestTheHistoryIsBounded(t *testing.T) {
+	s := start(t, events.Config{History: 100, Linger: time.Nanosecond})
+	require.True(t, s.hub.Watching())
+	type answer struct {
+		Since  string
+		Last   int64
+		Events []struct{ Event int64 }
+	}
+	history := func(resource string) (a answer) {
+		var f wire.Fields
+		require.Nil(t, f.DecodeQuery(wire.History, "resource="+resource))
+		b, p := s.hub.History(nil, &f)
+		require.Nil(t, p)
+		require.NoError(t, json.Unmarshal(b, &a))
+		return a
+	}
+	s.take("r")
+	s.renew("r")
+	s.release("r")
+	kept := func(n int) func() bool { return func() bool { return s.hub.Kept() == n } }
+	require.Eventually(t, kept(2), 20*time.Second, time.Millisecond)
+	first := history("r")
+	require.Len(t, first.Events, 2)
+	require.Equal(t, first.Last, first.Events[1].Event)
+
+	follower, _ := s.follow("kinds=renewed,released", strconv.FormatInt(first.Events[0].Event, 10))
+	follower.is("released r")
+	s.take("r")
+	s.renew("r")
+	follower.is("renewed r")
+	require.Len(t, history("r").Events, 3, "renewals are for readers")
+
+	for i := range 98 {
+		s.take(strconv.Itoa(i))
+	}
+	s.take("last")
+	require.Eventually(t, func() bool { return len(history("last").Events) == 1 }, 20*time.Second, time.Millisecond)
+	require.Equal(t, 100, s.hub.Kept())
+	require.Empty(t, history("r").Events)
+	require.Greater(t, history("0").Since, first.Since)
+
+	long := strings.Repeat("x", 500)
+	for i := range 100 {
+		s.take(long + strconv.Itoa(i))
+	}
+	require.Eventually(t, func() bool { return len(history(long+"99").Events) == 1 }, 20*time.Second, time.Millisecond)
+	require.Less(t, s.hub.Kept(), 75)
+	require.Greater(t, s.hub.Kept(), 50)
+}
+
 func TestHeartbeats(t *testing.T) {
 	s := start(t, events.Config{Heartbeat: time.Millisecond})
 	x, begin := s.follow("resource=other", "")

@@ -26,7 +26,7 @@ func (h *Hub) join(want wire.EventQuery, last string) (*reader, *wire.Problem) {
 	defer h.mu.Unlock()
 	switch {
 	case h.source == nil:
-		return nil, &wire.Problem{Code: wire.StoreUnavailable, Detail: "the server is loading its locks; ask again", Reason: "loading"}
+		return nil, loading()
 	case h.draining:
 		return nil, &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
 	case h.readers >= h.cfg.MaxReaders:
@@ -49,6 +49,10 @@ func (h *Hub) join(want wire.EventQuery, last string) (*reader, *wire.Problem) {
 	return r, nil
 }
 
+func loading() *wire.Problem {
+	return &wire.Problem{Code: wire.StoreUnavailable, Detail: "the server is loading its locks; ask again", Reason: "loading"}
+}
+
 // resume goes back to what followed the event with the number last. If that is not kept, the reader gets all that is.
 func (r *reader) resume(last string) {
 	kept := &r.hub.ring
@@ -56,13 +60,13 @@ func (r *reader) resume(last string) {
 	switch {
 	case err != nil || n < kept.begin-1 || n >= kept.next:
 		r.missed = -1
-	case n < kept.first()-1:
-		r.miss(kept.first() - 1 - n)
+	case n < kept.oldest-1:
+		r.miss(kept.oldest - 1 - n)
 	default:
 		r.next = n + 1
 		return
 	}
-	r.next = kept.first()
+	r.next = kept.oldest
 }
 
 // miss counts events that the reader has missed.
@@ -84,7 +88,7 @@ func (r *reader) leave() {
 			h.sub.Want(h.kinds()...)
 		}
 	}
-	if h.readers > 0 {
+	if h.readers > 0 || h.cfg.History > 0 {
 		return
 	}
 	h.idle = time.AfterFunc(h.cfg.Linger, func() {
@@ -126,7 +130,7 @@ func (r *reader) take() (n int, news <-chan struct{}) {
 	h := r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if first := h.ring.first(); r.next < first {
+	if first := h.ring.oldest; r.next < first {
 		r.miss(first - r.next)
 		r.next = first
 	}

@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	// A reader is written to this often at most, so that under load many events share one write.
-	pause = 20 * time.Millisecond
-	// All readers together get so many bytes in a pause, each its share but not less than least. Who wants more than that misses some.
-	most  = 512 << 10
-	least = 4 << 10
+	// A reader is written to this often at most, so that under load many events share one write. If there are many readers, each waits
+	// longer, so that all together are written to 1,000 times a second.
+	pause  = 20 * time.Millisecond
+	pauses = time.Millisecond // for each reader
+	// All readers together get so many bytes a second, each its share. Who wants more misses some.
+	rate = 16 << 20
 	// writeTimeout is how long a reader may take nothing.
 	writeTimeout = 10 * time.Second
 )
@@ -61,7 +62,8 @@ func (s *stream) run() {
 	s.b = appendPosition(s.b, s.next-1)
 	for {
 		var news <-chan struct{}
-		s.b, news = s.read(s.b, s.hub.share())
+		pause, most := s.hub.pace()
+		s.b, news = s.read(s.b, most)
 		if news != nil && s.ending {
 			s.b = append(s.b, "event: draining\ndata: {\"kind\":\"draining\"}\n\n"...)
 		}
@@ -108,8 +110,12 @@ func (s *stream) write() bool {
 	return true
 }
 
-// share is how many bytes a reader may get at once.
-func (h *Hub) share() int { return max(least, most/max(1, h.Readers())) }
+// pace is how long a reader pauses, and how many bytes it may get in between.
+func (h *Hub) pace() (time.Duration, int) {
+	readers := max(1, h.Readers())
+	d := max(pause, time.Duration(readers)*pauses)
+	return d, int(rate*d.Seconds()) / readers
+}
 
 // appendEvent appends an event as a stream has it. JSON has no line feed in it.
 func appendEvent(b []byte, e *wire.Event) []byte {

@@ -19,7 +19,7 @@ type Config struct {
 	BodyTimeout time.Duration
 	Metrics     http.Handler // nil for none
 	Sessions    Upgrader     // nil for none
-	Events      Streamer     // nil for none
+	Events      Events       // nil for none
 	Logger      *slog.Logger
 }
 
@@ -28,9 +28,12 @@ type Upgrader interface {
 	Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem
 }
 
-// Streamer answers a request with a stream of events. If it returns a problem, it has written nothing.
-type Streamer interface {
+// Events tells what happens.
+type Events interface {
+	// Stream answers a request with a stream of events. If it returns a problem, it has written nothing.
 	Stream(w http.ResponseWriter, r *http.Request, f *wire.Fields) *wire.Problem
+	// History appends what has happened to one resource.
+	History(b []byte, f *wire.Fields) ([]byte, *wire.Problem)
 }
 
 // answerTimeout bounds the time to write an answer.

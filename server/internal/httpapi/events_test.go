@@ -67,3 +67,24 @@ func TestAskingForTheHeadOfTheEventsEnds(t *testing.T) {
 	require.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
 	s.eventually("no reader is left", func() bool { return s.events.Readers() == 0 })
 }
+
+func TestTheHistoryOfAResource(t *testing.T) {
+	require.Equal(t, "not_found", start(t, setup{}).do("GET", "/history?resource=r", "").code())
+	s := start(t, setup{history: 10})
+	require.Equal(t, "resource", s.do("GET", "/history", "").body["field"])
+	require.Empty(t, s.do("GET", "/history?resource=r", "").body["events"])
+	for range 3 {
+		require.Equal(t, http.StatusOK, s.acquire(`{"resource":"r","owner":"o","note":"why"}`).status)
+		require.Equal(t, http.StatusOK, s.release(`{"resource":"r","owner":"o"}`).status)
+	}
+	require.Equal(t, http.StatusOK, s.acquire(`{"resource":"other","owner":"o"}`).status)
+	s.eventually("all is kept", func() bool { return s.events.Kept() == 7 })
+	kinds := func(query string) (all []any) {
+		for _, e := range s.do("GET", "/history?resource=r"+query, "").body["events"].([]any) {
+			all = append(all, e.(map[string]any)["kind"])
+		}
+		return all
+	}
+	require.Equal(t, []any{"granted", "released", "granted", "released", "granted", "released"}, kinds(""))
+	require.Equal(t, []any{"released", "granted", "released"}, kinds("&limit=3"), "the newest")
+}

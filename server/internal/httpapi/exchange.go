@@ -46,8 +46,11 @@ func (x *exchange) serve() (outcome string) {
 	if p := x.decode(&x.call.Fields); p != nil {
 		return x.refuse(p)
 	}
-	if x.op == wire.Events {
+	switch x.op {
+	case wire.Events:
 		return x.stream()
+	case wire.History:
+		return x.history()
 	}
 	result, ok := x.api.service.Do(x.r.Context(), &x.call)
 	if !ok {
@@ -138,6 +141,19 @@ func (x *exchange) stream() (outcome string) {
 	if p := x.api.cfg.Events.Stream(x.w, x.r, &x.call.Fields); p != nil {
 		return x.refuse(p)
 	}
+	return service.OK
+}
+
+// history answers with what has happened to one resource.
+func (x *exchange) history() (outcome string) {
+	if x.api.cfg.Events == nil {
+		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server tells no events"})
+	}
+	body, p := x.api.cfg.Events.History(nil, &x.call.Fields)
+	if p != nil {
+		return x.refuse(p)
+	}
+	_ = x.send(http.StatusOK, x.api.headers.json, body)
 	return service.OK
 }
 

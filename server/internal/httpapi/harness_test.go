@@ -47,6 +47,7 @@ type setup struct {
 	logger         *slog.Logger
 	engine         service.Engine // instead of a real one
 	loading        bool           // no engine at all
+	history        int
 }
 
 func start(t *testing.T, s setup) *server {
@@ -85,7 +86,7 @@ func start(t *testing.T, s setup) *server {
 	srv.addr = listener.Addr().String()
 	srv.sessions = session.NewServer(srv.service, session.Config{MaxOperations: 10, MaxUnsent: 1 << 20, WriteTimeout: 10 * time.Second, Logger: s.logger})
 	t.Cleanup(srv.sessions.Close)
-	srv.events = events.NewHub(events.Config{MaxReaders: 2, Logger: s.logger})
+	srv.events = events.NewHub(events.Config{MaxReaders: 2, History: s.history, Logger: s.logger})
 	if srv.engine != nil {
 		srv.events.Serve(srv.engine)
 		t.Cleanup(srv.events.Withdraw)

@@ -293,7 +293,7 @@ func TestExamplesFitTheirSchemas(t *testing.T) {
 func TestEveryOperationHasTheCommonAnswers(t *testing.T) {
 	good := start(t, setup{})
 	bug := start(t, setup{engine: answering{lock.Answer{}}}) // answers without a code
-	loading := start(t, setup{loading: true})
+	loading := start(t, setup{loading: true, history: 10})
 	const grant = `{"resource":"r","owner":"o"}`
 	for _, op := range []struct{ method, path, body string }{
 		{"POST", "/acquire", grant},
@@ -306,14 +306,16 @@ func TestEveryOperationHasTheCommonAnswers(t *testing.T) {
 		{"GET", "/openapi.yaml", ""},
 		{"GET", "/session", ""},
 		{"GET", "/events", ""},
+		{"GET", "/history?resource=r", ""},
 	} {
 		name := op.method + " " + op.path
 		require.Equal(t, http.StatusUnauthorized, good.do(op.method, op.path, op.body, "X-LOCKSERVER-SECRET", "wrong").status, name)
 		require.Equal(t, http.StatusMethodNotAllowed, good.do("PUT", op.path, op.body).status, name)
-		if op.path == "/events" {
+		events := op.path == "/events" || strings.HasPrefix(op.path, "/history")
+		if events {
 			require.Equal(t, "store_unavailable", loading.do(op.method, op.path, op.body).code(), name)
 		}
-		if op.path == "/events" || op.path == "/metrics" || op.path == "/openapi.yaml" || op.path == "/session" {
+		if events || op.path == "/metrics" || op.path == "/openapi.yaml" || op.path == "/session" {
 			continue // they need no engine, or not its answers
 		}
 		require.Equal(t, "internal", bug.do(op.method, op.path, op.body).code(), name)

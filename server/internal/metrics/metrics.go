@@ -74,6 +74,7 @@ func (m *Metrics) Sessions(open func() int) {
 // Events is what the metrics need of those who follow the events.
 type Events interface {
 	Readers() int
+	Kept() int
 	Missed() uint64
 }
 
@@ -81,7 +82,9 @@ type Events interface {
 func (m *Metrics) Events(e Events) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "lockserver_event_readers", Help: "Readers of events.",
-	}, func() float64 { return float64(e.Readers()) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+	}, func() float64 { return float64(e.Readers()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lockserver_events_kept", Help: "Events that are kept for readers and for the history.",
+	}, func() float64 { return float64(e.Kept()) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "lockserver_events_missed_total", Help: "Events that readers missed because they, or the server, were too slow.",
 	}, func() float64 { return float64(e.Missed()) }))
 }

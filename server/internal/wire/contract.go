@@ -136,6 +136,7 @@ const (
 	Keepalive
 	Session
 	Events
+	History
 	Healthz
 	Readyz
 	Metrics
@@ -182,6 +183,11 @@ var operationRows = [operationCount]operationRow{
 	Events: {
 		name: "events", method: "GET", path: "/events",
 		fields: 1<<FieldResource | 1<<FieldPrefix | 1<<FieldKinds,
+	},
+	History: {
+		name: "history", method: "GET", path: "/history",
+		fields:   1<<FieldResource | 1<<FieldPageLimit,
+		required: 1 << FieldResource,
 	},
 	Healthz: {
 		name: "healthz", method: "GET", path: "/healthz", open: true,

@@ -56,7 +56,7 @@ func kindsIn(list string) (kinds []lock.EventKind, ok bool) {
 func AppendEvent(b []byte, e *Event) []byte {
 	b = appendInt(b, `{"event":`, e.Number)
 	b = appendText(b, `,"kind":`, e.Kind.String())
-	b = e.Time.UTC().AppendFormat(append(b, `,"time":`...), `"2006-01-02T15:04:05.000Z"`)
+	b = appendTime(b, `,"time":`, e.Time)
 	b = appendText(b, `,"resource":`, e.Resource)
 	b = appendText(b, `,"owner":`, e.Owner)
 	b = appendOptional(b, `,"id":`, e.ID)
@@ -79,6 +79,26 @@ func AppendEvent(b []byte, e *Event) []byte {
 		b = appendText(b, `,"by":`, e.By)
 	}
 	return append(b, '}')
+}
+
+// AppendHistory appends the answer to a look at what happened to a resource. All that happened since is kept; last is the number of the
+// newest event of all.
+func AppendHistory(b []byte, resource string, since time.Time, last int64, events []Event) []byte {
+	b = appendText(b, `{"resource":`, resource)
+	b = appendTime(b, `,"since":`, since)
+	b = appendInt(b, `,"last":`, last)
+	b = append(b, `,"events":[`...)
+	for i := range events {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = AppendEvent(b, &events[i])
+	}
+	return append(b, "]}\n"...)
+}
+
+func appendTime(b []byte, key string, t time.Time) []byte {
+	return t.UTC().AppendFormat(append(b, key...), `"2006-01-02T15:04:05.000Z"`)
 }
 
 // AppendGap appends what tells a reader that it has missed events: how many, or null for -1, if nobody knows.
