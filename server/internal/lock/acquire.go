@@ -13,13 +13,13 @@ func (t *Table) Acquire(now int64, req *Request, to Reply) Ticket {
 	if !req.Uncapped {
 		wait = min(wait, t.bounds.MaxWait)
 	}
-	p := parked{Reply: to, arrived: now, until: now + int64(wait)}
+	p := asking{parked{to, now}, now + int64(wait)}
 	ticket := t.acquire(now, r, req, p)
 	t.done()
 	return ticket
 }
 
-func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
+func (t *Table) acquire(now int64, r *resource, req *Request, p asking) Ticket {
 	if t.draining {
 		t.answer(p.Reply, r, Answer{Code: Draining})
 		return Ticket{}
@@ -74,7 +74,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p parked) Ticket {
 }
 
 // resume lets a request take over the claim with its id.
-func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
+func (t *Table) resume(now int64, c *claim, req *Request, p asking) Ticket {
 	r := c.res
 	if c.mode != req.Mode || c.permits != req.Limit || c.expire() != int64(req.Expire) {
 		t.answer(p.Reply, r, Answer{Code: Mismatch, Field: "id"})
@@ -85,9 +85,9 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 		t.answer(older.Reply, r, t.queued(now, c, r))
 	}
 	if c.state == held {
-		delivered := !c.offered && c.handBack == 0
-		if c.handBack != 0 { // no answer with the grant has reached its client yet
-			c.handBack, c.offered = 0, true
+		delivered := !c.offered && c.mark == 0
+		if c.mark != 0 { // no answer with the grant has reached its client yet
+			c.mark, c.offered = 0, true
 			t.arm(c)
 		}
 		t.promise(dueGrant, c, p.Reply, p.arrived, p.until)
@@ -101,7 +101,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 		t.blocked(now, p, r, LimitMismatch)
 		return Ticket{}
 	}
-	c.note = req.Note
+	c.more = newMore(req.Note, c.lease, c.lease)
 	if r.holders.n == 0 && r.present() == 0 {
 		r.permits = c.permits
 	}
@@ -115,7 +115,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p parked) Ticket {
 }
 
 // grant makes the claim, which is in no list, a holder.
-func (t *Table) grant(now int64, c *claim, p parked) {
+func (t *Table) grant(now int64, c *claim, p asking) {
 	t.token++
 	c.token, c.offered = t.token, true
 	t.tell(now, c, EventGranted, 0)
@@ -128,6 +128,9 @@ func (t *Table) grant(now int64, c *claim, p parked) {
 // hold puts the claim among the holders, and begins its lease.
 func (t *Table) hold(now int64, c *claim) {
 	c.state, c.since, c.deadline = held, now, 0
+	if c.label != unlabelled {
+		c.mark = 0
+	}
 	if c.lease > 0 {
 		c.deadline = now + c.lease
 	}
@@ -150,7 +153,7 @@ func (t *Table) queued(now int64, c *claim, r *resource) Answer {
 }
 
 // blocked answers a request that cannot have r, as others hold or await it.
-func (t *Table) blocked(now int64, p parked, r *resource, code Code) {
+func (t *Table) blocked(now int64, p asking, r *resource, code Code) {
 	t.answer(p.Reply, r, Answer{
 		Code: code, Waited: time.Duration(now - p.arrived), Mode: r.mode(), Limit: r.permits, Detail: r.inTheWay(now),
 	})

@@ -66,21 +66,33 @@ type claim struct {
 	offered    bool
 }
 
-// label is what the client said about its claim beyond owner and mode.
+// label is what a claim has beyond owner and mode if it has an id, a note or a longer lease.
 type label struct {
-	id       string
-	note     string
-	asked    int64 // the lease that the first request asked for; a renewal may have made it longer
-	handBack int64 // when an unclaimed grant goes to the next waiter; 0 if it is not unclaimed
-	number   int   // in the queue, see queue.position
+	id   string
+	mark int64 // waiting: its number in the queue, see queue.position; held: when it is handed on if it is unclaimed, else 0
+	more *more // nil for most
 }
 
-// parked is a request that waits for a grant.
+// more is what few labels have.
+type more struct {
+	note  string
+	asked int64 // the lease that the first request asked for; a renewal may have made it longer
+}
+
+// parked is a request that waits for a grant. While it does, the end of its wait is the claim's deadline.
 type parked struct {
 	Reply
 	arrived int64
-	until   int64 // end of its wait
 }
+
+// asking is a request for a grant that is being handled.
+type asking struct {
+	parked
+	until int64 // end of its wait
+}
+
+// asks is the request that waits at a claim.
+func (c *claim) asks() asking { return asking{*c.parked, c.deadline} }
 
 // unlabelled is the label of all claims with nothing to say. It is never changed.
 var unlabelled = &label{}
@@ -89,15 +101,29 @@ func newLabel(id, note string, asked, lease int64) *label {
 	if id == "" && note == "" && asked == lease {
 		return unlabelled
 	}
-	return &label{id: id, note: note, asked: asked}
+	return &label{id: id, more: newMore(note, asked, lease)}
+}
+
+func newMore(note string, asked, lease int64) *more {
+	if note == "" && asked == lease {
+		return nil
+	}
+	return &more{note, asked}
+}
+
+func (c *claim) note() string {
+	if c.more == nil {
+		return ""
+	}
+	return c.more.note
 }
 
 // expire is the lease that the first request asked for.
 func (c *claim) expire() int64 {
-	if c.label == unlabelled {
+	if c.more == nil {
 		return c.lease
 	}
-	return c.asked
+	return c.more.asked
 }
 
 // due is when elapse has to look at the claim, or 0:
@@ -105,7 +131,7 @@ func (c *claim) expire() int64 {
 //	present, absent   deadline
 //	offered, ended    0
 //	held              deadline, which is 0 without a lease
-//	unclaimed         the earlier of deadline and handBack
+//	unclaimed         the earlier of deadline and mark
 func (c *claim) due() int64 {
 	if c.state == ended || c.offered {
 		return 0
@@ -113,8 +139,8 @@ func (c *claim) due() int64 {
 	if c.state == waiting {
 		return c.deadline
 	}
-	if c.deadline == 0 || c.handBack != 0 && c.handBack < c.deadline {
-		return c.handBack
+	if c.deadline == 0 || c.mark != 0 && c.mark < c.deadline {
+		return c.mark
 	}
 	return c.deadline + fault.LateExpiry
 }
@@ -138,7 +164,7 @@ func (c *claim) lostPlace(now int64) bool {
 
 func (c *claim) record() Record {
 	return Record{
-		Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, Mode: c.mode, Limit: c.permits,
+		Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token, Mode: c.mode, Limit: c.permits,
 		Expire: time.Duration(c.expire()), Lease: time.Duration(c.lease),
 	}
 }

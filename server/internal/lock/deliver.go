@@ -108,7 +108,7 @@ func (t *Table) lapse(now int64, d *Due) bool {
 	t.unhold(c)
 	c.token, c.state, c.offered, c.since = 0, waiting, false, d.arrived
 	t.enqueue(c)
-	p := parked{Reply: d.Reply, arrived: d.arrived, until: d.until}
+	p := asking{parked{d.Reply, d.arrived}, d.until}
 	t.park(now, c, p)
 	switch {
 	case t.draining:

@@ -84,7 +84,7 @@ func (t *Table) tell(now int64, c *claim, kind EventKind, why Why) {
 	}
 	if t.watched[kind] {
 		t.out.Events = append(t.out.Events, Event{
-			Kind: kind, Why: why, Mode: c.mode, Limit: c.permits, Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note, Token: c.token,
+			Kind: kind, Why: why, Mode: c.mode, Limit: c.permits, Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token,
 			Lasted: time.Duration(now - c.since), ExpiresIn: c.leaseLeft(now), Waiters: c.res.waiters(),
 		})
 	}

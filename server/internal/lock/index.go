@@ -1,16 +1,22 @@
 package lock
 
+import "hash/maphash"
+
 // indexFrom is the number of claims on one resource from which keeping an index is cheaper than walking them.
 const indexFrom = 24
 
 // index finds the claims of a resource that has many.
 type index struct {
-	byID    map[ownerID]*claim
+	seed    maphash.Seed
+	byID    map[uint64]*claim // by key; of two with the same one, which hardly ever are, only the newer is found
 	byToken map[int64]*claim
 	byOwner map[string]grants
 }
 
-type ownerID struct{ owner, id string }
+// key is a hash of 64 bits, as names themselves would take three times as much memory.
+func (x *index) key(owner, id string) uint64 {
+	return mix(maphash.String(x.seed, owner), maphash.String(x.seed, id))
+}
 
 // grants counts an owner's grants. tokens is the sum of their tokens, so if there is one, it is its token.
 type grants struct {
@@ -23,7 +29,7 @@ func (r *resource) reindex() {
 	if r.index != nil || r.holders.n+r.waiters() < indexFrom {
 		return
 	}
-	r.index = &index{byID: map[ownerID]*claim{}, byToken: map[int64]*claim{}, byOwner: map[string]grants{}}
+	r.index = &index{seed: maphash.MakeSeed(), byID: map[uint64]*claim{}, byToken: map[int64]*claim{}, byOwner: map[string]grants{}}
 	for c := r.holders.head; c != nil; c = c.next {
 		r.index.named(c)
 		r.index.granted(c)
@@ -39,13 +45,13 @@ func (r *resource) reindex() {
 
 func (x *index) named(c *claim) {
 	if x != nil && c.id != "" {
-		x.byID[ownerID{c.owner, c.id}] = c
+		x.byID[x.key(c.owner, c.id)] = c
 	}
 }
 
 func (x *index) unnamed(c *claim) {
 	if x != nil && c.id != "" {
-		delete(x.byID, ownerID{c.owner, c.id})
+		delete(x.byID, x.key(c.owner, c.id))
 	}
 }
 

@@ -12,7 +12,7 @@ func (t *Table) Leave(now int64, ticket Ticket) {
 	switch {
 	case c.state == held && c.id != "":
 		c.offered = false
-		c.handBack = now + int64(PlaceKept)
+		c.mark = now + int64(PlaceKept)
 		t.arm(c)
 	case c.state == held:
 		t.end(now, c, EventHandedBack)

@@ -87,7 +87,7 @@ func (t *Table) Show(now int64, name string, to Reply) {
 		position := 1
 		for c := r.queue.head; c != nil && position <= shown; c = c.next {
 			d.Queue = append(d.Queue, Waiter{
-				Position: position, Owner: c.owner, ID: c.id, Note: c.note, Waited: time.Duration(now - c.since), Present: c.present(),
+				Position: position, Owner: c.owner, ID: c.id, Note: c.note(), Waited: time.Duration(now - c.since), Present: c.present(),
 			})
 			position++
 		}
@@ -129,7 +129,7 @@ func (r *resource) view(now int64, most int) (first []Holder, total int) {
 }
 
 func (c *claim) holder(now int64) Holder {
-	h := Holder{Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease}
+	h := Holder{Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease}
 	if c.deadline != 0 {
 		h.ExpiresIn = time.Duration(max(0, c.deadline-now))
 	}

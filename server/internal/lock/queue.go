@@ -6,7 +6,7 @@ import "github.com/lockserver/lockserver/server/internal/fault"
 type queue struct {
 	list
 	present  int  // how many of them have a request parked
-	numbered bool // whether label.number is right
+	numbered bool // whether label.mark is right
 	gone     int  // how many have left the head since the numbering
 }
 
@@ -16,7 +16,7 @@ func (q *queue) enter(c, at *claim) {
 	if at != nil {
 		q.numbered = false
 	} else if c.label != unlabelled {
-		c.number = q.gone + q.n
+		c.mark = int64(q.gone + q.n)
 	}
 }
 
@@ -38,11 +38,11 @@ func (q *queue) position(c *claim) int {
 		for w := q.head; w != nil; w = w.next {
 			number++
 			if w.label != unlabelled {
-				w.number = number
+				w.mark = int64(number)
 			}
 		}
 	}
-	return c.number - q.gone
+	return int(c.mark) - q.gone
 }
 
 // enqueue puts the claim into its resource's queue, in the order of arrival.
@@ -83,12 +83,12 @@ func (t *Table) dequeue(c *claim) {
 }
 
 // park makes p the request that waits at the claim.
-func (t *Table) park(now int64, c *claim, p parked) {
+func (t *Table) park(now int64, c *claim, p asking) {
 	if c.parked == nil {
 		c.res.queue.present++
 		t.tell(now, c, EventQueued, 0)
 	}
-	c.parked = &p
+	c.parked = &parked{p.Reply, p.arrived}
 	c.deadline = p.until
 	t.arm(c)
 }
@@ -101,19 +101,20 @@ func (t *Table) promote(now int64, r *resource) {
 	}
 	for c := r.queue.head; c != nil; {
 		next := c.next
-		if p := c.parked; p != nil {
+		if c.present() {
 			if !r.admits(c) {
 				return
 			}
+			p := c.asks()
 			t.dequeue(c)
-			t.grant(now, c, *p)
+			t.grant(now, c, p)
 		}
 		c = next
 	}
 }
 
 // unpark answers the request that waits at the claim that its wait is over. With an id the place is kept.
-func (t *Table) unpark(now int64, c *claim, p parked) {
+func (t *Table) unpark(now int64, c *claim, p asking) {
 	r := c.res
 	if c.id != "" {
 		a := t.queued(now, c, r)

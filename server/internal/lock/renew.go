@@ -21,8 +21,8 @@ func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 }
 
 func (t *Table) renew(now int64, c *claim, expire int64) {
-	if c.handBack != 0 {
-		c.handBack = 0 // its client has the grant after all
+	if c.mark != 0 {
+		c.mark = 0 // its client has the grant after all
 	}
 	if c.lease > 0 {
 		if expire == 0 {
@@ -31,7 +31,10 @@ func (t *Table) renew(now int64, c *claim, expire int64) {
 		c.deadline = max(c.deadline, now+expire)
 		if expire > c.lease {
 			if c.label == unlabelled {
-				c.label = &label{asked: c.lease}
+				c.label = &label{}
+			}
+			if c.more == nil {
+				c.more = &more{asked: c.lease}
 			}
 			c.lease = expire
 			t.change(c.res, false, c.record())

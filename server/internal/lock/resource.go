@@ -102,7 +102,10 @@ func (r *resource) otherKind(permits int32) bool {
 // byID returns the claim of that owner with that id, or nil.
 func (r *resource) byID(owner, id string) *claim {
 	if r.index != nil {
-		return r.index.byID[ownerID{owner, id}]
+		if c := r.index.byID[r.index.key(owner, id)]; c != nil && c.owner == owner && c.id == id {
+			return c
+		}
+		return nil
 	}
 	c := r.holders.head
 	for ; c != nil && (c.owner != owner || c.id != id); c = c.next {

@@ -144,7 +144,7 @@ func (t *Table) elapse(now int64, c *claim) {
 	case c.state == held:
 		t.end(now, c, EventHandedBack)
 	case c.present():
-		t.unpark(now, c, *c.parked)
+		t.unpark(now, c, c.asks())
 	default:
 		t.forget(now, c, WhyPlaceLost)
 	}
