@@ -74,7 +74,18 @@ type Fields struct {
 func (f *Fields) Has(which Field) bool { return f.given.has(which) }
 
 // Text returns a string field, or "" if it is absent.
-func (f *Fields) Text(which Field) string { return f.text[which] }
+func (f *Fields) Text(which Field) string {
+	if !f.Has(which) {
+		return ""
+	}
+	return f.text[which]
+}
+
+// reset makes all fields absent. The texts stay: if the next request has the same, it needs no copy.
+func (f *Fields) reset() {
+	f.given = 0
+	clear(f.number[:])
+}
 
 // Number returns an integer, or the index of a choice. For a field that is absent it returns the contract's default, which is mostly 0.
 func (f *Fields) Number(which Field) int64 {
@@ -142,7 +153,9 @@ func (f *Fields) setText(which Field, s []byte) bool {
 	if int64(len(s)) < row.min || int64(len(s)) > row.max {
 		return false
 	}
-	f.text[which] = string(s)
+	if f.text[which] != string(s) {
+		f.text[which] = string(s)
+	}
 	return row.control || !hasControl(f.text[which])
 }
 

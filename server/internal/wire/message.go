@@ -50,7 +50,7 @@ func (m *Message) Next(f *Fields) (op Operation, p *Problem, err error) {
 	if m.count++; m.count > SessionRequests {
 		return Other, nil, &BrokenError{fmt.Sprintf("a message has more than %d requests", SessionRequests)}
 	}
-	*f = Fields{}
+	f.reset()
 	m.d.fields, m.d.seen = f, 0
 	start := m.d.i
 	if p := m.d.object(); p != nil {
@@ -122,7 +122,7 @@ func (m *Message) skip(start int, f *Fields, p *Problem) error {
 		return broken
 	}
 	n, length := scanNumber(request.Seq)
-	*f = Fields{}
+	f.reset()
 	if length == 0 || length != len(request.Seq) || !f.setNumber(FieldSeq, n) {
 		return broken
 	}
