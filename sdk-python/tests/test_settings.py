@@ -382,9 +382,8 @@ def test_nothing_above_the_transport_knows_http(flavour: str) -> None:
     assert knows("_session") == {f"{flavour}._client"}
     assert knows("_http") == knows("_wire") == {f"{flavour}._session"}
     assert knows("_tls") == {f"{flavour}._http", f"{flavour}._wire"}
-    assert knows("_transport") == {
-        f"{flavour}.{name}" for name in ("_client", "_http", "_keeper", "_retry", "_session")
-    }
+    users = ("_client", "_http", "_keeper", "_lock", "_retry", "_session")
+    assert knows("_transport") == {f"{flavour}.{name}" for name in users}
 
 
 def test_everything_public_says_so() -> None:

@@ -234,6 +234,8 @@ class Reply:
     heard: float = 0.0
     """When the server gave its last sign of life in a session, on the monotonic clock."""
     retry_after: float = 0.0
+    session: object = None
+    """The session that brought the answer."""
     sent: Instant = _NEVER
     """When the request was sent."""
 
@@ -254,7 +256,8 @@ def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -
             return Reply(WITHOUT_CODE_ELSE[0], ConnectionFailedError(message, status=status), obstacle=message)
         if status == 202:
             return Reply("done", in_the_way=InTheWay.read(said))
-        return Reply("done", grant=None if operation is RELEASE else Grant.read(said))
+        grant = None if operation is RELEASE else Grant.read(said)
+        return Reply("done", grant=grant, session=outcome.session)
     code = said.get("code") if said is not None and status >= 400 else None
     if said is not None and isinstance(code, str) and code:
         reply = _refusal(status, code, {name: _without(secret, value) for name, value in said.items()})

@@ -26,6 +26,8 @@ class Answer(NamedTuple):
     """The object in the body, where whoever brings it has decoded it already."""
     unsent: bool = False
     """Whether it is the answer to another request, without which this one could not be sent."""
+    session: object = None
+    """The session that brought it."""
 
 
 class Failure(NamedTuple):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from . import _contract
 
 _GRACE = 0.25
+_LAST_LOOK = 0.25
 _LONGEST_WAIT = 315360000.0
 """Ten years: the most that the server takes."""
 
@@ -59,6 +60,8 @@ class Patience:
         self._waits = blocking and timeout != 0
         self._begin = self._heard = time.monotonic()
         self._silence = bounds.silence
+        self._looked = False
+        """Whether the server was asked who is in the way, shortly before the limit."""
 
     def heard(self, *, queued: bool) -> None:
         """An answer came that says where the acquisition stands."""
@@ -84,7 +87,14 @@ class Patience:
         if self._timeout is None:
             return _LONGEST_WAIT, math.inf
         left = max(self.left(), 0.001)
-        return min(left, _LONGEST_WAIT), left + _GRACE
+        return min(self._most(left), _LONGEST_WAIT), left + _GRACE
+
+    def _most(self, left: float) -> float:
+        """How long to wait with that much time left: at first less, so that an answer tells who is in the way."""
+        if self._looked:
+            return left
+        self._looked = True
+        return left - min(_LAST_LOOK, left / 5)
 
     def hop(self) -> tuple[float, float]:
         """For the next attempt: how long it may wait on the server, and its bound.
@@ -99,7 +109,7 @@ class Patience:
         if not self._waits:
             return 0.0, min(bounds.answer, left)
         if self._timeout is not None:
-            wait = min(bounds.hop, left)
+            wait = bounds.hop if left > bounds.hop else self._most(left)
             return wait, min(wait + bounds.answer, left + _GRACE)
         wait = min(bounds.hop, left / 2)
         return wait, min(wait + bounds.answer, left)

@@ -61,7 +61,7 @@ class Settings:
     secret: str = field(repr=False)
     tls: ssl.SSLContext | None = field(repr=False, default=None)
     proxy: Proxy | None = None
-    transport: str = "http"
+    transport: str = "auto"
     """One of `TRANSPORTS`."""
 
     @classmethod
@@ -94,7 +94,7 @@ class Settings:
         needs_tls = address.tls or (way is not None and way.address.tls)
         tls = (ssl_context or _default_tls()) if needs_tls else None
         owner, secret = _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"])
-        chosen = _check_transport(found["LOCKSERVER_TRANSPORT"] or TRANSPORTS[-1])
+        chosen = _check_transport(found["LOCKSERVER_TRANSPORT"] or TRANSPORTS[0])
         return cls(address, owner, secret, tls, way, chosen)
 
     def new_owner(self) -> str:

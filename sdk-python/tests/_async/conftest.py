@@ -10,34 +10,38 @@ from lockserver_client import AsyncLockserverClient
 
 
 @pytest.fixture
-async def client(server: LockServer) -> AsyncIterator[AsyncLockserverClient]:
-    async with AsyncLockserverClient(server.addr, secret=SECRET) as made:
-        yield made
+async def ended() -> AsyncIterator[None]:
+    """After all clients of a test: they run nothing any more."""
+    yield
     await nothing_left()
 
 
 @pytest.fixture
-async def other(server: LockServer) -> AsyncIterator[AsyncLockserverClient]:
+async def client(ended: None, server: LockServer) -> AsyncIterator[AsyncLockserverClient]:
     async with AsyncLockserverClient(server.addr, secret=SECRET) as made:
         yield made
-    await nothing_left()
 
 
 @pytest.fixture
-async def through(proxy: Proxy) -> AsyncIterator[AsyncLockserverClient]:
+async def other(ended: None, server: LockServer) -> AsyncIterator[AsyncLockserverClient]:
+    async with AsyncLockserverClient(server.addr, secret=SECRET) as made:
+        yield made
+
+
+@pytest.fixture
+async def through(ended: None, proxy: Proxy) -> AsyncIterator[AsyncLockserverClient]:
     """A client whose way to the server can be disturbed."""
     async with AsyncLockserverClient(proxy.addr, secret=SECRET) as made:
         yield made
-    await nothing_left()
 
 
 @pytest.fixture
-async def to() -> AsyncIterator[Callable[..., AsyncLockserverClient]]:
-    """Makes clients of any address or transport, with shorter bounds where a test waits for their end."""
+async def to(ended: None) -> AsyncIterator[Callable[..., AsyncLockserverClient]]:
+    """Makes clients that use HTTP, or any transport, with shorter bounds where a test waits for their end."""
     made: list[AsyncLockserverClient] = []
 
     def make(way: str | InMemory, **bounds: float) -> AsyncLockserverClient:
-        client = AsyncLockserverClient(way if isinstance(way, str) else None, secret=SECRET)
+        client = AsyncLockserverClient(way if isinstance(way, str) else None, secret=SECRET, transport="http")
         if not isinstance(way, str):
             client._transport = lambda settings, bounds: way
         for name, seconds in bounds.items():
@@ -48,4 +52,3 @@ async def to() -> AsyncIterator[Callable[..., AsyncLockserverClient]]:
     yield make
     for client in made:
         await client.close()
-    await nothing_left()

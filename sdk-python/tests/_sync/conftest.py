@@ -11,34 +11,38 @@ from lockserver_client import LockserverClient
 
 
 @pytest.fixture
-def client(server: LockServer) -> Iterator[LockserverClient]:
-    with LockserverClient(server.addr, secret=SECRET) as made:
-        yield made
+def ended() -> Iterator[None]:
+    """After all clients of a test: they run nothing any more."""
+    yield
     nothing_left()
 
 
 @pytest.fixture
-def other(server: LockServer) -> Iterator[LockserverClient]:
+def client(ended: None, server: LockServer) -> Iterator[LockserverClient]:
     with LockserverClient(server.addr, secret=SECRET) as made:
         yield made
-    nothing_left()
 
 
 @pytest.fixture
-def through(proxy: Proxy) -> Iterator[LockserverClient]:
+def other(ended: None, server: LockServer) -> Iterator[LockserverClient]:
+    with LockserverClient(server.addr, secret=SECRET) as made:
+        yield made
+
+
+@pytest.fixture
+def through(ended: None, proxy: Proxy) -> Iterator[LockserverClient]:
     """A client whose way to the server can be disturbed."""
     with LockserverClient(proxy.addr, secret=SECRET) as made:
         yield made
-    nothing_left()
 
 
 @pytest.fixture
-def to() -> Iterator[Callable[..., LockserverClient]]:
-    """Makes clients of any address or transport, with shorter bounds where a test waits for their end."""
+def to(ended: None) -> Iterator[Callable[..., LockserverClient]]:
+    """Makes clients that use HTTP, or any transport, with shorter bounds where a test waits for their end."""
     made: list[LockserverClient] = []
 
     def make(way: str | InMemory, **bounds: float) -> LockserverClient:
-        client = LockserverClient(way if isinstance(way, str) else None, secret=SECRET)
+        client = LockserverClient(way if isinstance(way, str) else None, secret=SECRET, transport="http")
         if not isinstance(way, str):
             client._transport = lambda settings, bounds: way
         for name, seconds in bounds.items():
@@ -49,4 +53,3 @@ def to() -> Iterator[Callable[..., LockserverClient]]:
     yield make
     for client in made:
         client.close()
-    nothing_left()

@@ -305,9 +305,10 @@ def test_grants_that_run_out_on_their_way_are_not_stormed(to: Make) -> None:
 
 
 def test_an_attempt_that_only_ran_out_of_time_hides_nothing(
-    through: LockserverClient, proxy: Proxy, server: LockServer, resource: str
+    to: Make, proxy: Proxy, server: LockServer, resource: str
 ) -> None:
     server.take(resource)
+    through = to(proxy.addr)
     through._bounds.hop = 0.05
     through._bounds.cleanup = 0.1
     waiting = start(through.acquire, resource, timeout=1.5)

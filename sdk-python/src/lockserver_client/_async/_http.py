@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from .._contract import Operation
@@ -15,7 +16,7 @@ from .._settings import Address, Settings
 from .._version import __version__
 from ._backend import Stream, resolve
 from ._tls import AsyncAnyStream, AsyncTls
-from ._transport import Attempt
+from ._transport import AsyncSession, Attempt
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
@@ -93,8 +94,12 @@ class AsyncHttp:
             if not kept:
                 connection.stream.close()
 
-    def attend(self, lost: Lost) -> None:
+    def attend(self, lost: Lost, begun: Callable[[AsyncSession], Awaitable[None]]) -> None:
         """Over HTTP the server says nothing by itself."""
+
+    def session(self) -> AsyncSession | None:
+        """There is none."""
+        return None
 
     def end(self, tag: object) -> None:
         """End the request of this tag."""

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from .._clock import Clock, Instant
+from .._contract import RENEW, Operation
+from .._outcome import Answer, Outcome
 from ._backend import Tasks
-from ._transport import AsyncTransport
+from ._transport import AsyncSession, AsyncTransport
+
+KEEPALIVE = Operation("keepalive", "", "", (200,), RENEW.answer_max)
+"""Of sessions alone."""
+SOON = 0.1
+"""What is due within this part of its pause is renewed together with what is due."""
 
 
 class AsyncKept(Protocol):
     """A lock with a lease that is to be renewed."""
 
+    token: int
+    session: object
+    """The session whose keepalive renews it."""
+
     def __hash__(self) -> int: ...
 
-    def due(self) -> float:
-        """Seconds until the next renewal."""
+    def due(self, part: float = 1.0) -> float:
+        """Seconds until the next renewal, or until that part of the time to it has passed."""
 
     async def keep(self) -> float | None:
         """Renew once, trying until the lease cannot be trusted any more; the seconds until the next time, if any."""
 
+    def request(self, session: bool) -> tuple[bytes, float]:
+        """A renewal, and the bound of an attempt."""
+
+    def take(self, outcome: Outcome, sent: Instant) -> None:
+        """What became of one that was sent at that moment."""
+
+    def kept_alive(self, sent: Instant, later: bool) -> None:
+        """The server renewed it by its own length at the earliest at that moment; `later`: it need not be due first."""
+
+    def hear_loss(self, reason: str) -> None:
+        """The server says that it no longer holds it."""
+
 
 class AsyncKeeper:
-    """Renews each lock by itself, so that one that gets no answer cannot hold up another."""
+    """Renews each lock when it is due, and in a session as many others as it can with it.
 
-    def __init__(self, transport: AsyncTransport) -> None:
+    A lock whose renewal gets no answer goes on by itself, so that none can hold up another.
+
+    Args:
+        alone: Tells whether no lease of this client is to run out by itself, so that a keepalive renews none of these.
+    """
+
+    def __init__(self, transport: AsyncTransport, clock: Clock, alone: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._alone = alone
+        self._kept: set[AsyncKept] = set()
+        self._one = threading.Lock()
+        """Held while some are renewed together; nobody waits for it."""
         self._tasks = Tasks(transport.end)
 
     def expecting(self, renews: bool) -> AbstractContextManager[None]:
@@ -33,11 +71,60 @@ class AsyncKeeper:
 
     def add(self, lock: AsyncKept) -> None:
         """Renew the lock whenever it is due, until it is dropped or lost."""
+        self._kept.add(lock)
         self._tasks.add(lock, lock.due(), lock.keep)
 
     def drop(self, lock: AsyncKept) -> None:
         """End the renewal."""
+        self._kept.discard(lock)
         self._tasks.drop(lock)
 
     async def close(self) -> None:
+        self._kept.clear()
         await self._tasks.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether some are renewed together right now."""
+        return self._one.locked()
+
+    async def together(self, session: AsyncSession | None, first: AsyncKept | None = None) -> None:
+        """Renew what can be renewed in one message: all that this session does not know yet, and what is due.
+
+        Nothing happens while that is under way already.
+        """
+        if session is None or not self._one.acquire(blocking=False):
+            return
+        try:
+            await self._together(session, first)
+        finally:
+            self._one.release()
+
+    async def _together(self, session: AsyncSession, first: AsyncKept | None) -> None:
+        kept = list(self._kept)
+        new = [lock for lock in kept if lock.session is not session.exchange]
+        if first is not None and not new and self._alone():
+            await self._keepalive(session, kept, first)
+            return
+        due = new if first is None else [lock for lock in kept if lock in new or lock.due(1 - SOON) <= 0]
+        if not due:
+            return
+        sent, requests = self._clock.now(), [lock.request(True) for lock in due]
+        bound = min(bound for _, bound in requests)
+        outcomes = await session.ask_all(RENEW, [body for body, _ in requests], bound, first or self)
+        for lock, outcome in zip(due, outcomes, strict=True):
+            lock.take(outcome, sent)
+
+    async def _keepalive(self, session: AsyncSession, kept: list[AsyncKept], first: AsyncKept) -> None:
+        sent, bound = self._clock.now(), first.request(True)[1]
+        (outcome,) = await session.ask_all(KEEPALIVE, [b"{}"], bound, first)
+        if not isinstance(outcome, Answer) or outcome.status != 200 or outcome.said is None:
+            return
+        lost, renewed = outcome.said.get("lost"), outcome.said.get("renewed")
+        reasons = {one.get("token"): one.get("reason") for one in lost or () if isinstance(one, dict)}
+        ended = [lock for lock in kept if lock.token in reasons]
+        for lock in ended:
+            lock.hear_loss(str(reasons[lock.token]))
+        if isinstance(renewed, int) and renewed >= len(kept) - len(ended):
+            for lock in kept:
+                lock.kept_alive(sent, lock is not first)

@@ -10,13 +10,16 @@ import weakref
 from collections.abc import Callable
 from typing import NoReturn
 
+from .._clock import Instant
 from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
 from .._lease import SafeDeadline
-from .._operations import Reply, Request, Seconds, lease, named
+from .._operations import Reply, Request, Seconds, lease, named, understand
+from .._outcome import Outcome
 from ._backend import Event, check_place, current, pause, shielded, shielded_once
-from ._keeper import AsyncKeeper
+from ._keeper import SOON, AsyncKeeper
 from ._retry import AsyncLink, AsyncRetry
+from ._transport import AsyncSession
 
 _MOST_EARLY = 10_000
 
@@ -26,7 +29,7 @@ class AsyncHoldings:
 
     def __init__(self, link: AsyncLink) -> None:
         self.link = link
-        self.keeper = AsyncKeeper(link.transport)
+        self.keeper = AsyncKeeper(link.transport, link.clock, self._none_runs_out)
         self._mutex = threading.Lock()
         self._locks: dict[str, list[AsyncLock]] = {}
         self._sweep_at = 64
@@ -34,13 +37,18 @@ class AsyncHoldings:
         self._all_ended = Event()
         self._early: dict[tuple[str, int], str] = {}
         """Losses that were told before their locks were known here."""
-        hears = weakref.WeakMethod(self._hear)
+        # A session must not keep a client that nobody has any more.
+        this = weakref.ref(self)
 
         def lost(resource: str, token: int, reason: str) -> None:
-            if (hear := hears()) is not None:
-                hear(resource, token, reason)
+            if (holdings := this()) is not None:
+                holdings._hear(resource, token, reason)
 
-        link.transport.attend(lost)
+        async def begun(session: AsyncSession) -> None:
+            if (holdings := this()) is not None:
+                await holdings.keeper.together(session)
+
+        link.transport.attend(lost, begun)
 
     def begin(self, call: object) -> None:
         """Note a call that `close` is to end, and in which thread or task it runs."""
@@ -66,8 +74,12 @@ class AsyncHoldings:
         if full:
             self._sweep()
         if lost is not None:
-            lock._hear_loss(lost)
+            lock.hear_loss(lost)
         return True
+
+    def _none_runs_out(self) -> bool:
+        """Whether no lease is held that nobody renews."""
+        return all(lock._lease is None or lock._renews or lock.lost for lock in self._all())
 
     def _hear(self, resource: str, token: int, reason: str) -> None:
         """The server told a loss by itself."""
@@ -76,7 +88,7 @@ class AsyncHoldings:
             if not locks and self._calls and len(self._early) < _MOST_EARLY:
                 self._early[resource, token] = reason  # of a lock whose call has yet to take it in
         for lock in locks:
-            lock._hear_loss(reason)
+            lock.hear_loss(reason)
 
     def forget(self, lock: AsyncLock) -> None:
         with self._mutex:
@@ -157,6 +169,7 @@ class AsyncLock:
         "mode",
         "owner",
         "resource",
+        "session",
         "token",
     )
 
@@ -169,6 +182,7 @@ class AsyncLock:
         self.token = grant.token
         self.mode = grant.mode
         self.limit = grant.limit
+        self.session = reply.session
         self._holdings = holdings
         self._link = holdings.link
         self._lease = request.length
@@ -241,7 +255,7 @@ class AsyncLock:
         end = time.monotonic() + self._link.bounds.silence
         retry = AsyncRetry(self._link, lambda: min(end - time.monotonic(), self._deadline.left()))
         try:
-            reply = await retry.send(RENEW, lambda session: self._renewal(length))
+            reply = await retry.send(RENEW, lambda session: self.request(session, length))
         except ConnectionFailedError as failure:
             if self.lost:
                 raise self._lost_error() from failure
@@ -301,23 +315,30 @@ class AsyncLock:
 
     # Renewal, driven by the keeper
 
-    def due(self) -> float:
-        """Seconds until the next renewal; for the keeper."""
+    def due(self, part: float = 1.0) -> float:
+        """Seconds until the next renewal, or until that part of the time to it has passed; for the keeper."""
         assert self._lease is not None
-        return self._renewed_at + self._lease / RENEW_PART - time.monotonic()
+        return self._renewed_at + self._lease / RENEW_PART * part - time.monotonic()
 
     async def keep(self) -> float | None:
         """Renew once, trying until the lease cannot be trusted any more; for the keeper. When the next time is due."""
         if self._stopped or self.lost:
             return None
+        keeper = self._holdings.keeper
+        if self.due() <= 0 and not keeper.busy:
+            await keeper.together(self._link.transport.session(), self)
+            if self._stopped or self.lost:
+                return None
+        if (due := self.due()) > 0:
+            return due
+        if keeper.busy and self._lease is not None:
+            return self._lease / RENEW_PART * SOON
 
         def left() -> float:
             return 0.0 if self._stopped or self.lost else self._deadline.left()
 
         try:
-            reply = await AsyncRetry(self._link, left, tag=self, persist=True).send(
-                RENEW, lambda session: self._renewal()
-            )
+            reply = await AsyncRetry(self._link, left, tag=self, persist=True).send(RENEW, self.request)
         except ConnectionFailedError:
             return None  # asking `lost` told the holder, if it is a loss
         self._take(reply)
@@ -330,17 +351,35 @@ class AsyncLock:
             with self._mutex:
                 self._deadline.confirm(reply.sent, reply.grant.waited, reply.grant.expires_in)
             self._renewed_at = time.monotonic()
+            self.session = reply.session
         elif isinstance(reply.error, NotHeldError):
-            self._hear_loss(reply.error.reason)
+            self.hear_loss(reply.error.reason)
 
-    def _renewal(self, expire: float | None = None) -> tuple[bytes, float]:
+    def take(self, outcome: Outcome, sent: Instant) -> None:
+        """What became of a renewal that was sent at that moment; for the keeper. What is no answer is asked again."""
+        reply = understand(RENEW, outcome, self._link.peer, self._link.secret)
+        reply.sent = sent
+        self._take(reply)
+
+    def kept_alive(self, sent: Instant, later: bool) -> None:
+        """The server renewed it by its own length, that moment at the earliest; for the keeper."""
+        if not self._stopped and not self.lost:
+            with self._mutex:
+                self._deadline.confirm(sent, 0.0, self._lease)
+            self._renewed_at = time.monotonic()
+            if later and self._lease is not None:
+                self._renewed_at += self._lease / RENEW_PART * SOON
+
+    def request(self, session: bool, expire: float | None = None) -> tuple[bytes, float]:
+        """A renewal, and the bound of an attempt. With the id a session takes the lease over, wherever it came from."""
         bound = min(self._link.bounds.answer, RENEW_ATTEMPT)
         if self._lease is not None:
             bound = min(bound, self._lease / RENEW_PART)
         bound = max(min(bound, self._deadline.left()), 0.001)
-        return named(self.resource, self.owner, token=self.token, expire=expire), bound
+        ident = self.id if session else None
+        return named(self.resource, self.owner, ident=ident, token=self.token, expire=expire), bound
 
-    def _hear_loss(self, reason: str) -> None:
+    def hear_loss(self, reason: str) -> None:
         """The server says that it no longer holds it."""
         self._lose(f"the server no longer holds it ({reason})")
 

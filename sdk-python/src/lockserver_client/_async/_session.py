@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Awaitable, Callable
 
 from .._contract import (
     CODES,
@@ -23,7 +24,7 @@ from .._retry import Backoff, Bounds
 from .._settings import Settings
 from ._backend import Background, Event, Waiter, pause
 from ._http import AsyncHttp
-from ._transport import AsyncTransport, Attempt
+from ._transport import AsyncSession, AsyncTransport, Attempt
 from ._wire import Wire
 
 _LARGEST_REFUSAL = 1 << 20
@@ -48,7 +49,8 @@ class AsyncSessions:
         self._peer = settings.address.authority
         self._bounds = bounds
         self._pid = os.getpid()
-        self._lost: Lost = lambda resource, token, reason: None
+        self._lost: Lost
+        self._begun: Callable[[AsyncSession], Awaitable[None]]
         self._mutex = threading.Lock()
         self._wire: Wire | None = None
         self._unfinished: weakref.finalize[[], AsyncSessions] | None = None
@@ -66,9 +68,14 @@ class AsyncSessions:
         self._closed = False
         self._leaving = Event()
 
-    def attend(self, lost: Lost) -> None:
-        """Say who is to hear of losses that the server tells by itself."""
-        self._lost = lost
+    def attend(self, lost: Lost, begun: Callable[[AsyncSession], Awaitable[None]]) -> None:
+        """Say who is to hear of losses that the server tells by itself, and of new sessions; neither may keep this."""
+        self._lost, self._begun = lost, begun
+
+    def session(self) -> AsyncSession | None:
+        """The session that stands."""
+        wire = self._wire
+        return wire if wire is not None and not wire.exchange.ended else None
 
     async def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
         """Make one attempt. A session on which others get answers serves the next one too, whatever `again` says."""
@@ -105,7 +112,7 @@ class AsyncSessions:
             wire, dialling = self._wire, self._background
             wanting, self._wanting = self._wanting, set()
         for waiter in wanting:
-            waiter.give(_OVER_HTTP if waiter.tag is None else Failure("the client was closed", False))
+            waiter.give(_OVER_HTTP if waiter.tag is None else Failure(self._why or "the client was closed", False))
         self._leaving.set()
         if dialling is not None:
             dialling.end()
@@ -215,6 +222,9 @@ class AsyncSessions:
 
 
 async def _serve(box: list[AsyncSessions]) -> None:
-    wire = await box.pop()._try()
+    sessions = box.pop()
+    wire, begun = await sessions._try(), sessions._begun
+    del sessions
     if wire is not None:
+        await begun(wire)
         await wire.keep()

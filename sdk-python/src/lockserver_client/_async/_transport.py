@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from .._contract import Operation
-from .._exchange import Lost
+from .._exchange import Exchange, Lost
 from .._outcome import Outcome
 
 Attempt = Callable[[bool], tuple[bytes, float]]
 """Makes a request, with the bound of its answer in seconds. True: it goes over a session, where a wait has no hops."""
+
+
+class AsyncSession(Protocol):
+    """One session."""
+
+    exchange: Exchange
+
+    async def ask_all(
+        self, operation: Operation, requests: Sequence[bytes], bound: float, tag: object
+    ) -> list[Outcome]:
+        """Ask in one message; the outcomes in the same order."""
 
 
 class AsyncTransport(Protocol):
@@ -22,8 +33,11 @@ class AsyncTransport(Protocol):
         `again`: the one before it failed, so nothing that it used is used again. `tag` names what `end` may end.
         """
 
-    def attend(self, lost: Lost) -> None:
-        """Say who is to hear of losses that the server tells by itself."""
+    def attend(self, lost: Lost, begun: Callable[[AsyncSession], Awaitable[None]]) -> None:
+        """Say who is to hear of losses that the server tells by itself, and of new sessions."""
+
+    def session(self) -> AsyncSession | None:
+        """What many requests can be asked on at once, if there is such a thing."""
 
     def end(self, tag: object) -> None:
         """End the attempt of this tag; may be called from another thread."""

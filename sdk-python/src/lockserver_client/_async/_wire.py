@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from .._contract import Operation
 from .._exchange import Exchange, Lost
-from .._outcome import Failure, NetworkError, Outcome
+from .._outcome import Answer, NetworkError, Outcome
 from ._backend import Stream, Waiter
 from ._tls import AsyncAnyStream
 
@@ -44,15 +45,33 @@ class Wire:
         """The outcome of a request; None if it cannot be asked here."""
         waiter = Waiter(tag)
         seq = self.exchange.ask(operation, request, waiter)
+        self._post()
+        return await self._outcome(waiter, seq, time.monotonic(), bound)
+
+    async def ask_all(
+        self, operation: Operation, requests: Sequence[bytes], bound: float, tag: object
+    ) -> list[Outcome]:
+        """Ask in one message; the outcomes in the same order."""
+        began = time.monotonic()
+        waiters = [Waiter(tag) for _ in requests]
+        seqs = [
+            self.exchange.ask(operation, request, waiter) for request, waiter in zip(requests, waiters, strict=True)
+        ]
+        self._post()
+        try:
+            return [await self._outcome(*one, began, bound) for one in zip(waiters, seqs, strict=True)]
+        finally:
+            for seq in seqs:
+                self.exchange.forget(seq)
+
+    async def _outcome(self, waiter: Waiter, seq: int, began: float, bound: float) -> Outcome:
         if not seq:
             return self.exchange.outcome_of_end()
-        began = time.monotonic()
-        self._post()
         outcome: Outcome | None = None
         try:
-            outcome = await waiter.wait(bound)
+            outcome = await waiter.wait(began + bound - time.monotonic())
         finally:
-            if not isinstance(outcome, Failure):
+            if not isinstance(outcome, Answer):
                 self.exchange.forget(seq)
         return self.exchange.late(seq, began) if outcome is None else outcome
 

@@ -48,7 +48,7 @@ class LockserverClient:
             connection is to go by way of CONNECT. No environment variable such as `HTTP_PROXY` is followed.
         transport: `session`: everything goes over one connection, a WebSocket, which costs a fraction; `http`: each
             request by itself; `auto`: a session where the server and the way to it allow one, else HTTP.
-            `LOCKSERVER_TRANSPORT`; default `http`.
+            `LOCKSERVER_TRANSPORT`; default `auto`.
 
     Raises:
         ConfigInvalidError: No secret is set anywhere, or a setting cannot be used.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .._contract import Operation
@@ -16,7 +17,7 @@ from .._settings import Address, Settings
 from .._version import __version__
 from ._backend import Stream, resolve
 from ._tls import AnyStream, Tls
-from ._transport import Attempt
+from ._transport import Attempt, Session
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
@@ -94,8 +95,12 @@ class Http:
             if not kept:
                 connection.stream.close()
 
-    def attend(self, lost: Lost) -> None:
+    def attend(self, lost: Lost, begun: Callable[[Session], None]) -> None:
         """Over HTTP the server says nothing by itself."""
+
+    def session(self) -> Session | None:
+        """There is none."""
+        return None
 
     def end(self, tag: object) -> None:
         """End the request of this tag."""

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 
 from .._contract import (
     CODES,
@@ -24,7 +25,7 @@ from .._retry import Backoff, Bounds
 from .._settings import Settings
 from ._backend import Background, Event, Waiter, pause
 from ._http import Http
-from ._transport import Attempt, Transport
+from ._transport import Attempt, Session, Transport
 from ._wire import Wire
 
 _LARGEST_REFUSAL = 1 << 20
@@ -49,7 +50,8 @@ class Sessions:
         self._peer = settings.address.authority
         self._bounds = bounds
         self._pid = os.getpid()
-        self._lost: Lost = lambda resource, token, reason: None
+        self._lost: Lost
+        self._begun: Callable[[Session], None]
         self._mutex = threading.Lock()
         self._wire: Wire | None = None
         self._unfinished: weakref.finalize[[], Sessions] | None = None
@@ -67,9 +69,14 @@ class Sessions:
         self._closed = False
         self._leaving = Event()
 
-    def attend(self, lost: Lost) -> None:
-        """Say who is to hear of losses that the server tells by itself."""
-        self._lost = lost
+    def attend(self, lost: Lost, begun: Callable[[Session], None]) -> None:
+        """Say who is to hear of losses that the server tells by itself, and of new sessions; neither may keep this."""
+        self._lost, self._begun = lost, begun
+
+    def session(self) -> Session | None:
+        """The session that stands."""
+        wire = self._wire
+        return wire if wire is not None and not wire.exchange.ended else None
 
     def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
         """Make one attempt. A session on which others get answers serves the next one too, whatever `again` says."""
@@ -106,7 +113,7 @@ class Sessions:
             wire, dialling = self._wire, self._background
             wanting, self._wanting = self._wanting, set()
         for waiter in wanting:
-            waiter.give(_OVER_HTTP if waiter.tag is None else Failure("the client was closed", False))
+            waiter.give(_OVER_HTTP if waiter.tag is None else Failure(self._why or "the client was closed", False))
         self._leaving.set()
         if dialling is not None:
             dialling.end()
@@ -216,6 +223,9 @@ class Sessions:
 
 
 def _serve(box: list[Sessions]) -> None:
-    wire = box.pop()._try()
+    sessions = box.pop()
+    wire, begun = sessions._try(), sessions._begun
+    del sessions
     if wire is not None:
+        begun(wire)
         wire.keep()

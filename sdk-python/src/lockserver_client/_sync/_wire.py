@@ -9,6 +9,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from .._contract import Operation
@@ -64,27 +65,38 @@ class Wire:
 
     def ask(self, operation: Operation, request: bytes, bound: float, tag: object) -> Outcome | None:
         """The outcome of a request; None if it cannot be asked here."""
-        thread = threading.get_ident()
-        if thread in self._inside:
+        if threading.get_ident() in self._inside:
             return None  # a signal handler asks, within a call that cannot go on before it
-        waiter = Waiter(tag)
-        outcome: Outcome | None = None
-        seq = 0
+        return self.ask_all(operation, (request,), bound, tag)[0]
+
+    def ask_all(self, operation: Operation, requests: Sequence[bytes], bound: float, tag: object) -> list[Outcome]:
+        """Ask in one message; the outcomes in the same order."""
+        thread = threading.get_ident()
+        began = time.monotonic()
+        asked: list[tuple[Waiter, int]] = []
+        outcomes: list[Outcome | None] = []
         try:
             self._inside.add(thread)
-            began = time.monotonic()
-            seq = self.exchange.ask(operation, request, waiter)
-            if not seq:
-                return self.exchange.outcome_of_end()
-            self._write(waiter)
-            outcome = self._wait(waiter, began + bound)
+            for request in requests:
+                waiter = Waiter(tag)
+                asked.append((waiter, self.exchange.ask(operation, request, waiter)))
+            self._write(asked[0][0])
+            for waiter, seq in asked:
+                outcomes.append(self._wait(waiter, began + bound) if seq else self.exchange.outcome_of_end())
+                if len(asked) > 1:
+                    self._hand_on(waiter)  # perhaps to the next one here
         finally:
             self._inside.discard(thread)
             if self._pid == os.getpid():
-                self._leave(waiter, seq)
+                for waiter, seq in asked:
+                    self._leave(waiter, seq)
         if self._pid != os.getpid():
-            return Failure("the call was made in the process that this one was forked from", True, permanent=True)
-        return self.exchange.late(seq, began) if outcome is None else outcome
+            forked = "the call was made in the process that this one was forked from"
+            return [Failure(forked, True, permanent=True)] * len(asked)
+        return [
+            self.exchange.late(seq, began) if outcome is None else outcome
+            for outcome, (_, seq) in zip(outcomes, asked, strict=True)
+        ]
 
     def end(self, tag: object) -> None:
         """End the request of this tag."""
