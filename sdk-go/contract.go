@@ -36,6 +36,7 @@ var verdicts = map[Code]verdict{
 	ErrTooManyWaiters:   raise,
 	ErrInternal:         raise,
 	ErrDraining:         retry,
+	ErrNoLeader:         retry,
 	ErrStoreUnavailable: retry,
 }
 

@@ -40,6 +40,8 @@ const (
 	ErrInternal Code = "internal"
 	// The server is shutting down. Retried by the SDK.
 	ErrDraining Code = "draining"
+	// No server of the cluster leads at the moment, or the one that does cannot be reached; nothing was done. Retried by the SDK.
+	ErrNoLeader Code = "no_leader"
 	// The server could not make the change durable; whether it happened is unknown. Retried by the SDK.
 	ErrStoreUnavailable Code = "store_unavailable"
 

@@ -40,6 +40,7 @@ export const CODES = {
   too_many_waiters: 429,
   internal: 500,
   draining: 503,
+  no_leader: 503,
   store_unavailable: 503,
 
   lock_timeout: null,
@@ -70,6 +71,7 @@ export const VERDICTS: Readonly<Record<string, Verdict>> = {
   too_many_waiters: 'raise',
   internal: 'raise',
   draining: 'retry',
+  no_leader: 'retry',
   store_unavailable: 'retry',
 }
 

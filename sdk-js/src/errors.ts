@@ -152,6 +152,11 @@ export class DrainingError extends CodedError {
   static override readonly code = 'draining'
 }
 
+/** 503: no server of a cluster leads at the moment. Retried; seen as the `cause` of a {@link ConnectionFailedError}. */
+export class NoLeaderError extends CodedError {
+  static override readonly code = 'no_leader'
+}
+
 /** 503: the server could not make a change durable. Retried; seen as the `cause` of a {@link ConnectionFailedError}. */
 export class StoreUnavailableError extends CodedError {
   static override readonly code = 'store_unavailable'
@@ -198,7 +203,7 @@ for (const type of [
     NotHeldError,
   ],
   ...[LimitMismatchError, IdUsedError, TooLargeError, TooManyLocksError, TooManyWaitersError, InternalError, DrainingError],
-  ...[StoreUnavailableError, LockTimeoutError, LockLostError, ConnectionFailedError, ConfigInvalidError],
+  ...[NoLeaderError, StoreUnavailableError, LockTimeoutError, LockLostError, ConnectionFailedError, ConfigInvalidError],
 ]) {
   classes.set(type.code, type)
   name(type, `${type.code.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())}Error`)

@@ -16,6 +16,7 @@ export {
   LockserverError,
   LockTimeoutError,
   MethodNotAllowedError,
+  NoLeaderError,
   NotFoundError,
   NotHeldError,
   StoreUnavailableError,

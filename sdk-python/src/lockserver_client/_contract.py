@@ -96,6 +96,12 @@ class DrainingError(LockserverError):
     code = "draining"
 
 
+class NoLeaderError(LockserverError):
+    """No server of the cluster leads at the moment, or the one that does cannot be reached; nothing was done."""
+
+    code = "no_leader"
+
+
 class StoreUnavailableError(LockserverError):
     """The change could not be made durable, so whether it took effect is unknown; or the server is still loading."""
 
@@ -117,6 +123,7 @@ CODES: dict[str, tuple[str, type[LockserverError]]] = {
     "too_many_waiters": ("raise", TooManyWaitersError),
     "internal": ("raise", InternalError),
     "draining": ("retry", DrainingError),
+    "no_leader": ("retry", NoLeaderError),
     "store_unavailable": ("retry", StoreUnavailableError),
 }
 """The codes of a server: what a client does about each, and its error."""

@@ -21,6 +21,7 @@
     ├── TooManyWaitersError               too_many_waiters
     ├── InternalError                     internal
     ├── DrainingError                     draining
+    ├── NoLeaderError                     no_leader
     └── StoreUnavailableError             store_unavailable
 
 The first four arise in this process, the others are the server's own words. A class is named after its code.

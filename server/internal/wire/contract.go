@@ -20,6 +20,7 @@ const (
 	TooManyWaiters   Code = "too_many_waiters"
 	Internal         Code = "internal"
 	Draining         Code = "draining"
+	NoLeader         Code = "no_leader"
 	StoreUnavailable Code = "store_unavailable"
 )
 
@@ -39,6 +40,7 @@ var codes = map[Code]codeRow{
 	TooManyWaiters:   {status: 429, title: "Too Many Requests", retryAfter: true},
 	Internal:         {status: 500, title: "Internal Server Error"},
 	Draining:         {status: 503, title: "Service Unavailable", retryAfter: true},
+	NoLeader:         {status: 503, title: "Service Unavailable", retryAfter: true},
 	StoreUnavailable: {status: 503, title: "Service Unavailable", retryAfter: true},
 }
 
