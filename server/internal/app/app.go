@@ -9,15 +9,18 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/config"
 	"github.com/lockserver/lockserver/server/internal/events"
+	"github.com/lockserver/lockserver/server/internal/forward"
 	"github.com/lockserver/lockserver/server/internal/httpapi"
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/session"
 	"github.com/lockserver/lockserver/server/internal/store"
+	"github.com/lockserver/lockserver/server/internal/store/etcd"
 )
 
 // App is a server. [New] opens its listener, and [App.Run] serves.
@@ -32,8 +35,12 @@ type App struct {
 	http     *http.Server
 	silent   *httpapi.Silent
 	listener net.Listener
+	cluster  *etcd.Cluster                 // nil for a server without one
+	forward  *forward.Forwarder            // the same
 	drains   []func(context.Context) error // one for each transport: it lets requests in flight end
-	begun    sync.Once                     // the first term
+	ready    func()                        // given to Run
+	begun    sync.Once                     // the first term, of this server or of the leader that it stands by for
+	terms    atomic.Int64
 	closing  sync.Once
 }
 
@@ -65,10 +72,16 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	counts.Sessions(sessions.Sessions)
 	hub := events.NewHub(events.Config{MaxReaders: opts.MaxEventReaders, History: opts.History, Logger: log})
 	counts.Events(hub)
-	api := httpapi.New(ops, httpapi.Config{
+	cfg := httpapi.Config{
 		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Events: hub,
 		Logger: log,
-	})
+	}
+	var forwarder *forward.Forwarder
+	if opts.Store.Kind == "etcd" {
+		forwarder = forward.New()
+		cfg.Forwarder = forwarder
+	}
+	api := httpapi.New(ops, cfg)
 	server := httpapi.NewServer(api, httpapi.ServerConfig{
 		HeaderTimeout: opts.HeaderTimeout, BodyTimeout: opts.HeaderTimeout, IdleTimeout: opts.IdleTimeout, TLS: encryption, Logger: log,
 	})
@@ -79,12 +92,18 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		service:  ops,
 		sessions: sessions,
 		events:   hub,
+		forward:  forwarder,
 		metrics:  counts,
 		http:     server,
 		silent:   httpapi.NewSilent(server),
 		listener: httpapi.Limit(listener, connectionLimit(opts.MaxConnections, log), log),
 	}
 	a.drains = append(a.drains, a.drainHTTP, sessions.Shutdown)
+	if forwarder != nil {
+		if err := a.join(); err != nil {
+			return nil, errors.Join(fmt.Errorf("--store %s: %w", opts.Store, err), a.Close())
+		}
+	}
 	return a, nil
 }
 
@@ -115,19 +134,24 @@ func (a *App) Close() error {
 	a.closing.Do(func() {
 		a.sessions.Close()
 		err = errors.Join(ignoreClosed(a.http.Close()), ignoreClosed(a.listener.Close()))
+		if a.cluster != nil {
+			err = errors.Join(err, a.cluster.Close())
+		}
 	})
 	return err
 }
 
 // Run serves until ctx ends, which shuts the server down in order and returns nil, or until the store fails. It serves in terms, each
 // with its own store and engine: one ends, and another follows, if another server takes over the store. Between terms, and while the
-// locks are loaded, the server answers that it is not ready. Run calls ready when the first term begins.
+// locks are loaded, the server answers that it is not ready, or, in a cluster, passes requests on to the server that leads. Run calls
+// ready when the first term begins, be it another server's.
 func (a *App) Run(ctx context.Context, ready func()) (err error) {
+	a.ready = ready
 	serving, stop := context.WithCancelCause(ctx)
 	go func() { stop(a.serve()) }()
 	defer func() { err = errors.Join(err, a.Close()) }()
 	for err = store.ErrReplaced; errors.Is(err, store.ErrReplaced); {
-		err = a.term(serving, ready)
+		err = a.term(serving)
 	}
 	if err == nil && ctx.Err() == nil {
 		return ignoreClosed(context.Cause(serving))

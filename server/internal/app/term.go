@@ -23,9 +23,10 @@ const failureGrace = time.Second
 // term serves once: it waits for the right to write the store, loads the locks, serves with a fresh engine, and withdraws it. It
 // returns nil when ctx has ended, and else why the store failed. The engine of a term answers all that it was asked, and no later
 // engine knows of it.
-func (a *App) term(ctx context.Context, ready func()) (err error) {
+func (a *App) term(ctx context.Context) (err error) {
 	defer func() {
 		if errors.Is(err, store.ErrReplaced) {
+			a.metrics.Unwatch()
 			a.log.Warn("standing by", "reason", err)
 		}
 	}()
@@ -43,6 +44,10 @@ func (a *App) term(ctx context.Context, ready func()) (err error) {
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
+		if a.forward != nil {
+			a.forward.Drain()
+			a.drain(a.opts.ShutdownTimeout)
+		}
 		return nil
 	case err != nil:
 		return fmt.Errorf("--store %s: %w", a.opts.Store, err)
@@ -59,10 +64,15 @@ func (a *App) term(ctx context.Context, ready func()) (err error) {
 	go a.sessions.Watch(losses.Events, &losses.Dropped)
 	a.events.Serve(eng)
 	defer a.events.Withdraw()
+	a.sessions.Lead()
 	a.service.Serve(eng)
-	defer a.service.Withdraw()
+	defer func() {
+		a.service.Withdraw()
+		a.sessions.StandBy()
+	}()
+	a.terms.Add(1)
 	a.log.Info("serving", "address", a.Addr().String(), "store", a.opts.Store.String())
-	a.begun.Do(ready)
+	a.begun.Do(a.ready)
 
 	select {
 	case <-ctx.Done():
@@ -71,6 +81,11 @@ func (a *App) term(ctx context.Context, ready func()) (err error) {
 		a.sessions.Drain()
 		eng.Drain()
 		a.events.Drain()
+		if _, shared := st.(store.Shared); shared {
+			err := a.resign(eng, st)
+			a.drain(a.opts.ShutdownTimeout)
+			return err
+		}
 		a.drain(a.opts.ShutdownTimeout)
 	case <-eng.Failed():
 		if errors.Is(eng.Err(), store.ErrReplaced) {
@@ -84,6 +99,19 @@ func (a *App) term(ctx context.Context, ready func()) (err error) {
 		return fmt.Errorf("store failed: %w", err)
 	}
 	return nil
+}
+
+// resign lets the next server lead as soon as what has taken effect is committed, and then ends what is left of this one's requests.
+func (a *App) resign(eng *engine.Engine, st store.Store) error {
+	if a.forward != nil {
+		a.forward.Drain()
+	}
+	a.service.Withdraw()
+	err := a.closeEngine(eng)
+	if errors.Is(err, store.ErrReplaced) {
+		err = nil
+	}
+	return errors.Join(err, st.Close())
 }
 
 // drain lets the requests in flight end, on every transport.

@@ -55,13 +55,16 @@ func Load(src Source) (*Options, error) {
 	}
 
 	o := new(Options)
-	secretFile := ""
+	secretFile, etcdPasswordFile := "", ""
 	var problems []error
 	for _, g := range table {
 		for _, s := range g.settings {
 			value := lookup(&s)
-			if s.flag == secretFileFlag {
+			switch s.flag {
+			case secretFileFlag:
 				secretFile = value
+			case etcdPasswordFileFlag:
+				etcdPasswordFile = value
 			}
 			if value == "" {
 				value = s.fallback
@@ -73,6 +76,11 @@ func Load(src Source) (*Options, error) {
 	}
 	if err := checkTLS(o, src.Dir); err != nil {
 		problems = append(problems, err)
+	}
+	if len(o.Etcd.Endpoints) > 0 && src.NeedsSecret {
+		if err := checkEtcd(o, src.Dir, etcdPasswordFile); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	if src.NeedsSecret {
 		if err := loadSecret(o, src.Dir, secretFile); err != nil {

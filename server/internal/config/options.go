@@ -19,6 +19,7 @@ type Options struct {
 	Secret         Secret
 	PreviousSecret Secret // also accepted, if set
 	Store          Store
+	Etcd           Etcd // if the store is etcd
 
 	MaxWait        time.Duration
 	MaxLocks       int
@@ -46,8 +47,21 @@ type Options struct {
 
 // Store says where grants are kept.
 type Store struct {
-	Kind   string // "memory" or "disk"
-	Target string // the directory of a disk store
+	Kind   string // "memory", "disk" or "etcd"
+	Target string // the directory of a disk store, or the URLs and the prefix of etcd
+}
+
+// Etcd says how to reach etcd, and how to be reached by the other servers of the cluster.
+type Etcd struct {
+	Endpoints   []string // URLs
+	Prefix      string   // of all keys
+	User        string   // "" for none
+	Password    Secret
+	CA          string // file; "" means the system's certificates
+	Cert        string // files of a certificate for this client, and its key; "" means none
+	Key         string
+	Advertise   string // URL; "" means that it follows from where the server listens
+	ElectionTTL time.Duration
 }
 
 func (s Store) String() string {

@@ -39,8 +39,10 @@ const (
 	secretVariable   = "LOCKSERVER_SECRET"
 	previousVariable = "LOCKSERVER_SECRET_PREVIOUS"
 	secretFileFlag   = "secret-file"
-	certFlag         = "tls-cert"
-	keyFlag          = "tls-key"
+
+	etcdPasswordFileFlag = "etcd-password-file"
+	certFlag             = "tls-cert"
+	keyFlag              = "tls-key"
 )
 
 func groups() []group {
@@ -84,8 +86,40 @@ func groups() []group {
 		{"Where locks are kept", []setting{
 			{
 				flag: "store", variable: "LOCKSERVER_STORE", arg: "STORE", fallback: "disk:./lockserver-data",
-				about:   "disk:DIR survives a crash and a restart; memory does not",
-				allowed: "disk:DIR or memory", set: setStore,
+				about:   "disk:DIR survives a crash; memory does not; etcd:URLS/PREFIX",
+				allowed: "disk:DIR, memory or etcd:URL,URL…/PREFIX, with all URLs http or all https", set: setStore,
+			},
+		}},
+		{"Cluster: servers with the same PREFIX in etcd", []setting{
+			{
+				flag: "advertise", variable: "LOCKSERVER_ADVERTISE", arg: "URL",
+				about:   "where the others reach this one; else where it listens, or the host name",
+				allowed: "a URL such as http://10.0.0.1:8080", set: func(o *Options, v string) bool { o.Etcd.Advertise = v; return v == "" || isURL(v) },
+			},
+			seconds("election-ttl", "time after which a leader that etcd does not hear of is replaced", 5*time.Second, 2*time.Second, time.Minute, func(o *Options) *time.Duration { return &o.Etcd.ElectionTTL }),
+			{
+				flag: "etcd-user", variable: "LOCKSERVER_ETCD_USER", arg: "NAME", about: "name of the user of etcd",
+				set: func(o *Options, v string) bool { o.Etcd.User = v; return true },
+			},
+			{
+				variable: "LOCKSERVER_ETCD_PASSWORD", arg: "PASSWORD", about: "the user's password",
+				set: func(o *Options, v string) bool { o.Etcd.Password = NewSecret(v); return true },
+			},
+			{
+				flag: etcdPasswordFileFlag, variable: "LOCKSERVER_ETCD_PASSWORD_FILE", arg: "FILE", about: "read the password from a file",
+				allowed: "a file that can be read, with the password in it", set: func(*Options, string) bool { return true },
+			},
+			{
+				flag: "etcd-ca", variable: "LOCKSERVER_ETCD_CA", arg: "FILE", about: "certificates that etcd's is checked with, in PEM; else the system's",
+				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.Etcd.CA = v; return true },
+			},
+			{
+				flag: "etcd-cert", variable: "LOCKSERVER_ETCD_CERT", arg: "FILE", about: "certificate that this server shows to etcd, in PEM",
+				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.Etcd.Cert = v; return true },
+			},
+			{
+				flag: "etcd-key", variable: "LOCKSERVER_ETCD_KEY", arg: "FILE", about: "its private key, in PEM",
+				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.Etcd.Key = v; return true },
 			},
 		}},
 		{"Limits", []setting{
@@ -95,7 +129,7 @@ func groups() []group {
 			count("max-remembered", "ended ids that are remembered", 1_000_000, 0, 100_000_000, func(o *Options) *int { return &o.MaxRemembered }),
 			count("max-body", "bytes in the body of a request", 64<<10, 16<<10, 64<<10, func(o *Options) *int { return &o.MaxBody }),
 			count("max-connections", "connections at one time; more are closed at once", 50_000, 1, 10_000_000, func(o *Options) *int { return &o.MaxConnections }),
-			count("max-session-operations", "unanswered requests of one session, without those that wait for a lock; more are not read", 16_384, 1, 1_000_000, func(o *Options) *int { return &o.MaxSessionOperations }),
+			count("max-session-operations", "unanswered requests of one session, besides those that wait; more are not read", 16_384, 1, 1_000_000, func(o *Options) *int { return &o.MaxSessionOperations }),
 			count("max-session-unsent", "bytes of answers that wait for a session to take them", 1<<20, 1<<10, 1<<30, func(o *Options) *int { return &o.MaxSessionUnsent }),
 			count("max-event-readers", "readers of events at one time", 1000, 1, 100_000, func(o *Options) *int { return &o.MaxEventReaders }),
 			seconds("session-timeout", "time after which a session that takes no answers is closed", 30*time.Second, time.Millisecond, time.Hour, func(o *Options) *time.Duration { return &o.SessionTimeout }),
@@ -137,6 +171,8 @@ func setStore(o *Options, value string) bool {
 		return !found
 	case "disk":
 		return target != ""
+	case "etcd":
+		return setEtcd(o, target)
 	}
 	return false
 }

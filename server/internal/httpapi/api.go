@@ -20,6 +20,7 @@ type Config struct {
 	Metrics     http.Handler // nil for none
 	Sessions    Upgrader     // nil for none
 	Events      Events       // nil for none
+	Forwarder   Forwarder    // nil for a server without a cluster
 	Logger      *slog.Logger
 }
 
@@ -34,6 +35,14 @@ type Events interface {
 	Stream(w http.ResponseWriter, r *http.Request, f *wire.Fields) *wire.Problem
 	// History appends what has happened to one resource.
 	History(b []byte, f *wire.Fields) ([]byte, *wire.Problem)
+}
+
+// Forwarder passes requests on to the server that leads, while this one does not.
+type Forwarder interface {
+	// Ready returns why requests cannot be passed on, or nil.
+	Ready() *wire.Problem
+	// Forward passes on a request with this body. If it returns a problem, it has written nothing. If gone, the client has gone away.
+	Forward(w http.ResponseWriter, r *http.Request, body []byte) (p *wire.Problem, gone bool)
 }
 
 // answerTimeout bounds the time to write an answer.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"time"
@@ -28,9 +29,17 @@ func (x *exchange) serve() (outcome string) {
 	}
 	switch x.op {
 	case wire.Healthz:
-		return x.say(`{"status":"ok","version":` + string(wire.AppendString(nil, x.api.cfg.Version)) + "}\n")
+		role := "leader"
+		if x.standsBy() {
+			role = "standby"
+		}
+		return x.say(`{"status":"ok","version":` + string(wire.AppendString(nil, x.api.cfg.Version)) + `,"role":"` + role + "\"}\n")
 	case wire.Readyz:
-		if p := x.api.service.Ready(); p != nil {
+		ready := x.api.service.Ready
+		if x.standsBy() {
+			ready = x.api.cfg.Forwarder.Ready
+		}
+		if p := ready(); p != nil {
 			return x.refuse(p)
 		}
 		return x.say(`{"status":"ready"}` + "\n")
@@ -39,7 +48,11 @@ func (x *exchange) serve() (outcome string) {
 		return service.OK
 	case wire.Metrics:
 		return x.metrics()
-	case wire.Session:
+	}
+	if x.standsBy() {
+		return x.forward()
+	}
+	if x.op == wire.Session {
 		return x.upgrade()
 	}
 	x.call.Op, x.call.From = x.op, x.r.RemoteAddr
@@ -120,6 +133,29 @@ func (x *exchange) metrics() (outcome string) {
 	}
 	x.api.cfg.Metrics.ServeHTTP(x.w, x.r)
 	return service.OK
+}
+
+// standsBy reports whether another server of the cluster leads, or none.
+func (x *exchange) standsBy() bool { return x.api.cfg.Forwarder != nil && !x.api.service.Serving() }
+
+// forward lets the server that leads answer.
+func (x *exchange) forward() (outcome string) {
+	buf := x.api.buffer()
+	defer x.api.recycle(buf)
+	if x.op.InBody() {
+		if p := x.readBody(buf); p != nil {
+			return x.refuse(p)
+		}
+	}
+	p, gone := x.api.cfg.Forwarder.Forward(x.w, x.r, bytes.Clone(buf.b))
+	switch {
+	case gone:
+		return service.Gone
+	case p != nil:
+		x.w.Header()["Server"] = x.api.headers.server
+		return x.refuse(p)
+	}
+	return service.Forwarded
 }
 
 // upgrade begins a session.

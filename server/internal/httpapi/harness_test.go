@@ -48,6 +48,7 @@ type setup struct {
 	engine         service.Engine // instead of a real one
 	loading        bool           // no engine at all
 	history        int
+	forwarder      httpapi.Forwarder
 }
 
 func start(t *testing.T, s setup) *server {
@@ -93,7 +94,7 @@ func start(t *testing.T, s setup) *server {
 	}
 	api := httpapi.New(srv.service, httpapi.Config{
 		Version: version, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Metrics: counts, Sessions: srv.sessions, Events: srv.events,
-		Logger: s.logger,
+		Forwarder: s.forwarder, Logger: s.logger,
 	})
 	web := httpapi.NewServer(api, httpapi.ServerConfig{HeaderTimeout: s.headerTimeout, BodyTimeout: s.headerTimeout, IdleTimeout: time.Minute, Logger: s.logger})
 	served := make(chan error, 1)

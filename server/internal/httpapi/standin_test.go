@@ -16,7 +16,7 @@ func TestHealth(t *testing.T) {
 	s := start(t, setup{loading: true})
 	got := s.do("GET", "/healthz", "", "X-LOCKSERVER-SECRET", "")
 	require.Equal(t, 200, got.status)
-	require.Equal(t, map[string]any{"status": "ok", "version": version}, got.body)
+	require.Equal(t, map[string]any{"role": "leader", "status": "ok", "version": version}, got.body)
 	require.Equal(t, 200, s.do("HEAD", "/healthz", "").status)
 
 	got = s.do("GET", "/readyz", "", "X-LOCKSERVER-SECRET", "")

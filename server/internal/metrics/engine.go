@@ -22,6 +22,7 @@ type engineCollector struct {
 }
 
 func (c *engineCollector) watch(e Engine) { c.engine.Store(&e) }
+func (c *engineCollector) unwatch()       { c.engine.Store(nil) }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("lockserver_"+name, help, labels, nil)

@@ -64,6 +64,25 @@ func New(version string) *Metrics {
 // Watch makes the metrics collect from this engine from now on. Its counts begin at 0, as after a restart.
 func (m *Metrics) Watch(e Engine) { m.engine.watch(e) }
 
+// Unwatch makes the metrics tell nothing of an engine, until Watch.
+func (m *Metrics) Unwatch() { m.engine.unwatch() }
+
+// Cluster makes the metrics tell whether this server leads, and how often it began to.
+func (m *Metrics) Cluster(leads func() bool, terms func() int64) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "lockserver_leader", Help: "1 while this server leads its cluster, 0 while it stands by.",
+		}, func() float64 {
+			if leads() {
+				return 1
+			}
+			return 0
+		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "lockserver_terms_total", Help: "How often this server began to lead.",
+		}, func() float64 { return float64(terms()) }))
+}
+
 // Sessions makes the metrics tell how many sessions are open.
 func (m *Metrics) Sessions(open func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

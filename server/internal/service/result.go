@@ -61,6 +61,8 @@ func (r *Result) Outcome() string {
 const (
 	OK   = "ok"
 	Gone = "gone" // the caller went away before its answer
+
+	Forwarded = "forwarded" // another server has answered
 )
 
 // Append appends the body of the answer.

@@ -63,6 +63,9 @@ func (s *Service) Serve(e Engine) { s.term.Store(&term{engine: e}) }
 // Withdraw ends a term. Operations that the engine already has are the engine's to answer.
 func (s *Service) Withdraw() { s.term.Store(nil) }
 
+// Serving reports whether this is a term.
+func (s *Service) Serving() bool { return s.term.Load() != nil }
+
 // Drain makes Ready report, for the rest of the term, that the server is shutting down. The engine decides what becomes of
 // operations.
 func (s *Service) Drain() {

@@ -40,6 +40,7 @@ type Server struct {
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	draining bool
+	standby  bool
 	running  sync.WaitGroup
 }
 
@@ -63,11 +64,11 @@ func (s *Server) Sessions() int {
 	return len(s.sessions)
 }
 
-// add runs a session, unless the server is shutting down.
+// add runs a session, unless the server is shutting down or stands by.
 func (s *Server) add(x *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if s.draining || s.standby {
 		return false
 	}
 	s.sessions[x] = struct{}{}
@@ -116,6 +117,21 @@ func (s *Server) Watch(events <-chan []lock.Event, dropped *atomic.Int64) {
 			reported = n
 		}
 	}
+}
+
+// StandBy closes each session once everything is answered, and refuses new ones until Lead: whoever leads has to serve them.
+func (s *Server) StandBy() {
+	s.mu.Lock()
+	s.standby = true
+	s.mu.Unlock()
+	s.each((*session).finish)
+}
+
+// Lead takes sessions again.
+func (s *Server) Lead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.standby = false
 }
 
 // Drain tells every session that the server is shutting down, and refuses new ones. The engine answers the operations.

@@ -42,7 +42,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem {
 	}
 	x := newSession(s, conn, in, r.RemoteAddr)
 	if !s.add(x) {
-		_ = conn.Close() // the server began to shut down just now
+		_ = conn.Close() // the server began to shut down, or to stand by, just now
 	}
 	return nil
 }

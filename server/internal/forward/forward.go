@@ -1,0 +1,167 @@
+// Package forward passes requests of a server that stands by on to the one that leads.
+package forward
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/wire"
+)
+
+// header marks a request that was passed on, so that it is not passed on again.
+const header = "Lockserver-Forwarded"
+
+const (
+	dialTimeout   = 2 * time.Second
+	answerTimeout = 10 * time.Second // to write an answer
+	idleTimeout   = 30 * time.Second // less than a server's, so that none closes a connection that is about to be used
+	drainGrace    = 200 * time.Millisecond
+)
+
+var (
+	errChanged  = errors.New("another server leads now")
+	errDraining = errors.New("this server shuts down")
+)
+
+// Forwarder knows who leads.
+type Forwarder struct {
+	transport *http.Transport
+
+	mu       sync.Mutex
+	leader   *leader // nil if none is known
+	draining bool
+}
+
+// leader is a server that leads, as far as is known.
+type leader struct {
+	url *url.URL
+	ctx context.Context // ends when it leads no more
+	end context.CancelCauseFunc
+}
+
+// New returns a forwarder that knows no leader.
+func New() *Forwarder {
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	return &Forwarder{transport: &http.Transport{
+		DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout, MaxIdleConnsPerHost: 1024, IdleConnTimeout: idleTimeout, DisableCompression: true,
+	}}
+}
+
+// Lead makes requests go to the server at that URL from now on, or to none if it is "". What a leader before it has not answered is
+// ended, and its outcome is unknown: the leader may be paused, and never answer.
+func (f *Forwarder) Lead(address string) {
+	var next *leader
+	if u, err := url.Parse(address); err == nil && address != "" {
+		next = &leader{url: u}
+		next.ctx, next.end = context.WithCancelCause(context.Background())
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.leader
+	if last != nil && next != nil && *last.url == *next.url {
+		next.end(nil)
+		return
+	}
+	if last != nil {
+		last.end(errChanged)
+		f.transport.CloseIdleConnections()
+	}
+	f.leader = next
+	if f.draining && next != nil {
+		next.end(errDraining)
+	}
+}
+
+// Drain refuses new requests, and soon ends those that the leader has not answered.
+func (f *Forwarder) Drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.draining = true
+	if l := f.leader; l != nil {
+		time.AfterFunc(drainGrace, func() { l.end(errDraining) })
+	}
+}
+
+// Ready returns why requests cannot be passed on, or nil.
+func (f *Forwarder) Ready() *wire.Problem {
+	_, p := f.to()
+	return p
+}
+
+func (f *Forwarder) to() (*leader, *wire.Problem) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.draining:
+		return nil, &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
+	case f.leader == nil:
+		return nil, noLeader("no server of the cluster leads at the moment; ask again")
+	}
+	return f.leader, nil
+}
+
+func noLeader(detail string) *wire.Problem { return &wire.Problem{Code: wire.NoLeader, Detail: detail} }
+
+// Forward passes a request on, with this body, and its answer back. If it returns a problem, nothing has been written yet. Gone says that the
+// client has gone away, so that nobody is left to be told.
+func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, body []byte) (p *wire.Problem, gone bool) {
+	to, p := f.to()
+	if p != nil {
+		return p, false
+	}
+	if r.Header.Get(header) != "" {
+		return noLeader("this server does not lead, and the request was passed on already; ask again"), false
+	}
+	connected := false
+	ctx, cancel := context.WithCancelCause(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected = true },
+	}))
+	defer cancel(nil)
+	defer context.AfterFunc(to.ctx, func() { cancel(context.Cause(to.ctx)) })()
+	out := r.WithContext(ctx)
+	out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	if len(body) == 0 {
+		out.Body = http.NoBody
+	}
+	w.Header().Del("Server") // the leader's comes
+	proxy := httputil.ReverseProxy{
+		Transport: f.transport,
+		Rewrite: func(x *httputil.ProxyRequest) {
+			x.SetURL(to.url)
+			x.Out.Host = x.In.Host
+			x.Out.Header.Set(header, "1")
+			x.Out.Header.Del("Expect")
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			if resp.StatusCode == http.StatusSwitchingProtocols {
+				return nil
+			}
+			until := time.Now().Add(answerTimeout)
+			if resp.ContentLength < 0 { // events, without an end
+				until = time.Time{}
+			}
+			return http.NewResponseController(w).SetWriteDeadline(until)
+		},
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {
+			switch {
+			case r.Context().Err() != nil:
+				gone = true
+			case !connected:
+				p = noLeader("the server that leads cannot be reached; ask again")
+			default:
+				p = &wire.Problem{Code: wire.StoreUnavailable, Detail: "the server that leads gave no answer, so what became of this request is unknown; ask again"}
+			}
+		},
+	}
+	proxy.ServeHTTP(w, out)
+	return p, gone
+}
