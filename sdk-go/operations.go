@@ -361,6 +361,8 @@ func (op *operation) undone(resource string) string {
 		participle = "renewed"
 	case &opShow:
 		participle = "shown"
+	case &opHistory:
+		return fmt.Sprintf("the history of %q did not come", resource)
 	}
 	return fmt.Sprintf("resource %q was not %s", resource, participle)
 }

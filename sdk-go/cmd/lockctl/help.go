@@ -9,6 +9,8 @@ Usage:
                               who holds what
   lockctl show [--json] [--timeout TIME] RESOURCE
                               holders and queue of one lock
+  lockctl history [--limit N] [--json] [--timeout TIME] RESOURCE
+                              what happened last to one lock: who had it, how it ended, who gave up waiting; for a server with --history
   lockctl force-release [--yes] [--token T] [--json] [--timeout TIME] RESOURCE
                               take a lock from its holders; asks first
   lockctl version | help
