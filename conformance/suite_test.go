@@ -23,7 +23,7 @@ var inDocker bool
 
 // TestMatrix is `lockconform run` with the drivers of this repository.
 func TestMatrix(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute)
 	defer cancel()
 	o := suite.Usual()
 	o.Drivers, o.Docker = "drivers", inDocker

@@ -15,10 +15,7 @@ class BodyError extends Error {
 }
 const bodyPanic = 'the body was told to panic'
 
-const lacks = {
-  done: 'lock.signal aborts only on loss, as the contract says; a release is the caller\'s own doing',
-  session: 'it talks HTTP so far',
-}
+const lacks = { done: 'lock.signal aborts only on loss, as the contract says; a release is the caller\'s own doing' }
 
 const clients = new Map()
 const clocks = new Map()
@@ -122,7 +119,7 @@ function given(request, names) {
 function construct({ LockserverClient }, request) {
   const ahead = { monotonic: 0, wall: 0 }
   const clock = { monotonic: () => performance.now() + ahead.monotonic, wall: () => Date.now() + ahead.wall }
-  const names = { hop: 'hop', connect: 'connect', answer: 'answer', release: 'cleanup', unanswered: 'silence', unanswered_queued: 'silenceQueued' }
+  const names = { hop: 'hop', connect: 'connect', answer: 'answer', release: 'cleanup', unanswered: 'silence', unanswered_queued: 'silenceQueued', ping: 'sessionPing', session_again: 'sessionAgain' }
   const figures = Object.fromEntries(Object.entries(given(request.test ?? {}, names)).map(([figure, seconds]) => [figure, seconds * 1000]))
   if (figures.answer !== undefined) figures.renewAttempt = figures.answer
   const client = new LockserverClient({

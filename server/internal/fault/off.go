@@ -12,4 +12,8 @@ const (
 	UndeliveredGrantsKept   = false
 	SecondSignalIgnored     = false
 	ConnectionsWithoutLimit = false
+	AnswersSwapped          = false
+	LossesNotTold           = false
+	KeepaliveRenewsNothing  = false
+	WaitersOfSessionsKept   = false
 )

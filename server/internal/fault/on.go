@@ -7,6 +7,7 @@ import "os"
 // chosen is the fault of this process.
 var chosen = os.Getenv("FAULT")
 
+// The faults, of which one may be chosen.
 var (
 	Barging                 = chosen == "barging"                   // a new request that fits overtakes those who wait
 	LastInFirstOut          = chosen == "last-in-first-out"         // who comes last is served first
@@ -17,6 +18,10 @@ var (
 	UndeliveredGrantsKept   = chosen == "undelivered-grants-kept"   // an answer that could not be written is taken for delivered
 	SecondSignalIgnored     = chosen == "second-signal-ignored"     // requests are waited for whatever signals come
 	ConnectionsWithoutLimit = chosen == "connections-without-limit" // every connection is taken
+	AnswersSwapped          = chosen == "answers-swapped"           // two answers of one message of a session have each other's seq
+	LossesNotTold           = chosen == "losses-not-told"           // no session is told of what it loses
+	KeepaliveRenewsNothing  = chosen == "keepalive-renews-nothing"  // a keepalive is answered, and no lease is renewed
+	WaitersOfSessionsKept   = chosen == "waiters-of-sessions-kept"  // the waiters of a session that has ended seem to be there
 )
 
 func late() int64 {

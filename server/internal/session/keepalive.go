@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockserver/lockserver/server/internal/fault"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
@@ -63,6 +64,10 @@ func (x *session) keepalive(slot uint32) {
 
 func (k *renewal) run() {
 	for i := range k.leases {
+		if fault.KeepaliveRenewsNothing {
+			k.take(func() { k.renewed, k.shortest = k.renewed+1, 5*time.Second })
+			continue
+		}
 		l := &k.leases[i]
 		ref := lock.Ref{Resource: l.resource, Owner: l.owner, Token: l.token}
 		if p := k.x.server.service.Renew(&ref, lock.Reply{To: k, N: uint64(i)}); p != nil {

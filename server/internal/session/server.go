@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lockserver/lockserver/server/internal/fault"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
@@ -108,7 +109,7 @@ func (s *Server) Watch(events <-chan []lock.Event, dropped *atomic.Int64) {
 	for batch := range events {
 		for i := range batch {
 			e := &batch[i]
-			if x := s.holders.remove(e.Token); x != nil {
+			if x := s.holders.remove(e.Token); x != nil && !fault.LossesNotTold {
 				x.lose(&wire.Lost{Resource: e.Resource, Owner: e.Owner, ID: e.ID, Token: e.Token, Reason: e.Kind.String()})
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/lockserver/lockserver/server/internal/fault"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
@@ -299,7 +300,11 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	c := &x.calls[slot]
 	delete(x.seqs, c.seq)
 	x.counts = append(x.counts, count{c.op, r.Outcome(), time.Since(x.server.start) - c.began})
-	f := x.add(func(b []byte) []byte { return wire.AppendSessionAnswer(b, c.seq, r.Status(), r.Append) })
+	seq := c.seq
+	if fault.AnswersSwapped {
+		seq ^= 1
+	}
+	f := x.add(func(b []byte) []byte { return wire.AppendSessionAnswer(b, seq, r.Status(), r.Append) })
 	c.seq = 0
 	x.reuse(c)
 	if c.parked {
@@ -376,7 +381,9 @@ func (x *session) end() {
 	x.calls, x.free, x.held, x.queue, x.counts = nil, nil, nil, nil, nil
 	x.mu.Unlock()
 	for slot := range calls {
-		calls[slot].ticket.Leave()
+		if !fault.WaitersOfSessionsKept {
+			calls[slot].ticket.Leave()
+		}
 		if calls[slot].seq != 0 {
 			counts = append(counts, count{calls[slot].op, service.Gone, time.Since(x.server.start) - calls[slot].began})
 		}
