@@ -123,6 +123,9 @@ func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 func (t *httpTransport) request(ctx context.Context, a attempt) (*http.Request, error) {
 	target := *t.base
 	target.Path += a.op.path
+	if target.RawPath != "" {
+		target.RawPath += a.op.path
+	}
 	request := (&http.Request{
 		Method: a.op.method, URL: &target, Host: target.Host, Header: t.header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)

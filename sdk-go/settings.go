@@ -2,14 +2,16 @@ package lockserver
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
+	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -157,54 +159,54 @@ func defaultOwner() string {
 	return fmt.Sprintf("%.200s-%d-%s", strings.ToValidUTF8(host, ""), os.Getpid(), strings.ToLower(rand.Text()[:8]))
 }
 
+// What addresses are made of. It is less than a URL may have, so that all languages' SDKs take the same ones.
+const (
+	schemeSyntax = `(?i:(https?))://`
+	hostSyntax   = `([\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[\dA-Fa-f:.]+\])(?::(\d{1,5}))?`
+)
+
+var (
+	addrSyntax  = regexp.MustCompile(`^(?:` + schemeSyntax + `)?` + hostSyntax + `(/(?:[\w.~!$&'()*+;=:@/-]|%[\dA-Fa-f]{2})*)?$`)
+	proxySyntax = regexp.MustCompile(`^` + schemeSyntax + `(?:(?:[\w.~!$&'()*+,;=:-]|%[\dA-Fa-f]{2})*@)?` + hostSyntax + `/?$`)
+	// A host that ends like this is an IPv4 address or nothing.
+	numberSyntax   = regexp.MustCompile(`(?i)(?:^|\.)(?:\d+|0x[\da-f]*)\.?$`)
+	passwordSyntax = regexp.MustCompile(`(?s)^(.*?//)?.*@`)
+)
+
 // parseAddr returns the URL under which the server's paths lie.
 func parseAddr(addr string) (*url.URL, error) {
+	// A URL may have a password in it, which must not get into a message.
+	shown := passwordSyntax.ReplaceAllString(addr, "${1}***@")
 	wrong := func(problem string) (*url.URL, error) {
-		return nil, misconfigured(envAddr, fmt.Sprintf("the address %q %s (allowed: host, host:port, [v6]:port, or an http:// or https:// URL)", addr, problem))
-	}
-	if strings.Contains(addr, "@") {
-		return nil, misconfigured(envAddr, "the address must not hold a user or password; the secret has a setting of its own")
+		return nil, misconfigured(envAddr, fmt.Sprintf("the address %q %s (allowed: host, host:port, [v6]:port, or an http:// or https:// URL)", shown, problem))
 	}
 	if strings.Contains(addr, ",") {
 		return wrong("is a list; one server is supported")
 	}
-	raw := addr
-	if !strings.Contains(raw, "://") {
-		raw = "http://" + raw
-		if strings.ContainsAny(addr, "/?#") {
-			return wrong("has a path but no http:// or https://")
-		}
-		if strings.Count(addr, ":") > 1 && !strings.HasPrefix(addr, "[") {
-			return wrong("is an IPv6 address without brackets")
-		}
+	parts := addrSyntax.FindStringSubmatch(addr)
+	if parts == nil {
+		return wrong("is not an address")
 	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return wrong("is not valid")
+	scheme, host, port, path := parts[1], parts[2], parts[3], strings.TrimRight(parts[4], "/")
+	if scheme == "" && parts[4] != "" {
+		return wrong("has a path but no http:// or https://")
 	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return wrong("has an unknown scheme")
-	case u.Hostname() == "":
-		return wrong("names no host")
-	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return wrong("has a query or fragment")
-	}
-	host, ok := withPort(u, defaultPort)
+	at, ok := hostPort(host, port, defaultPort)
 	if !ok {
-		return wrong("has a port outside of 1 to 65535")
+		return wrong("has a host or port that cannot be")
 	}
-	return &url.URL{Scheme: u.Scheme, Host: host, Path: strings.TrimRight(u.Path, "/")}, nil
+	return url.Parse(cmp.Or(scheme, "http") + "://" + at + path)
 }
 
-// withPort returns host and port of a URL. It returns false if the port is none.
-func withPort(u *url.URL, without string) (string, bool) {
-	port := u.Port()
-	if port == "" && !strings.HasSuffix(u.Host, ":") {
-		port = without
+// hostPort joins what hostSyntax found, and returns whether there can be such a host and port.
+func hostPort(host, port, without string) (string, bool) {
+	port = cmp.Or(port, without)
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", false
 	}
-	n, err := strconv.Atoi(port)
-	return net.JoinHostPort(u.Hostname(), port), err == nil && n >= 1 && n <= 65535
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	needsIP := host[0] == '[' || numberSyntax.MatchString(host)
+	return host + ":" + port, !needsIP || err == nil && ip.Is6() == (host[0] == '[')
 }
 
 // parseProxy returns the URL of the proxy, or nil if there is none. Its errors do not quote it: it may hold a password.
@@ -212,10 +214,12 @@ func parseProxy(proxy string) (*url.URL, error) {
 	if proxy == "" {
 		return nil, nil
 	}
-	u, err := url.Parse(proxy)
-	if err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" {
-		if port := map[string]string{"http": "80", "https": "443"}[u.Scheme]; port != "" {
-			if host, ok := withPort(u, port); ok {
+	if parts := proxySyntax.FindStringSubmatch(proxy); parts != nil {
+		without := map[bool]string{false: "80", true: "443"}[strings.EqualFold(parts[1], "https")]
+		host, ok := hostPort(parts[2], parts[3], without)
+		u, err := url.Parse(proxy)
+		if ok && err == nil {
+			if password, _ := u.User.Password(); utf8.ValidString(u.User.Username() + password) {
 				return &url.URL{Scheme: u.Scheme, User: u.User, Host: host}, nil
 			}
 		}

@@ -153,6 +153,8 @@ func TestAddresses(t *testing.T) {
 		"https://host:443/locks/":   "https://host:443/locks",
 		"http://[fe80::1]:81/a/b":   "http://[fe80::1]:81/a/b",
 		"http://host/with%20space/": "http://host:8080/with%20space",
+		"http://host/a%2Fb/%27'()/": "http://host:8080/a%2Fb/%27'()",
+		"HTTP://a_b.c-d.":           "http://a_b.c-d.:8080",
 	} {
 		client := newClient(t, lockserver.WithAddr(in), lockserver.WithSecret("s"))
 		require.Equal(t, want, client.Addr(), in)
@@ -160,6 +162,8 @@ func TestAddresses(t *testing.T) {
 	for _, in := range []string{
 		"a,b", "a:1,b:2", "http://a,http://b", "::1", "host:", "host:0", "host:65536", "host:abc", "host/path", "ftp://host", "http://",
 		"http://host?x=1", "http://host#f", "http://user:hunter2@host", "host:-1", " host", "[::1", "host:1:2", ":8080",
+		"ho st", "host ", "http://host/a b", "hóst", "http://host/é", "http://host/%zz", "a..b", "[fe80::1%25eth0]:1", "[fe80::1%eth0]", "[1.2.3.4]",
+		"[::1]x", "256.1.1.1", "127.1", "1.2.3.0x4", "http://@host", "user:hunter2@host", "a%41", "a\\b", strings.Repeat("x", 64), "host:\n1", "host\n",
 	} {
 		_, err := lockserver.New(lockserver.WithAddr(in), lockserver.WithSecret("s"))
 		require.Error(t, err, in)

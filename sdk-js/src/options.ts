@@ -81,7 +81,7 @@ function checked(resource: string, options: AcquireOptions, renewing: boolean): 
   if (typeof blocking !== 'boolean') throw mustBe('blocking', 'a boolean', blocking)
   if (typeof renew !== 'boolean') throw mustBe('renew', 'a boolean', renew)
   if (timeout !== undefined) {
-    if (typeof timeout !== 'number' || Number.isNaN(timeout) || timeout < 0) {
+    if (typeof timeout !== 'number' || !Number.isFinite(timeout) || timeout < 0) {
       throw mustBe('timeout', 'a number of seconds, 0 or more', timeout)
     }
     if (!blocking) throw invalid('timeout', 'timeout means nothing together with blocking: false')

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { isIPv4, isIPv6 } from 'node:net'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import type { SecureContextOptions } from 'node:tls'
@@ -143,37 +144,42 @@ function defaultOwner(): string {
   return `${host}-${process.pid}-${randomBytes(6).toString('hex')}`
 }
 
+/** What addresses are made of. It is less than a URL may have, so that all languages' SDKs take the same ones. */
+const host = /([\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[\dA-F:.]+\])(?::(\d{1,5}))?/.source
+const address = new RegExp(`^(?:(https?)://)?${host}(/(?:[\\w.~!$&'()*+;=:@/-]|%[\\dA-F]{2})*)?$`, 'i')
+const proxyAddress = new RegExp(`^(https?)://(?:((?:[\\w.~!$&'()*+,;=:-]|%[\\dA-F]{2})*)@)?${host}/?$`, 'i')
+/** A host that ends like this is an IPv4 address or nothing. */
+const number = /(?:^|\.)(?:\d+|0x[\da-f]*)\.?$/i
+
 function parseAddr(addr: string): ServerAddress {
   const allowed = 'allowed are host:port, [v6]:port, or an http:// or https:// URL with an optional path'
   // A URL may have a password in it, which must not get into a message.
-  const shown = addr.replace(/\/\/.*@/s, '//***@')
+  const shown = addr.replace(/^(.*?\/\/)?.*@/s, '$1***@')
   const bad = (why: string) => invalid('addr', `addr ${JSON.stringify(shown)} ${why}; ${allowed}`)
   if (addr.includes(',')) throw bad('is a list, but one address is needed')
-  const parts = /^(?:(https?):\/\/)?(\[[0-9A-Fa-f:.%]+\]|[^/:@?#[\]\s\\%]+)(?::(\d+))?(\/[^?#\s\\]*)?$/i.exec(addr)
+  const parts = address.exec(addr)
   if (parts === null) throw bad('is not an address')
-  const [, scheme, host, port = defaultPort, path = ''] = parts
-  if (scheme === undefined && path !== '') throw bad('has a path but no http:// before it')
-  if (Number(port) < 1 || Number(port) > 65535) throw bad('has a port outside 1 to 65535')
-  const origin = `${scheme?.toLowerCase() ?? 'http'}://${host}:${port}`
-  if (!URL.canParse(origin)) throw bad('has a host name that cannot be')
-  return { origin, prefix: new URL(origin + path).pathname.replace(/\/+$/, '') }
+  const [, scheme = 'http', name = '', port = defaultPort, path = ''] = parts
+  if (parts[1] === undefined && path !== '') throw bad('has a path but no http:// before it')
+  if (!canBe(name, port)) throw bad('has a host or port that cannot be')
+  return { origin: `${scheme.toLowerCase()}://${name}:${port}`, prefix: path.replace(/\/+$/, '') }
+}
+
+function canBe(name: string, port: string): boolean {
+  if (Number(port) < 1 || Number(port) > 65535) return false
+  return name.startsWith('[') ? isIPv6(name.slice(1, -1)) : !number.test(name) || isIPv4(name)
 }
 
 /** The value is not shown in the error, because a password may be in it. */
 function parseProxy(proxy: unknown): URL | undefined {
   if (proxy === undefined || proxy === null || proxy === '') return undefined
-  const bad = () =>
-    invalid('proxy', 'proxy must be an http:// or https:// URL of a host, with or without user:password@ and port')
   if (typeof proxy !== 'string') throw mustBe('proxy', 'a string', proxy)
-  if (!/^https?:\/\//i.test(proxy) || !URL.canParse(proxy)) throw bad()
-  const url = new URL(proxy)
+  const [, , credentials = '', name = '', port = '1'] = proxyAddress.exec(proxy) ?? []
   try {
-    decodeURIComponent(url.username + url.password)
-  } catch {
-    throw bad()
-  }
-  if (url.pathname !== '/' || url.search || url.hash) throw bad()
-  return url
+    decodeURIComponent(credentials)
+    if (name !== '' && canBe(name, port)) return new URL(proxy)
+  } catch {}
+  throw invalid('proxy', 'proxy must be an http:// or https:// URL of a host, with or without user:password@ and port')
 }
 
 function parseTransport(transport: string): TransportName {

@@ -174,7 +174,7 @@ test('a slip in an option is an error, not a lock for ever', async () => {
     { code: 'config_invalid', setting: 'ttl' },
   )
   await assert.rejects(client.acquire('slip', { blocking: false, timeout: 1 }), { code: 'config_invalid', setting: 'timeout' })
-  for (const timeout of [-1, Number.NaN, '1' as never]) {
+  for (const timeout of [-1, Number.NaN, Number.POSITIVE_INFINITY, '1' as never]) {
     await assert.rejects(client.acquire('slip', { timeout }), { code: 'config_invalid', setting: 'timeout' })
   }
   assert.equal(await server.look('slip'), undefined)

@@ -110,6 +110,8 @@ test('addresses that are none are config_invalid, and say what is allowed', () =
     'a\\b',
     'a%41',
     'http://a/b\\c',
+    ...['host ', 'http://host/a b', 'hóst', 'http://host/é', 'http://host/%zz', 'a..b', '[fe80::1%25eth0]:1', '[fe80::1%eth0]'],
+    ...['[1.2.3.4]', '[::1]x', '256.1.1.1', '127.1', '1.2.3.0x4', 'http://@host', 'user:hunter2@host', 'x'.repeat(64), 'host\n'],
   ]) {
     assert.throws(
       () => new LockserverClient({ addr, secret: 's', dotenv: false }),
@@ -132,6 +134,8 @@ test('addresses that are none are config_invalid, and say what is allowed', () =
     'http://host//',
     'http://[fe80::1]:80',
     '10.0.0.1',
+    'a_b.c-d.',
+    "http://host/a%2Fb/%27'()/",
   ]) {
     assert.equal(new LockserverClient({ addr, secret: 's', dotenv: false }).addr, addr)
   }
@@ -145,6 +149,10 @@ test('proxies that are none are config_invalid, and what was given is not shown'
     'http://u:hunter2@h/path',
     'http://u:hunter2@h?x',
     'http://hunter2%@h',
+    'http://hunter2%ff@h',
+    'http://u:hunter2@h:0',
+    'http://u:hunter2@[::1%25eth0]',
+    'http://u:hunter2@h/?',
     'ftp://h',
   ]) {
     assert.throws(

@@ -52,6 +52,8 @@ CONTRACT = Path(__file__).resolve().parents[2] / "conformance" / "contract.json"
         ("https://h", "https://h:8080"),
         ("https://h:443/a/b/", "https://h:443/a/b"),
         ("http://[fe80::1]:5/x", "http://[fe80::1]:5/x"),
+        ("a_b.c-d.", "http://a_b.c-d.:8080"),
+        ("http://h/a%2Fb/%27'()/", "http://h:8080/a%2Fb/%27'()"),
     ],
 )
 def test_addresses(text: str, url: str) -> None:
@@ -83,6 +85,18 @@ def test_addresses(text: str, url: str) -> None:
         "http://h/a\r\nX:y",
         "[::1",
         "unix:///tmp/s",
+        *(
+            "h ",
+            " h",
+            "http://h/a b",
+            "hóst",
+            "http://h/é",
+            "http://h/%zz",
+            "a..b",
+            "[fe80::1%25eth0]:1",
+            "[fe80::1%eth0]",
+        ),
+        *("[1.2.3.4]", "[::1]x", "256.1.1.1", "127.1", "1.2.3.0x4", "http://@h", "user:pass@h", "x" * 64, "h\n", "h:٣"),
     ],
 )
 def test_addresses_that_are_refused(text: str) -> None:
@@ -301,7 +315,6 @@ def test_a_proxy_is_taken_apart(url: str, address: str, credentials: bytes | Non
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "p:3128",
         "socks5://user:hidden@p:1",
         "http://",
@@ -310,6 +323,9 @@ def test_a_proxy_is_taken_apart(url: str, address: str, credentials: bytes | Non
         "http://user:hidden@p:1/path",
         "http://user:hidden@p:1?q",
         "http://user:hidden@a b:1",
+        "http://hidden%ff@p",
+        "http://user:hidden@[::1%25eth0]",
+        "http://user:hidden@p/?",
     ],
 )
 @pytest.mark.parametrize("kind", [LockserverClient, AsyncLockserverClient])
@@ -322,6 +338,7 @@ def test_a_proxy_that_is_none_is_refused(kind: type[Any], url: str) -> None:
 def test_a_proxy_of_another_type_and_its_password_do_not_show() -> None:
     with pytest.raises(ConfigInvalidError, match="proxy: a string is needed, not int"):
         LockserverClient(secret=SECRET, proxy=3128)  # type: ignore[arg-type]
+    assert LockserverClient(secret=SECRET, proxy="")._settings.proxy is None
     client = LockserverClient(secret=SECRET, proxy="http://user:hidden@p:1")
     assert "hidden" not in f"{client!r} {client._settings!r} {client._settings.proxy!r}"
 

@@ -70,9 +70,7 @@ class Request:
         text("resource", self.resource)
         if self.note is not None:
             text("note", self.note)
-        self.length, self.most = lease(self.expire), _seconds("timeout", self.timeout)
-        if self.most is not None and self.most < 0:
-            raise _invalid("timeout", self.timeout, "a number of seconds from 0 up is needed, or None")
+        self.length, self.most = lease(self.expire), _limit(self.timeout)
         if self.most is not None and not self.blocking:
             raise ConfigInvalidError("timeout: a call with blocking=False does not wait, so it takes no timeout")
         if self.limit is not None and not _number(self.limit):
@@ -114,22 +112,22 @@ def new_id() -> str:
 
 def lease(expire: Seconds | None) -> float | None:
     """The length of a lease that can be relied on for a time at all, or None; anything else is an error."""
-    length = _seconds("expire", expire)
+    length = expire.total_seconds() if isinstance(expire, timedelta) else expire
+    if length is not None and not _number(length):
+        raise _invalid("expire", expire, "a number of seconds or a timedelta is needed, or None")
     if length is not None and length - safety_margin(length) <= 0:
         allowed = "more seconds than the 1 % and 2 ms that are taken off for safety (0.00203) are needed, or None"
         raise _invalid("expire", expire, allowed)
     return length
 
 
-def _seconds(name: str, value: Seconds | None) -> float | None:
-    """A finite number of seconds, or None; anything else is an error that names the argument and its type."""
-    if value is None:
-        return None
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if not _number(value):
-        raise _invalid(name, value, "a number of seconds or a timedelta is needed, or None")
-    return value
+def _limit(timeout: Seconds | None) -> float | None:
+    """How many seconds a caller waits at most, or None; anything else is an error, though none about the request."""
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is not None and not (_number(seconds) and seconds >= 0):
+        allowed = "a number of seconds or a timedelta from 0 up is needed, or None"
+        raise ConfigInvalidError(_not_allowed("timeout", timeout, allowed))
+    return seconds
 
 
 def _finite(value: float) -> bool:
@@ -150,10 +148,14 @@ def text(name: str, value: object) -> None:
 
 
 def _invalid(name: str, value: object, allowed: str) -> InvalidRequestError:
-    kind = "" if isinstance(value, (int, float)) and not isinstance(value, bool) else f"{type(value).__name__} "
-    error = InvalidRequestError(f"{name}: {allowed}, not {kind}{value!r}")
+    error = InvalidRequestError(_not_allowed(name, value, allowed))
     error.field = name
     return error
+
+
+def _not_allowed(name: str, value: object, allowed: str) -> str:
+    kind = "" if isinstance(value, (int, float)) and not isinstance(value, bool) else f"{type(value).__name__} "
+    return f"{name}: {allowed}, not {kind}{value!r}"
 
 
 class InTheWay(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import ipaddress
 import os
 import re
 import secrets
@@ -11,7 +12,7 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
 
@@ -21,8 +22,17 @@ DEFAULT_ADDR = "127.0.0.1:8080"
 DEFAULT_PORT = 8080
 TRANSPORTS = ("auto", "session", "http")
 _ALLOWED = "host:port, [v6]:port, or an http:// or https:// URL with an optional path prefix"
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%25[A-Za-z0-9._-]+)?")
-_PREFIX = re.compile(r"[A-Za-z0-9._~!$&'()*+;=:@%/-]*")
+# What addresses are made of. It is less than a URL may have, so that all languages' SDKs take the same ones.
+_HOST = r"(?P<host>[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[\dA-F:.]+\])(?::(?P<port>\d{1,5}))?"
+_ADDRESS = re.compile(
+    rf"(?:(?P<scheme>https?)://)?{_HOST}(?P<path>/(?:[\w.~!$&'()*+;=:@/-]|%[\dA-F]{{2}})*)?", re.ASCII | re.IGNORECASE
+)
+_PROXY = re.compile(
+    rf"(?P<scheme>https?)://(?:(?P<credentials>(?:[\w.~!$&'()*+,;=:-]|%[\dA-F]{{2}})*)@)?{_HOST}/?",
+    re.ASCII | re.IGNORECASE,
+)
+# A host that ends like this is an IPv4 address or nothing.
+_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[\da-f]*)\.?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,7 @@ class Settings:
             file = _read_dotenv()
             found = {name: value or file.get(name) or None for name, value in found.items()}
         address = parse_address(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
-        way = None if proxy is None else parse_proxy(proxy)
+        way = None if proxy is None or proxy == "" else parse_proxy(proxy)
         needs_tls = address.tls or (way is not None and way.address.tls)
         tls = (ssl_context or _default_tls()) if needs_tls else None
         owner, secret = _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"])
@@ -131,68 +141,63 @@ def _read_dotenv() -> dict[str, str]:
 
 def parse_address(text: str) -> Address:
     """Take an address apart, or raise `config_invalid` saying what is allowed."""
-    shown = re.sub(r"//.*@", "//…@", text)
+    # A URL may have a password in it, which must not get into a message.
+    shown = re.sub(r"^(.*?//)?.*@", r"\1***@", text, flags=re.DOTALL)
+    parts = _ADDRESS.fullmatch(text)
+    wrong = "is not an address"
     if "," in text:
-        raise ConfigInvalidError(f"addr: {shown!r} is a list; this version talks to one server ({_ALLOWED})")
-    try:
-        url = urlsplit(text if "://" in text else f"http://{text}")
-        port = url.port
-    except ValueError as error:
-        raise ConfigInvalidError(f"addr: {shown!r}: {error}; allowed is {_ALLOWED}") from None
-    wrong = _fault(text, url, port)
-    if wrong:
-        raise ConfigInvalidError(f"addr: {shown!r} {wrong}; allowed is {_ALLOWED}")
-    return Address(
-        url.scheme == "https",
-        (url.hostname or "").replace("%25", "%"),
-        DEFAULT_PORT if port is None else port,
-        url.path.rstrip("/"),
-    )
+        wrong = "is a list; this version talks to one server"
+    elif parts is not None and parts["path"] and not parts["scheme"]:
+        wrong = "has a path but no http:// before it"
+    elif parts is not None:
+        address = _address(parts, DEFAULT_PORT, (parts["path"] or "").rstrip("/"))
+        if address is not None:
+            return address
+        wrong = "has a host or port that cannot be"
+    raise ConfigInvalidError(f"addr: {shown!r} {wrong}; allowed is {_ALLOWED}")
 
 
 def parse_proxy(text: str) -> Proxy:
     """Take a web proxy's URL apart, or raise `config_invalid`; no error shows its password."""
     if not isinstance(text, str):
         raise _no_string("proxy", text)
-    wrong = f"proxy: {re.sub('//.*@', '//…@', text)!r} is not allowed; an http:// or https:// URL with host and port is"
+    parts = _PROXY.fullmatch(text)
+    address = parts and _address(parts, 443 if parts["scheme"].lower() == "https" else 80, "")
     try:
-        url = urlsplit(text)
-        port = url.port or (443 if url.scheme == "https" else 80)
+        if parts and address:
+            return Proxy(address, _authorization(parts["credentials"]))
+    except UnicodeDecodeError:
+        pass
+    raise ConfigInvalidError(
+        "proxy: what was given is not allowed; "
+        "an http:// or https:// URL of a host is, with or without user:password@ and port"
+    )
+
+
+def _authorization(credentials: str | None) -> str | None:
+    if credentials is None:
+        return None
+    user, _, password = credentials.partition(":")
+    text = f"{unquote(user, errors='strict')}:{unquote(password, errors='strict')}"
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+def _address(parts: re.Match[str], default_port: int, prefix: str) -> Address | None:
+    """What a pattern found, or None if there can be no such host or port."""
+    port, host = int(parts["port"] or default_port), parts["host"].strip("[]")
+    try:
+        if parts["host"].startswith("["):
+            ipaddress.IPv6Address(host)
+        elif _NUMBER.fullmatch(host):
+            ipaddress.IPv4Address(host)
     except ValueError:
-        raise ConfigInvalidError(wrong) from None
-    host = (url.hostname or "").replace("%25", "%")
-    extra = url.path.strip("/") or url.query or url.fragment or url.port == 0 or any(char.isspace() for char in text)
-    if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.hostname or "") or extra:
-        raise ConfigInvalidError(wrong)
-    authorization = None
-    if url.username is not None:
-        credentials = f"{unquote(url.username)}:{unquote(url.password or '')}"
-        authorization = "Basic " + base64.b64encode(credentials.encode("utf-8", "surrogatepass")).decode()
-    return Proxy(Address(url.scheme == "https", host, port, ""), authorization)
+        return None
+    tls = (parts["scheme"] or "").lower() == "https"
+    return Address(tls, host, port, prefix) if 1 <= port <= 65535 else None
 
 
 def _no_string(name: str, value: object) -> ConfigInvalidError:
     return ConfigInvalidError(f"{name}: a string is needed, not {type(value).__name__}")
-
-
-def _fault(text: str, url: SplitResult, port: int | None) -> str | None:
-    if url.scheme not in ("http", "https"):
-        return f"has the scheme {url.scheme!r}"
-    if "@" in url.netloc:
-        return "has a user name or password in it (the secret is a setting of its own)"
-    if url.query or url.fragment or "?" in text or "#" in text:
-        return "has a query or fragment"
-    if "://" not in text and "/" in text:
-        return "has a path but no http:// before it"
-    if ":" in (url.hostname or "") and "[" not in url.netloc:
-        return "is an IPv6 address without its brackets"
-    if not _HOST.fullmatch(url.hostname or ""):
-        return "has no host name, or one with characters that are not allowed"
-    if url.netloc.endswith(":") or port == 0:
-        return "has no port after its colon, or port 0"
-    if not _PREFIX.fullmatch(url.path) or any(char.isspace() for char in text):
-        return "has characters in it that are not allowed"
-    return None
 
 
 def _check_owner(owner: str | None) -> str | None:

@@ -198,21 +198,24 @@ async def test_durations_may_be_timedeltas(client: AsyncLockserverClient, server
 
     with pytest.raises(LockTimeoutError, match="within 0 s"):
         await body()
-    with pytest.raises(InvalidRequestError, match=r"^timeout: .* from 0 up .*, not .*timedelta"):
+    with pytest.raises(ConfigInvalidError, match=r"^timeout: .* from 0 up .*, not .*timedelta"):
         await client.acquire(resource, timeout=timedelta(seconds=-1))
 
 
-@pytest.mark.parametrize("name", ["expire", "timeout"])
+@pytest.mark.parametrize(
+    ("name", "needed", "error"),
+    [("expire", "timedelta", InvalidRequestError), ("timeout", "timedelta from 0 up", ConfigInvalidError)],
+)
 @pytest.mark.parametrize(
     ("value", "shown"), [("30", "str '30'"), (b"5", "bytes b'5'"), ([1], r"list \[1\]"), (True, "bool True")]
 )
 async def test_a_duration_of_another_type_is_named_with_its_type(
-    client: AsyncLockserverClient, name: str, value: Any, shown: str
+    client: AsyncLockserverClient, name: str, needed: str, error: type[LockserverError], value: Any, shown: str
 ) -> None:
-    told = f"^{name}: a number of seconds or a timedelta is needed, or None, not {shown}$"
-    with pytest.raises(InvalidRequestError, match=told):
+    told = f"^{name}: a number of seconds or a {needed} is needed, or None, not {shown}$"
+    with pytest.raises(error, match=told):
         await client.acquire("r", **{name: value})
-    with pytest.raises(InvalidRequestError, match=told):
+    with pytest.raises(error, match=told):
         client.lock("r", **{name: value})
 
 
@@ -252,8 +255,6 @@ async def test_a_semaphore_has_so_many_permits(client: AsyncLockserverClient, re
         ({"expire": 10**400}, "expire"),
         ({"expire": "30"}, "expire"),
         ({"expire": 1e10}, "expire"),
-        ({"timeout": -1}, "timeout"),
-        ({"timeout": float("inf")}, "timeout"),
         ({"mode": "both"}, "mode"),
         ({"limit": 0}, "limit"),
         ({"note": "n" * 1025}, "note"),
@@ -290,7 +291,10 @@ async def test_a_lease_too_short_to_be_safe_is_refused_before_it_is_sent(
     await lock.renew(0.00203)
 
 
-async def test_a_timeout_with_a_call_that_does_not_wait_is_refused(client: AsyncLockserverClient) -> None:
+async def test_a_timeout_that_cannot_be_is_refused(client: AsyncLockserverClient) -> None:
+    for timeout in (-1, float("inf"), float("nan")):
+        with pytest.raises(ConfigInvalidError, match=r"timeout: .* from 0 up"):
+            await client.acquire("r", timeout=timeout)
     with pytest.raises(ConfigInvalidError, match="timeout"):
         await client.acquire("r", blocking=False, timeout=1)
     with pytest.raises(ConfigInvalidError, match="timeout"):

@@ -191,21 +191,24 @@ def test_durations_may_be_timedeltas(client: LockserverClient, server: LockServe
 
     with pytest.raises(LockTimeoutError, match="within 0 s"):
         body()
-    with pytest.raises(InvalidRequestError, match=r"^timeout: .* from 0 up .*, not .*timedelta"):
+    with pytest.raises(ConfigInvalidError, match=r"^timeout: .* from 0 up .*, not .*timedelta"):
         client.acquire(resource, timeout=timedelta(seconds=-1))
 
 
-@pytest.mark.parametrize("name", ["expire", "timeout"])
+@pytest.mark.parametrize(
+    ("name", "needed", "error"),
+    [("expire", "timedelta", InvalidRequestError), ("timeout", "timedelta from 0 up", ConfigInvalidError)],
+)
 @pytest.mark.parametrize(
     ("value", "shown"), [("30", "str '30'"), (b"5", "bytes b'5'"), ([1], r"list \[1\]"), (True, "bool True")]
 )
 def test_a_duration_of_another_type_is_named_with_its_type(
-    client: LockserverClient, name: str, value: Any, shown: str
+    client: LockserverClient, name: str, needed: str, error: type[LockserverError], value: Any, shown: str
 ) -> None:
-    told = f"^{name}: a number of seconds or a timedelta is needed, or None, not {shown}$"
-    with pytest.raises(InvalidRequestError, match=told):
+    told = f"^{name}: a number of seconds or a {needed} is needed, or None, not {shown}$"
+    with pytest.raises(error, match=told):
         client.acquire("r", **{name: value})
-    with pytest.raises(InvalidRequestError, match=told):
+    with pytest.raises(error, match=told):
         client.lock("r", **{name: value})
 
 
@@ -245,8 +248,6 @@ def test_a_semaphore_has_so_many_permits(client: LockserverClient, resource: str
         ({"expire": 10**400}, "expire"),
         ({"expire": "30"}, "expire"),
         ({"expire": 1e10}, "expire"),
-        ({"timeout": -1}, "timeout"),
-        ({"timeout": float("inf")}, "timeout"),
         ({"mode": "both"}, "mode"),
         ({"limit": 0}, "limit"),
         ({"note": "n" * 1025}, "note"),
@@ -283,7 +284,10 @@ def test_a_lease_too_short_to_be_safe_is_refused_before_it_is_sent(
     lock.renew(0.00203)
 
 
-def test_a_timeout_with_a_call_that_does_not_wait_is_refused(client: LockserverClient) -> None:
+def test_a_timeout_that_cannot_be_is_refused(client: LockserverClient) -> None:
+    for timeout in (-1, float("inf"), float("nan")):
+        with pytest.raises(ConfigInvalidError, match=r"timeout: .* from 0 up"):
+            client.acquire("r", timeout=timeout)
     with pytest.raises(ConfigInvalidError, match="timeout"):
         client.acquire("r", blocking=False, timeout=1)
     with pytest.raises(ConfigInvalidError, match="timeout"):
