@@ -9,6 +9,8 @@ Usage:
                               who holds what
   lockctl show [--json] [--timeout TIME] RESOURCE
                               holders and queue of one lock
+  lockctl why [--timeout TIME] RESOURCE
+                              the same in words; from a server with --history also how long it is held as a rule
   lockctl history [--limit N] [--json] [--timeout TIME] RESOURCE
                               what happened last to one lock: who had it, how it ended, who gave up waiting; for a server with --history
   lockctl force-release [--yes] [--token T] [--json] [--timeout TIME] RESOURCE
@@ -25,8 +27,8 @@ Examples:
   # five at a time
   lockctl run --limit 5 gpu -- python train.py
 
-  # who is in the way?
-  lockctl show deploy
+  # who is in the way, and for how long as a rule?
+  lockctl why deploy
 
 Flags of run:
   --expire TIME   length of the lease [30s]; it is renewed at a third of it while the command runs, so that the lock is free

@@ -33,6 +33,8 @@ func run(args []string, stdin, stdout, stderr *os.File) exitCode {
 		return t.end(t.ls(args))
 	case "show":
 		return t.end(t.show(args))
+	case "why":
+		return t.end(t.why(args))
 	case "history":
 		return t.end(t.history(args))
 	case "force-release":
@@ -46,7 +48,7 @@ func run(args []string, stdin, stdout, stderr *os.File) exitCode {
 		fmt.Fprint(stdout, help)
 		return exitOK
 	default:
-		return t.usage(fmt.Errorf("command %q is not allowed; allowed: run, ls, show, history, force-release, version, help", name))
+		return t.usage(fmt.Errorf("command %q is not allowed; allowed: run, ls, show, why, history, force-release, version, help", name))
 	}
 }
 

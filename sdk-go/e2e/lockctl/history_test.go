@@ -53,3 +53,39 @@ func TestHistoryOfAServerThatKeepsNone(t *testing.T) {
 	require.Equal(t, 123, none.code)
 	require.Contains(t, none.stderr.String(), "this server keeps no history")
 }
+
+func TestWhy(t *testing.T) {
+	w := newWorld(t, "--history", "1000")
+	free := w.run("why", "r")
+	require.Equal(t, 1, free.code)
+	require.Contains(t, free.stderr.String(), "nobody holds")
+	require.Equal(t, 125, w.run("why", "--json", "r").code)
+
+	j := w.start("run", "--note", "first", "r", "--", "sh", "-c", "echo up; exec sleep 600")
+	j.says("up")
+	require.Regexp(t, `^"r" is held by \S+ for \S+ \(first\)\.
+The lease has \S+ left; a holder that lives may renew it\.
+Nobody waits for it\.
+It was held 0 times lately: too few to say how long that takes as a rule\.
+$`, w.run("why", "r").stdout.String())
+
+	for range 5 {
+		require.Zero(t, w.run("run", "busy", "--", "true").code)
+	}
+	holder := w.start("run", "busy", "--", "sh", "-c", "echo up; exec sleep 600")
+	holder.says("up")
+	w.start("run", "--note", "me too", "busy", "--", "true")
+	require.Eventually(t, func() bool { l, _ := w.show("busy"); return len(l.Queue) == 1 }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(w.run("why", "busy").stdout.String(), "Of the last 5 times") }, patience, 5*time.Millisecond)
+	require.Regexp(t, `(?s)^"busy" is held by .*\n1 waits for it: \S+, since \S+ \(me too\)\.
+Of the last 5 times that it was held, half took up to \S+, and nine in ten up to \S+\.
+If that goes on, who asks now waits for about \S+\.
+$`, w.run("why", "busy").stdout.String())
+}
+
+func TestWhyWithoutAHistory(t *testing.T) {
+	w := newWorld(t)
+	j := w.start("run", "r", "--", "sh", "-c", "echo up; exec sleep 600")
+	j.says("up")
+	require.Contains(t, w.run("why", "r").stdout.String(), "The server keeps no history")
+}
