@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import json
+import os
+import time
+from typing import Any
 
 import pytest
 from support.processes import SECRET, LockServer, Proxy
 from support.scripted import Heard, Say, Scripted
-from support.sync_tasks import Client, nothing_left, start, until
+from support.sessions import Sessions, frame_of_server, grant, plain
+from support.sync_tasks import MANY, Client, nothing_left, sleep, start, until
 
 from lockserver_client import ConfigInvalidError, ConnectionFailedError, LockTimeoutError, UnauthorizedError
 
-Make = Callable[..., Client]
+CUTS = float(os.environ.get("LOCKSERVER_TEST_CUTS", "2"))
+"""For how many seconds sessions are cut again and again."""
 
 
 def test_a_session_carries_everything(server: LockServer, resource: str) -> None:
@@ -107,3 +112,140 @@ def test_what_is_no_refusal_of_sessions(server: LockServer) -> None:
 def test_a_transport_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigInvalidError, match="transport: 'pigeon' is not allowed; auto, session, http are"):
         Client(secret=SECRET, transport="pigeon")
+
+
+def test_exclusion_holds_while_sessions_are_cut(proxy: Proxy, server: LockServer, resource: str) -> None:
+    counts, done = [0] * 4, [0] * 4
+    end = time.monotonic() + CUTS
+
+    def flow(number: int) -> None:
+        at = number % 4
+        while time.monotonic() < end:
+            with client.lock(f"{resource}-{at}"):
+                before = counts[at]
+                sleep(0)
+                counts[at] = before + 1
+            done[at] += 1
+
+    with Client(proxy.addr, secret=SECRET, transport="session") as client:
+        flows = [start(flow, number) for number in range(min(MANY, 64))]
+        while time.monotonic() < end:
+            sleep(0.1)
+            proxy.cut()
+            proxy.mend()
+        for one in flows:
+            one.result(60)
+    assert sum(counts) > 0
+    assert len(done) == len(counts)
+    _, page = server.ask("GET", f"/locks?prefix={resource}-")
+    assert page["locks"] == [], "nothing is left behind"
+    nothing_left()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        frame_of_server(b"[]", 2),
+        frame_of_server(b"{", 1),
+        frame_of_server(b"[1]"),
+        frame_of_server(b"{}"),
+        frame_of_server(b"\xff\xfe"),
+        b"\x81\x7f" + (1 << 40).to_bytes(8, "big"),
+        b"\x81\x81aaaax",
+        frame_of_server(b"\x03\xe9going away", 8),
+        frame_of_server(b"", 8),
+    ],
+)
+def test_after_what_is_no_session_it_is_asked_again_on_another(bad: bytes) -> None:
+    first = iter([True])
+    sessions = Sessions(lambda heard: bad if next(first, False) else plain(heard))
+    with Client(sessions.addr, secret=SECRET, transport="session") as client:
+        lock = client.acquire("r", timeout=20)
+        assert [one["id"] for one in sessions.heard] == [lock.id] * 2
+        assert sessions.made == 2
+        assert lock.release() is True
+    sessions.close()
+    nothing_left()
+
+
+def test_answers_in_any_order_and_in_pieces() -> None:
+    kept: list[dict[str, Any]] = []
+
+    def answer(heard: dict[str, Any]) -> bytes | dict[str, Any] | None:
+        if heard["op"] != "acquire":
+            return plain(heard)
+        kept.append(heard)
+        if len(kept) < 3:
+            return None
+        text = ",".join(
+            f'{{"status":200,"waited":0,"expires_in":null,"token":{one["seq"]},"seq":{one["seq"]}}}'
+            for one in kept[::-1]
+        )
+        whole = f'[{{"event":"draining"}},{{"event":"new"}},{{"seq":99,"status":200}},{text}]'.encode()
+        return frame_of_server(whole[:7], final=False) + frame_of_server(b"?", 9) + frame_of_server(whole[7:], 0)
+
+    sessions = Sessions(answer)
+    with Client(sessions.addr, secret=SECRET, transport="session") as client:
+        running = [start(client.acquire, f"r{number}") for number in range(3)]
+        locks = [one.result() for one in running]
+        seqs = {one["resource"]: one["seq"] for one in kept}
+        assert {lock.resource: lock.token for lock in locks} == seqs
+    sessions.close()
+    nothing_left()
+
+
+def test_a_loss_that_comes_before_its_lock_counts() -> None:
+    def answer(heard: dict[str, Any]) -> bytes | dict[str, Any]:
+        if heard["op"] != "acquire":
+            return plain(heard)
+        loss = {"event": "lost", "resource": "r", "token": heard["seq"], "reason": "evicted"}
+        return frame_of_server(json.dumps([loss, grant(heard)]).encode())
+
+    sessions = Sessions(answer)
+    with Client(sessions.addr, secret=SECRET, transport="session") as client:
+        lock = client.acquire("r")
+        until(lambda: lock.lost)
+    sessions.close()
+    nothing_left()
+
+
+def test_one_keepalive_renews_all() -> None:
+    def answer(heard: dict[str, Any]) -> dict[str, Any]:
+        if heard["op"] == "keepalive":
+            lost = [{"resource": "r0", "token": 1, "reason": "evicted"}] if len(sessions.heard) > 12 else []
+            return {"seq": heard["seq"], "status": 200, "renewed": 10 - len(lost), "shortest": 1.5, "lost": lost}
+        return grant(heard, expires_in=heard.get("expire"))
+
+    sessions = Sessions(answer)
+    client = Client(sessions.addr, secret=SECRET, transport="session")
+    locks = [client.acquire(f"r{number}", expire=1.5, renew=True) for number in range(10)]
+    until(lambda: locks[0].lost)
+    asked = [one["op"] for one in sessions.heard[10:]]
+    assert set(asked) == {"keepalive"}
+    assert 2 < len(asked) < 20, "not one for each lock"
+    assert not any(lock.lost for lock in locks[1:])
+    client.acquire("unkept", expire=1.5)
+    count = len(sessions.heard)
+    until(lambda: len(sessions.heard) > count + 9)
+    assert {one["op"] for one in sessions.heard[count + 1 :]} == {"renew"}, "what nobody renews is to run out"
+    client.close()
+    sessions.close()
+    nothing_left()
+
+
+def test_a_new_session_takes_leases_over() -> None:
+    sessions = Sessions()
+    client = Client(sessions.addr, secret=SECRET, transport="session")
+    locks = [client.acquire(f"r{number}", renew=True) for number in range(5)]
+    transport = client._here().link.transport
+    sessions.cut()
+    until(lambda: transport.session() is None)
+    other = client.acquire("other")
+    until(lambda: len(sessions.heard) == 11)
+    renewed = [one for one in sessions.heard if one["op"] == "renew"]
+    assert {one["id"] for one in renewed} == {lock.id for lock in locks}
+    assert max(sessions.messages) >= 5, "in one message"
+    assert not other.lost
+    client.close()
+    sessions.close()
+    nothing_left()
