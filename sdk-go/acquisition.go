@@ -49,6 +49,10 @@ func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions)
 		return nil, err
 	}
 	defer c.done()
+	if o.hasExpire && !o.renew {
+		c.keeper.expect(1)
+		defer c.keeper.expect(-1)
+	}
 
 	a := acquisition{
 		client:  c,
@@ -83,6 +87,7 @@ type acquisition struct {
 	deadline time.Time // zero: none
 	look     time.Time // until when to wait at first
 
+	on       any     // the session that the answer came over
 	sent     instant // the last attempt
 	granted  grantAnswer
 	blockers *LockedError // who stood in the way, as far as was heard
@@ -125,6 +130,7 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 		switch {
 		case err == nil && a.granted.Token != 0:
 			a.answered(nil)
+			a.on = a.call.on
 			if ctx.Err() != nil || a.client.life.Err() != nil {
 				continue // the end of the wait came first: the grant goes back
 			}
@@ -231,9 +237,10 @@ func (a *acquisition) abandon(ctx context.Context) {
 	if a.call.tried == 0 {
 		return
 	}
-	c, request := a.client, releaseRequest{Resource: a.request.Resource, Owner: a.request.Owner, ID: a.request.ID}
+	c, session, request := a.client, a.client.transport.session(), releaseRequest{Resource: a.request.Resource, Owner: a.request.Owner, ID: a.request.ID}
 	c.cleanup(ctx, func(own context.Context) {
 		if _, err := c.sendRelease(own, &request); err != nil && !errors.Is(err, ErrNotHeld) {
+			c.keeper.spoil(session)
 			c.logger.WarnContext(own, "lockserver: an acquisition could not be cancelled", "resource", request.Resource, "error", err)
 		}
 	})

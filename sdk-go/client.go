@@ -20,6 +20,7 @@ type Client struct {
 	owner     string
 	transport transport
 	logger    *slog.Logger
+	keeper    *keeper
 	clock     clock
 	bounds    internal.Bounds
 
@@ -60,7 +61,7 @@ func New(opts ...Option) (*Client, error) {
 	}
 	sessions := newSessionTransport(over, &s)
 	c := newClient(&s, base.String(), sessions)
-	sessions.lost = c.lost
+	sessions.lost, sessions.left = c.lost, c.keeper.left
 	return c, nil
 }
 
@@ -70,6 +71,7 @@ func newClient(s *settings, addr string, t transport) *Client {
 		addr: addr, secret: s.Secret, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds,
 		held: make(map[string][]*Lock), early: make(map[int64]struct{}),
 	}
+	c.keeper = newKeeper(c)
 	c.life, c.end = context.WithCancel(context.Background())
 	c.drained = sync.NewCond(&c.mu)
 	return c
@@ -106,6 +108,7 @@ func (c *Client) Close() error {
 	}
 	c.mu.Unlock()
 
+	c.keeper.close()
 	c.transport.close() // what is sent from now on gets no connection that could stay behind
 	c.end()
 	for _, l := range renewed {
@@ -304,6 +307,7 @@ func (c *Client) lost(resource string, token int64, reason string) {
 		c.early[token] = struct{}{}
 	}
 	c.mu.Unlock()
+	c.keeper.gone(token)
 	if mine != nil {
 		mine.loseByServer(&Error{Code: ErrNotHeld, Reason: reason})
 	}

@@ -47,6 +47,8 @@ func (m *Memory) send(ctx context.Context, a attempt) outcome {
 
 func (m *Memory) peer() string { return "memory" }
 
+func (m *Memory) session() any { return nil }
+
 func (m *Memory) close() {}
 
 // NewOver makes a client over a transport without a network.

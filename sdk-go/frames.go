@@ -43,7 +43,10 @@ func (m *message) add(seq int64, a *attempt) error {
 	m.b = strconv.AppendInt(m.b, seq, 10)
 	m.b = append(m.b, `,"op":"`...)
 	m.b = append(m.b, a.op.name...)
-	m.b = append(m.b, `",`...)
+	m.b = append(m.b, '"')
+	if len(body) > len("{}") {
+		m.b = append(m.b, ',')
+	}
 	m.b = append(m.b, body[1:]...)
 	m.seqs = append(m.seqs, seq)
 	return nil
@@ -88,7 +91,7 @@ func (s *session) beWriter() bool {
 	if s.writing {
 		return false
 	}
-	s.writing = true
+	s.writing, s.written = true, time.Now()
 	return true
 }
 

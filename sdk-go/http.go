@@ -86,6 +86,8 @@ func (f flushing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (t *httpTransport) peer() string { return t.base.Host }
 
+func (t *httpTransport) session() any { return nil }
+
 func (t *httpTransport) close() {
 	t.closed.Store(true)
 	for _, rt := range []http.RoundTripper{t.pool, t.single} {

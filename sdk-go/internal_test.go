@@ -65,6 +65,8 @@ func (c *counting) send(context.Context, attempt) outcome {
 
 func (c *counting) peer() string { return "nowhere" }
 
+func (c *counting) session() any { return nil }
+
 func (c *counting) close() {}
 
 // A renewal whose time comes while the client closes, and before its lock is declared lost, is not begun: Close would not wait for it.

@@ -1,180 +1,247 @@
 package lockserver
 
 import (
-	"context"
-	"errors"
+	"sync"
 	"time"
 )
 
-// renewInBackground renews until the server confirms it, the lock ends, or the lease does.
-func (l *Lock) renewInBackground() {
-	if l.client.begin(l.resource) != nil {
-		return // closing: whoever closes declares the lock lost
-	}
-	defer l.client.done()
-	began, err := l.renew(l.renewing, l.lease, true)
-	if err != nil {
-		return // the lock has ended, or its client
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state == held && l.renewing.Err() == nil {
-		l.renewal.Reset(time.Until(began.Add(l.lease / figureRenewPart)))
+// keeper renews the leases of a client that are to be renewed. Where a session carries them and no others, one keepalive renews all of
+// them at once; else each is renewed by itself.
+type keeper struct {
+	client *Client
+
+	mu     sync.Mutex
+	kept   map[*Lock]struct{}
+	others map[int64]any // by token: leases that no keepalive must renew, with the session it would renew them on
+	coming int           // acquisitions that may become such
+	spoilt any           // a session that may have a lease of which nobody knows
+	timer  *time.Timer   // runs renew
+	next   time.Time     // when it does; zero: not at all
+}
+
+// keeping is what the keeper notes of a lock.
+type keeping struct {
+	on     any       // the session that it was acquired on, or renewed by id
+	due    time.Time // when it is to be renewed
+	busy   bool      // it is being renewed
+	single bool      // and next by itself, as a keepalive failed
+}
+
+func newKeeper(c *Client) *keeper {
+	return &keeper{client: c, kept: map[*Lock]struct{}{}, others: map[int64]any{}}
+}
+
+// keep begins to renew a lock that was granted on a session, or on none.
+func (k *keeper) keep(l *Lock, on any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kept[l] = struct{}{}
+	l.on, l.due = on, time.Now().Add(l.lease/figureRenewPart)
+	k.wake(l.due)
+}
+
+// let takes note of a lease that is not to be renewed.
+func (k *keeper) let(l *Lock, on any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l.on = on
+	k.note(l)
+}
+
+// note has no keepalive renew a lease. k.mu is held.
+func (k *keeper) note(l *Lock) {
+	if l.on != nil {
+		k.others[l.token] = l.on
 	}
 }
 
-// renew returns when the attempt that succeeded began.
-func (l *Lock) renew(ctx context.Context, d time.Duration, background bool) (began time.Time, err error) {
-	request := renewRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token, Expire: d.Seconds()}
-	var sent instant
-	var granted grantAnswer
-	c := l.client.newCall(&opRenew, l.resource, l.client.bounds.Silence, func() attempt {
-		began, sent, granted = time.Now(), l.client.clock.now(), newGrant()
-		return attempt{request: &request, bound: l.renewalBound(sent)}
-	})
-	c.over, c.ended = l.usable, l.done
-	if background {
-		c.stubborn, c.limit = true, 1<<63-1 // until the lease ends
-		c.backoff.most = min(c.backoff.most, l.lease/10)
+// drop ends the renewal of a lock.
+func (k *keeper) drop(l *Lock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.kept, l)
+}
+
+// leave is drop for a lock that the server may still hold.
+func (k *keeper) leave(l *Lock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.kept, l)
+	k.note(l)
+}
+
+// gone forgets a lease that the server holds no longer.
+func (k *keeper) gone(token int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.others, token)
+}
+
+// expect counts acquisitions that may become leases which are not to be renewed.
+func (k *keeper) expect(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.coming += n
+}
+
+// spoil notes that the session may have a lease of which nobody knows, as an acquisition could not be cancelled.
+func (k *keeper) spoil(session any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.spoilt = session
+}
+
+// moved notes that a lock was renewed by id on a session, or on none, and perhaps for longer than is to be done again.
+func (k *keeper) moved(l *Lock, on any, longer bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.on, l.single = on, false; !l.leased {
+		return
 	}
-	err = c.run(ctx, &granted)
-	var failure *Error
-	switch {
-	case err == nil:
-		l.confirm(sent, &granted)
-	case errors.As(err, &failure) && failure.Code == ErrNotHeld && failure.Status != 0:
-		if err := l.usable(); err != nil {
-			return began, err // a release overtook this renewal: it is what ended the lock
+	if _, other := k.others[l.token]; other || longer || !l.renewed {
+		delete(k.others, l.token)
+		k.note(l)
+	}
+}
+
+// again has a lock renewed once more, a part of its lease after a renewal began.
+func (k *keeper) again(l *Lock, began time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l.due, l.busy = began.Add(l.lease/figureRenewPart), false
+	if _, kept := k.kept[l]; kept {
+		k.wake(l.due)
+	}
+}
+
+// left is told that a session has ended. What it kept alive is renewed elsewhere, now.
+func (k *keeper) left(session any) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for token, on := range k.others {
+		if on == session {
+			delete(k.others, token)
 		}
-		l.loseByServer(failure)
+	}
+	for l := range k.kept {
+		if l.on == session {
+			l.on, l.due = nil, time.Now()
+			k.wake(l.due)
+		}
+	}
+}
+
+// close ends renewal.
+func (k *keeper) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.kept)
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+}
+
+// wake has renew run at the time at the latest. k.mu is held.
+func (k *keeper) wake(at time.Time) {
+	switch {
+	case k.timer == nil:
+		k.timer = time.AfterFunc(time.Until(at), k.renew)
+	case k.next.IsZero() || at.Before(k.next):
+		k.timer.Reset(time.Until(at))
 	default:
-		return began, err
-	}
-	return began, l.usable()
-}
-
-// renewalBound leaves time for a second and a third attempt within the lease, and ends with it.
-func (l *Lock) renewalBound(now instant) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	bound := min(l.client.bounds.Answer, figureRenewAttempt)
-	if l.leased {
-		bound = min(bound, l.deadline.until(now))
-	}
-	if l.lease > 0 {
-		bound = min(bound, l.lease/figureRenewPart)
-	}
-	return max(bound, time.Millisecond)
-}
-
-// confirm moves the safe deadline, never backwards.
-func (l *Lock) confirm(sent instant, granted *grantAnswer) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state != held || !l.leased || granted.ExpiresIn == nil {
 		return
 	}
-	l.deadline = l.deadline.later(safeUntil(sent, granted))
-	l.watchDeadline()
+	k.next = at
 }
 
-// usable returns why the lock can no longer be renewed, or nil.
-func (l *Lock) usable() error {
-	l.checkDeadline()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch l.state {
-	case lost:
-		return l.err
-	case released, releasing:
-		return &Error{Code: ErrNotHeld, Resource: l.resource, Reason: ReasonReleased, Message: "it was released before"}
+// renew renews what is due, and what soon is.
+func (k *keeper) renew() {
+	const soon = 10 // of the time between two renewals, as a part
+	session, now := k.client.transport.session(), time.Now()
+	var together, singly []*Lock
+	urgent := false
+	k.mu.Lock()
+	k.next = time.Time{}
+	alive := k.mayKeepAlive(session)
+	for l := range k.kept {
+		due := l.due.Sub(now) <= l.lease/figureRenewPart/soon
+		switch {
+		case l.busy:
+		case alive && l.on == session && !l.single:
+			together = append(together, l)
+			urgent = urgent || due
+		case due:
+			singly = append(singly, l)
+			l.busy = true
+		}
 	}
-	return nil
-}
-
-// overdue tells whether the safe deadline has passed on either clock.
-func (l *Lock) overdue() bool { return l.leased && l.deadline.until(l.client.clock.now()) <= 0 }
-
-// watchDeadline makes checkDeadline run at the deadline. It looks more often than that, because a clock that is set, or a machine that
-// was suspended, moves the deadline without any timer noticing.
-func (l *Lock) watchDeadline() {
-	next := min(l.deadline.until(l.client.clock.now()), l.client.bounds.Tick)
-	if l.watch == nil {
-		l.watch = time.AfterFunc(next, l.checkDeadline)
-	} else {
-		l.watch.Reset(next)
+	if !urgent {
+		together = nil
 	}
-}
-
-// checkDeadline finds out whether the lease ran out.
-func (l *Lock) checkDeadline() {
-	l.mu.Lock()
-	if l.state != held || !l.leased {
-		l.mu.Unlock()
-		return
+	for _, l := range together {
+		l.busy = true
 	}
-	if !l.overdue() {
-		l.watchDeadline()
-		l.mu.Unlock()
-		return
+	for l := range k.kept {
+		if !l.busy {
+			k.wake(l.due)
+		}
 	}
-	l.mu.Unlock()
-	l.lose(ReasonExpired, "the lease ran out before it was renewed")
-}
-
-// lose ends the lock as lost, unless it has ended. A reason that came from the server is also the answer to a later release.
-func (l *Lock) lose(reason, message string) {
-	l.client.beginCleanup()
-	defer l.client.done()
-	l.mu.Lock()
-	if l.state == lost || l.state == released {
-		l.mu.Unlock()
-		return
+	k.mu.Unlock()
+	for _, l := range singly {
+		go l.renewInBackground()
 	}
-	l.state, l.err = lost, newLockLost(l.resource, l.token, reason, message)
-	l.stopTimers()
-	close(l.done)
-	told, err := l.onLoss, l.err
-	l.mu.Unlock()
-
-	l.client.forget(l)
-	if told != nil {
-		told(err)
-	}
-	l.client.logger.Warn("lockserver: lock lost", "resource", l.resource, "token", l.token, "reason", reason)
-}
-
-// loseByServer is lose if the server said so.
-func (l *Lock) loseByServer(failure *Error) {
-	l.mu.Lock()
-	if l.state == released {
-		l.mu.Unlock()
-		return // a release that was answered stays what it was
-	}
-	l.result = &releaseResult{held: false}
-	l.mu.Unlock()
-	l.lose(failure.Reason, "the server says that it is not held any more: "+failure.Reason)
-}
-
-func (l *Lock) stopTimers() {
-	if l.watch != nil {
-		l.watch.Stop()
-	}
-	if l.renewal != nil {
-		l.renewal.Stop()
-	}
-	if l.stop != nil {
-		l.stop()
+	if urgent {
+		k.keepAlive(session, together)
 	}
 }
 
-// notifyLoss has f called when the lock is lost, at once if it is already.
-func (l *Lock) notifyLoss(f func(error)) {
-	l.mu.Lock()
-	l.onLoss = f
-	err := l.err
-	l.mu.Unlock()
-	if err != nil {
-		f(err)
+// mayKeepAlive tells whether every lease of the session is to be renewed. k.mu is held.
+func (k *keeper) mayKeepAlive(session any) bool {
+	if session == nil || k.coming > 0 || k.spoilt == session {
+		return false
+	}
+	for _, on := range k.others {
+		if on == session {
+			return false
+		}
+	}
+	return true
+}
+
+// keepAlive renews the leases of a session by one message. If that fails, each is renewed by itself.
+func (k *keeper) keepAlive(session any, locks []*Lock) {
+	c := k.client
+	began, sent := time.Now(), c.clock.now()
+	bound := figureRenewAttempt
+	for _, l := range locks {
+		if l.usable() == nil {
+			bound = min(bound, l.renewalBound(sent))
+		}
+	}
+	renewed := false
+	if c.begin("") == nil { // else whoever closes the client declares the locks lost
+		defer c.done()
+		var kept keepaliveAnswer
+		o := c.transport.send(c.life, attempt{op: &opKeepalive, request: struct{}{}, on: session, bound: bound, limit: bound})
+		if o.answer != nil && opKeepalive.read(o.answer, c.transport.peer(), &kept) == nil {
+			renewed = kept.Renewed+len(kept.Lost) >= len(locks)
+			for _, l := range kept.Lost {
+				c.lost(l.Resource, l.Token, l.Reason)
+			}
+		}
+	}
+	for _, l := range locks {
+		if renewed {
+			lease := l.lease.Seconds()
+			l.confirm(sent, &grantAnswer{ExpiresIn: &lease})
+			k.again(l, began)
+			continue
+		}
+		k.mu.Lock()
+		l.busy, l.single = false, true
+		if _, still := k.kept[l]; still {
+			k.wake(l.due)
+		}
+		k.mu.Unlock()
 	}
 }

@@ -12,6 +12,7 @@ import (
 type Lock struct {
 	client   *Client
 	resource string
+	id       string
 	token    int64
 	lease    time.Duration // as it was asked for, 0 for none
 	renewed  bool
@@ -21,15 +22,15 @@ type Lock struct {
 	state    state
 	err      error // once lost
 	leased   bool
-	deadline instant     // if leased: the safe deadline
-	watch    *time.Timer // looks at the deadline
-	renewal  *time.Timer // starts the next renewal
-	renewing context.Context
-	stop     context.CancelFunc // ends renewal
+	deadline instant            // if leased: the safe deadline
+	watch    *time.Timer        // looks at the deadline
+	stop     context.CancelFunc // ends the renewal that is on its way
 	onLoss   func(error)
 	sending  chan struct{}  // closed when the release that is on its way has ended
 	attempts int            // to release that may have had their effect
 	result   *releaseResult // once the server answered
+
+	keeping // guarded by the keeper
 }
 
 type state int
@@ -49,7 +50,7 @@ type releaseResult struct{ held bool }
 func (c *Client) hold(a *acquisition) *Lock {
 	granted := &a.granted
 	l := &Lock{
-		client: c, resource: a.request.Resource, token: granted.Token,
+		client: c, resource: a.request.Resource, id: a.request.ID, token: granted.Token,
 		lease: a.options.expire, renewed: a.options.renew, done: make(chan struct{}),
 	}
 	l.mu.Lock()
@@ -65,8 +66,9 @@ func (c *Client) hold(a *acquisition) *Lock {
 	}
 	if l.leased {
 		if l.renewed {
-			l.renewing, l.stop = context.WithCancel(c.life)
-			l.renewal = time.AfterFunc(l.lease/figureRenewPart, l.renewInBackground)
+			c.keeper.keep(l, a.on)
+		} else {
+			c.keeper.let(l, a.on)
 		}
 		l.watchDeadline()
 	}
@@ -197,6 +199,13 @@ func (l *Lock) giveBack(ctx context.Context) (releaseResult, error) {
 			l.loseByServer(failure)
 		}
 		err = nil
+	}
+	switch {
+	case !l.leased:
+	case err == nil:
+		l.client.keeper.gone(l.token)
+	default:
+		l.client.keeper.leave(l)
 	}
 
 	l.mu.Lock()

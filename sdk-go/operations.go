@@ -57,6 +57,7 @@ type renewRequest struct {
 	Resource string  `json:"resource"`
 	Owner    string  `json:"owner"`
 	Token    int64   `json:"token"`
+	ID       string  `json:"id,omitempty"`
 	Expire   float64 `json:"expire,omitempty"`
 }
 
@@ -115,6 +116,18 @@ type releaseAnswer struct {
 }
 
 func (r *releaseAnswer) missing(int) string { return absent("outcome", r.Outcome == "") }
+
+// keepaliveAnswer is the answer to keepalive.
+type keepaliveAnswer struct {
+	Renewed int `json:"renewed"`
+	Lost    []struct {
+		Resource string `json:"resource"`
+		Token    int64  `json:"token"`
+		Reason   string `json:"reason"`
+	} `json:"lost"`
+}
+
+func (k *keepaliveAnswer) missing(int) string { return absent("lost", k.Lost == nil) }
 
 // wireBlockers says who stands in the way.
 type wireBlockers struct {

@@ -39,6 +39,7 @@ type call struct {
 	backoff  backoff
 	trouble  *Error // the last failure
 	obstacle string // what stood in the way last
+	on       any    // the session that the last answer came over, or nil
 	tried    int    // attempts that may have had their effect
 	drained  int    // as many of them were refused by a server that shuts down
 }
@@ -69,6 +70,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 		a := c.next()
 		a.op, a.limit, a.again = c.op, c.patience(ctx), c.backoff.failed()
 		o := c.client.transport.send(attempts, a)
+		c.on = o.on
 		if !o.heard.IsZero() {
 			c.heard = o.heard
 			if a.wait > 0 {

@@ -119,7 +119,7 @@ func (s *session) answer(seq int64, a *answer) {
 	if p := s.waiting[seq]; p != nil {
 		delete(s.waiting, seq)
 		s.closeIfDone()
-		p.answered <- outcome{answer: a, heard: p.after(s.before)}
+		p.answered <- outcome{answer: a, on: s, heard: p.after(s.before)}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,7 +27,6 @@ type asked struct {
 	Op   string
 	ID   string
 	Wait float64
-	at   time.Duration // since the test began
 }
 
 // piped is a server whose nth session is served by serve; where that is nil, nobody listens.
@@ -58,13 +57,17 @@ func newPiped(t *testing.T, serve func(n int) func(net.Conn)) *piped {
 
 // each serves requests with answers, of which "" is none, and pings with pongs.
 func each(answer func(asked) string) func(net.Conn) {
-	began := time.Now()
 	return func(conn net.Conn) {
 		defer conn.Close()
 		for {
-			text, err := wsutil.ReadClientText(conn)
+			frame, err := ws.ReadFrame(conn)
 			if err != nil {
 				return
+			}
+			text := ws.UnmaskFrameInPlace(frame).Payload
+			if frame.Header.OpCode == ws.OpPing {
+				write(conn, ws.NewPongFrame(text))
+				continue
 			}
 			if text[0] != '[' {
 				text = []byte("[" + string(text) + "]")
@@ -74,16 +77,18 @@ func each(answer func(asked) string) func(net.Conn) {
 				return
 			}
 			for _, r := range requests {
-				r.at = time.Since(began)
 				go func() {
 					if a := answer(r); a != "" {
-						_ = wsutil.WriteServerText(conn, []byte(a)) // the client may be gone
+						write(conn, ws.NewTextFrame([]byte(a)))
 					}
 				}()
 			}
 		}
 	}
 }
+
+// write writes a frame at once, as others may write at the same time. The client may be gone.
+func write(conn net.Conn, frame ws.Frame) { _, _ = conn.Write(ws.MustCompileFrame(frame)) }
 
 // swallow reads, and says nothing.
 func swallow(conn net.Conn) {
@@ -153,7 +158,7 @@ func TestAnIdleSessionEndsAfterTwoPings(t *testing.T) {
 					t.Error(err)
 				}
 				_, _ = conn.Read(make([]byte, header.Length))
-				_ = wsutil.WriteServerText(conn, []byte(problemOf(asked{Seq: 1}, 404, ErrNotFound)))
+				write(conn, ws.NewTextFrame([]byte(problemOf(asked{Seq: 1}, 404, ErrNotFound))))
 				swallow(conn)
 				gone <- time.Now()
 			}
@@ -182,8 +187,11 @@ func TestAWaitOutlivesItsServer(t *testing.T) {
 					if n > 1 {
 						return grantOf(r)
 					}
+					if len(ids) > 1 {
+						return "" // it came before the end of the session was seen
+					}
 					time.Sleep(held)
-					_ = wsutil.WriteServerText(conn, []byte(problemOf(r, 503, ErrDraining)))
+					write(conn, ws.NewTextFrame([]byte(problemOf(r, 503, ErrDraining))))
 					_ = conn.Close()
 					return ""
 				})(conn)
@@ -191,7 +199,8 @@ func TestAWaitOutlivesItsServer(t *testing.T) {
 		})
 		_, err := client.Acquire(context.Background(), "r")
 		require.NoError(t, err)
-		require.Equal(t, []string{ids[0], ids[0]}, ids)
+		require.Greater(t, len(ids), 1)
+		require.Len(t, slices.Compact(ids), 1)
 		require.NoError(t, client.Close())
 	})
 }

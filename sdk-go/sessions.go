@@ -20,10 +20,11 @@ type sessionTransport struct {
 	only   bool // HTTP is not to take its place
 	bounds *internal.Bounds
 	lost   func(resource string, token int64, reason string) // hears what the server says of locks
+	left   func(session any)                                 // hears that a session has ended
 	ask    func(context.Context) (*session, outcome, bool)   // for a session: it is upgrade, except in tests
 
 	mu      sync.Mutex
-	session *session      // nil: none
+	now     *session      // nil: none
 	dialing chan struct{} // closed when an attempt to get one has ended; nil: nobody tries
 	cancel  context.CancelFunc
 	wanted  int       // requests that wait for it
@@ -50,6 +51,12 @@ func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
 	if !a.op.session {
 		return t.http.send(ctx, a)
 	}
+	if a.on != nil {
+		if t.session() != a.on {
+			return outcome{reason: "the session has ended", unsent: true}
+		}
+		return a.on.(*session).send(ctx, a)
+	}
 	s, o := t.get(ctx, min(a.wait+a.bound, a.limit))
 	if s == nil {
 		if o == nil {
@@ -58,6 +65,15 @@ func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
 		return *o
 	}
 	return s.send(ctx, a)
+}
+
+func (t *sessionTransport) session() any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now == nil {
+		return nil
+	}
+	return t.now
 }
 
 func (t *sessionTransport) close() {
@@ -74,8 +90,8 @@ func (t *sessionTransport) leave() {
 	case !t.closed || t.wanted > 0:
 	case t.dialing != nil:
 		t.cancel()
-	case t.session != nil:
-		t.session.finish()
+	case t.now != nil:
+		t.now.finish()
 	}
 }
 
@@ -83,8 +99,8 @@ func (t *sessionTransport) leave() {
 func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*session, *outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.session != nil {
-		return t.session, nil // if it has just ended, its user finds out, and the retry loop pauses
+	if t.now != nil {
+		return t.now, nil // if it has just ended, its user finds out, and the retry loop pauses
 	}
 	if t.dialing == nil && (t.refused.IsZero() || time.Since(t.refused) >= t.bounds.SessionAgain) {
 		pause := max(0, time.Until(t.next))
@@ -110,8 +126,8 @@ func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*sessi
 	t.mu.Lock()
 	t.wanted--
 	switch {
-	case t.session != nil:
-		return t.session, nil
+	case t.now != nil:
+		return t.now, nil
 	case !t.refused.IsZero():
 		return nil, nil
 	}
@@ -140,7 +156,7 @@ func (t *sessionTransport) dial(ctx context.Context, pause time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	close(t.dialing)
-	t.dialing, t.session, t.outcome = nil, s, o
+	t.dialing, t.now, t.outcome = nil, s, o
 	switch {
 	case s != nil:
 		t.refused, s.began = time.Time{}, began
@@ -166,9 +182,8 @@ func (t *sessionTransport) pause(began time.Time, o *outcome) {
 // ended is told by a session that it has, with a cause unless nobody wants it any more.
 func (t *sessionTransport) ended(s *session, o outcome) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.session == s {
-		t.session, t.outcome = nil, o
+	if t.now == s {
+		t.now, t.outcome = nil, o
 		if o.cause != nil {
 			if s.useful.Load() {
 				t.backoff.reset()
@@ -176,6 +191,8 @@ func (t *sessionTransport) ended(s *session, o outcome) {
 			t.pause(s.began, &o)
 		}
 	}
+	t.mu.Unlock()
+	t.left(s)
 }
 
 // upgrade asks for a session. It is refused by any answer that a lockserver does not give whose sessions can be had later: there is

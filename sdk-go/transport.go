@@ -11,6 +11,8 @@ type transport interface {
 	send(ctx context.Context, a attempt) outcome
 	// peer names the server for people, as in 127.0.0.1:8080.
 	peer() string
+	// session returns the session that there is now, or nil.
+	session() any
 	// close ends idle connections, and every connection made from now on after its one request. It is called before the last requests
 	// and after them; what serves many requests may stay in between.
 	close()
@@ -23,6 +25,7 @@ type attempt struct {
 	wait    time.Duration // how long the server may hold the request, as far as the transport lets it
 	bound   time.Duration // for the answer, beyond that
 	limit   time.Duration // until when there must be some sign of life
+	on      any           // the session that it must go over; nil: it does not matter
 	again   bool          // an earlier attempt failed, and with it perhaps every connection that is open
 }
 
@@ -44,6 +47,7 @@ type outcome struct {
 	unsent    bool // the request surely never arrived; else that is unknown
 	permanent bool // no retry can do better
 
+	on    any       // the session that an answer came over; nil: none
 	heard time.Time // the last sign of life of a server that had the request, other than its answer; zero: none
 }
 
