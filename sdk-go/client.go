@@ -186,8 +186,8 @@ func (c *Client) Show(ctx context.Context, resource string) (*LockInfo, error) {
 }
 
 // ForceRelease takes the resource from whoever holds it, for operators. With a token other than 0 it takes only that grant. It returns
-// who was evicted; if nothing is held that is ErrNotFound. An evicted holder hears of it only at its next renewal or deadline. The
-// request is sent once, and bounded by 10 s, so that an ErrConnectionFailed leaves open what happened.
+// who was evicted; if nothing is held that is ErrNotFound. An evicted holder hears of it at once over a session, else only at its next
+// renewal or deadline. The request is sent once, and bounded by 10 s, so that an ErrConnectionFailed leaves open what happened.
 func (c *Client) ForceRelease(ctx context.Context, resource string, token int64) ([]Holder, error) {
 	if err := c.begin(resource); err != nil {
 		return nil, err

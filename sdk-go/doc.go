@@ -20,6 +20,12 @@
 // grants the resource to the next; and it carries a fencing token ([Lock.Token]) that only rises, by which whatever the lock protects can
 // refuse a holder that comes too late.
 //
+// # Sessions
+//
+// A client keeps one connection, a session, which carries all its calls at the same time, tells of losses at once, and renews all leases
+// by one message. Where the server or a proxy refuses it, the client uses HTTP by itself, and tries again after a minute. [WithTransport]
+// turns sessions off.
+//
 // # Errors
 //
 // Every failure is an [*Error] with a [Code], or an error that wraps one, and errors.Is(err, lockserver.ErrLocked) asks for the code. The

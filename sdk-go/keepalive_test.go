@@ -71,9 +71,12 @@ func renewedLocks(t *testing.T, client *lockserver.Client, n int, lease time.Dur
 
 func requireRenewed(t *testing.T, locks []*lockserver.Lock) {
 	t.Helper()
-	for _, lock := range locks {
-		before := lock.Expiry()
-		eventually(t, "a renewal", func() bool { return lock.Expiry().After(before) })
+	before := make([]time.Time, len(locks))
+	for i, lock := range locks {
+		before[i] = lock.Expiry().Add(time.Second) // it is told by the clocks, which are read one after the other
+	}
+	for i, lock := range locks {
+		eventually(t, "a renewal", func() bool { return lock.Expiry().After(before[i]) })
 		require.NoError(t, lock.Err())
 	}
 }
@@ -83,7 +86,7 @@ func TestOneKeepaliveRenewsAll(t *testing.T) {
 	t.Parallel()
 	server := ownServer(t)
 	client := newClient(t, lockserver.WithAddr(server.URL), lockserver.WithTransport(lockserver.Session))
-	locks := renewedLocks(t, client, 200, 6*time.Second)
+	locks := renewedLocks(t, client, 200, 9*time.Second)
 	before := asked(t, server, "keepalive")
 	requireRenewed(t, locks)
 	require.Zero(t, asked(t, server, "renew"))
@@ -96,7 +99,7 @@ func TestALeaseWithoutRenewalEndsBesideOthers(t *testing.T) {
 	t.Parallel()
 	server := ownServer(t)
 	client := newClient(t, lockserver.WithAddr(server.URL), lockserver.WithTransport(lockserver.Session))
-	kept := renewedLocks(t, client, 20, 3*time.Second)
+	kept := renewedLocks(t, client, 20, 9*time.Second)
 	short, err := client.Acquire(within(t, soon), "short", lockserver.Expire(5*time.Second))
 	require.NoError(t, err)
 	next, err := client.Acquire(within(t, soon), "short") // the server gives it to the next
@@ -122,7 +125,7 @@ func TestLeasesMoveToTheNextSession(t *testing.T) {
 	server := ownServer(t)
 	r := newRelay(t, strings.TrimPrefix(server.URL, "http://"))
 	client := newClient(t, lockserver.WithTransport(lockserver.Session), lockserver.WithAddr(r.Addr().String()), withBounds(quick))
-	locks := renewedLocks(t, client, 20, 6*time.Second)
+	locks := renewedLocks(t, client, 20, 9*time.Second)
 	before := asked(t, server, "renew")
 	r.cut()
 	eventually(t, "each is renewed by its id", func() bool { return asked(t, server, "renew") >= before+len(locks) })

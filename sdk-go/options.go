@@ -47,14 +47,15 @@ type Transport string
 const (
 	// HTTP makes a request for each operation, and a connection for each that waits.
 	HTTP Transport = "http"
-	// Session carries all operations over one WebSocket, with a fraction of the work. Losses are told at once.
+	// Session carries all operations over one WebSocket, with a fraction of the work. Losses are told at once, and one message renews all
+	// leases. A server without sessions, or a proxy that keeps them away, is an error.
 	Session Transport = "session"
 	// Auto is Session, or HTTP if the server or something before it has none; a session is then tried again after a minute.
 	Auto Transport = "auto"
 )
 
-// WithTransport sets how the client talks to its server. Without this option LOCKSERVER_TRANSPORT counts (http, session or auto), and
-// without that it is HTTP.
+// WithTransport sets how the client talks to its server. Without this option LOCKSERVER_TRANSPORT counts (auto, session or http), and
+// without that it is Auto.
 func WithTransport(t Transport) Option { return func(s *settings) { s.Transport = string(t) } }
 
 // WithLogger sets who hears of retries, failed renewals and lost locks. By default nobody does.

@@ -60,12 +60,16 @@ func each(answer func(asked) string) func(net.Conn) {
 	return func(conn net.Conn) {
 		defer conn.Close()
 		for {
-			frame, err := ws.ReadFrame(conn)
+			header, err := ws.ReadHeader(conn)
 			if err != nil {
 				return
 			}
-			text := ws.UnmaskFrameInPlace(frame).Payload
-			if frame.Header.OpCode == ws.OpPing {
+			text := make([]byte, header.Length)
+			if _, err := io.ReadFull(conn, text); err != nil {
+				return
+			}
+			ws.Cipher(text, header.Mask, 0)
+			if header.OpCode == ws.OpPing {
 				write(conn, ws.NewPongFrame(text))
 				continue
 			}

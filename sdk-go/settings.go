@@ -70,7 +70,7 @@ func resolve(s *settings) error {
 		s.Owner = defaultOwner()
 	}
 	if s.Transport == "" {
-		s.Transport = string(HTTP)
+		s.Transport = string(Auto)
 	}
 	if s.Clock == nil {
 		s.Clock = newSystemClock()

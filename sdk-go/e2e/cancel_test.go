@@ -88,7 +88,7 @@ func TestCancelledAtEachStage(t *testing.T) {
 			if stage.release == nil {
 				bounds.Cleanup, bounds.Grace = 0, 0 // the defaults
 			}
-			client := newClient(t, server.URL, bounds)
+			client := newClient(t, server.URL, bounds, overHTTP)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			result := make(chan error)

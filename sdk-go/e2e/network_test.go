@@ -121,7 +121,7 @@ func TestBlackHole(t *testing.T) {
 	bounds := quick
 	bounds.Answer, bounds.Silence, bounds.Grace = 300*time.Millisecond, 500*time.Millisecond, 100*time.Millisecond
 	bounds.Hop, bounds.Cleanup = 200*time.Millisecond, time.Second
-	client, direct := newClient(t, net.addr(), bounds), newClient(t, shared.server.Addr(), quick)
+	client, direct := newClient(t, net.addr(), bounds, overHTTP), newClient(t, shared.server.Addr(), quick)
 	name, other := servertest.UniqueName(), servertest.UniqueName()
 	ctx := within(t, soon)
 	lock, err := client.Acquire(ctx, other, lockserver.Expire(time.Second), lockserver.Renewed())
@@ -173,7 +173,7 @@ func TestProxyThatCutsAtFiveSeconds(t *testing.T) {
 		proxy.ServeHTTP(w, r.WithContext(ctx))
 	}))
 	t.Cleanup(front.Close)
-	client, direct := newClient(t, front.URL, settings.Bounds{}), newClient(t, shared.server.Addr(), quick)
+	client, direct := newClient(t, front.URL, settings.Bounds{}, overHTTP), newClient(t, shared.server.Addr(), quick)
 	name, ctx := servertest.UniqueName(), within(t, 2*soon)
 	holder, err := direct.Acquire(ctx, name)
 	require.NoError(t, err)

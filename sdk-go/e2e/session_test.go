@@ -14,7 +14,10 @@ import (
 	"github.com/lockserver/lockserver/sdk-go/internal/servertest"
 )
 
-var overSession = lockserver.WithTransport(lockserver.Session)
+var (
+	overSession = lockserver.WithTransport(lockserver.Session)
+	overHTTP    = lockserver.WithTransport(lockserver.HTTP) // what these tests do to requests, they do not to sessions
+)
 
 // A client that is closed with many waits on its session withdraws all of them, and leaves no goroutine.
 func TestCloseWithManyWaitsOnASession(t *testing.T) {

@@ -61,7 +61,7 @@ starts) are not reached, and not waited for. With --wait-group the exit code is 
 its group are in the background of the terminal, and get the signals that lockctl gets. On Linux the system tells of the end of each;
 that one leaves the group is noticed within a second. Elsewhere lockctl looks every 20ms.
 
-Settings: LOCKSERVER_ADDR [127.0.0.1:8080], LOCKSERVER_SECRET, LOCKSERVER_OWNER and LOCKSERVER_TRANSPORT [http], from the environment or
+Settings: LOCKSERVER_ADDR [127.0.0.1:8080], LOCKSERVER_SECRET, LOCKSERVER_OWNER and LOCKSERVER_TRANSPORT [auto], from the environment or
 from .env in the working directory. The secret is never an argument, where every user of the machine could see it.
 
 Exit codes:
