@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,10 +34,10 @@ func settled(t *testing.T, p *process, before map[string]float64) {
 	}
 }
 
-// many dials as many sessions.
-func (p *process) many(n int) []*wire {
+// many dials as many sessions. They answer pings, and count the other answers.
+func (p *process) many(n int) (all []*wire, answers *atomic.Int64) {
 	p.t.Helper()
-	all := make([]*wire, n)
+	all, answers = make([]*wire, n), &atomic.Int64{}
 	var dialling sync.WaitGroup
 	const dialers = 16
 	for first := range dialers {
@@ -48,6 +49,16 @@ func (p *process) many(n int) []*wire {
 					return
 				}
 				all[i] = w
+				_ = w.SetDeadline(time.Time{})
+				go func() {
+					for {
+						got, err := w.read()
+						if err != nil {
+							return
+						}
+						answers.Add(int64(len(got)))
+					}
+				}()
 			}
 		})
 	}
@@ -62,7 +73,7 @@ func (p *process) many(n int) []*wire {
 	if p.t.Failed() {
 		p.t.FailNow()
 	}
-	return all
+	return all, answers
 }
 
 // A hundred thousand waits on a hundred sessions take little memory, and nothing is left of them once the sessions are cut. The
@@ -74,7 +85,7 @@ func TestManyWaitsOnSessions(t *testing.T) {
 	c := newClient(t, p.url)
 	c.acquire(t, fields{"resource": "r", "owner": "holder"})
 	before := scrape(t, p)
-	all := p.many(sessions)
+	all, answers := p.many(sessions)
 	idle := scrape(t, p)
 	for i, w := range all {
 		var text []string
@@ -92,6 +103,7 @@ func TestManyWaitsOnSessions(t *testing.T) {
 	each := (parked[heap] - idle[heap]) / (sessions * waits)
 	t.Logf("%.0f B a parked wait, %.0f B a session", each, (idle[heap]-before[heap])/sessions)
 	require.Less(t, each, 500.0)
+	require.Zero(t, answers.Load())
 	require.InDelta(t, 409, c.acquire(t, fields{"resource": "r", "owner": "another"}).status, 0, "the server serves others")
 	for _, w := range all {
 		require.NoError(t, w.Close())
@@ -106,20 +118,17 @@ func TestManySessions(t *testing.T) {
 	moreFiles(t, sessions+1000)
 	p := launch{args: []string{"--store", "memory"}, env: []string{"GOGC=10"}}.start(t)
 	before := scrape(t, p)
-	all := p.many(sessions)
+	all, answers := p.many(sessions)
 	const heap = "go_memstats_heap_alloc_bytes"
 	idle := scrape(t, p)
 	require.InDelta(t, sessions, idle["lockserver_sessions"], 0)
 	each := (idle[heap] + idle["go_memstats_stack_inuse_bytes"] - before[heap] - before["go_memstats_stack_inuse_bytes"]) / sessions
 	t.Logf("%.0f B a session, its stack included", each)
 	require.Less(t, each, 30_000.0)
-	for i, w := range all {
-		if i%100 == 0 {
-			answer, err := w.ask("show", fields{"resource": "r"})
-			require.NoError(t, err)
-			require.Equal(t, 404, answer.Status)
-		}
+	for _, w := range all[:100] {
+		require.NoError(t, w.write(w.request("show", fields{"resource": "r"})))
 	}
+	require.Eventually(t, func() bool { return answers.Load() == 100 }, patience, time.Millisecond)
 	for _, w := range all {
 		require.NoError(t, w.Close())
 	}

@@ -53,7 +53,11 @@ func (w *wire) request(op string, f fields) string {
 	return string(text)
 }
 
-func (w *wire) write(text string) error { return wsutil.WriteClientText(w, []byte(text)) }
+// write sends a message in one piece, so that a pong cannot get into the middle of it.
+func (w *wire) write(text string) error {
+	_, err := w.Write(ws.MustCompileFrame(ws.MaskFrameInPlace(ws.NewTextFrame([]byte(text)))))
+	return err
+}
 
 // sessionAnswer is what comes on a session.
 type sessionAnswer struct {

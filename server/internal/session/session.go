@@ -32,6 +32,7 @@ type session struct {
 	head   []byte        // of the reader: the header of a frame
 	call   service.Call  // of the reader: the request that it handles
 	ping   *time.Timer
+	until  time.Time // of the writer: the end of its time
 
 	mu        sync.Mutex
 	changed   sync.Cond // something was written, or there is room, or the session has ended

@@ -121,8 +121,12 @@ const chunk = 64 << 10
 func (x *session) send(b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), chunk)
-		if err := x.conn.SetWriteDeadline(time.Now().Add(x.server.cfg.WriteTimeout)); err != nil {
-			return err
+		// The time limit is set for several writes, each of which has at least as long as it must: to set it takes a while.
+		if now, limit := time.Now(), x.server.cfg.WriteTimeout; x.until.Sub(now) < limit {
+			x.until = now.Add(limit + limit/4)
+			if err := x.conn.SetWriteDeadline(x.until); err != nil {
+				return err
+			}
 		}
 		if _, err := x.conn.Write(b[:n]); err != nil {
 			return err
