@@ -246,8 +246,11 @@ func closedError(resource string) *Error {
 // time-out ends. It returns how many attempts may have had their effect.
 func (c *Client) sendRelease(ctx context.Context, request *releaseRequest) (attempts int, err error) {
 	limit := c.bounds.Cleanup
+	end := time.Now().Add(limit)
 	release := c.newCall(&opRelease, request.Resource, limit, func() attempt {
-		return attempt{request: request, bound: limit / 3} // so that one connection that has gone silent leaves time for another
+		left := max(time.Until(end), time.Millisecond)
+		// Half of it, so that one connection that has gone silent leaves time for another.
+		return attempt{request: request, bound: max(left/2, min(left, 100*time.Millisecond))}
 	})
 	release.cleanup, release.hard = true, true
 	err = release.run(ctx, &releaseAnswer{})
