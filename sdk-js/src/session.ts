@@ -39,10 +39,9 @@ export class Session implements Carrier {
   readonly #socket: Socket
   readonly #events: SessionEvents
   readonly #frames = new FrameReader((opcode, payload) => this.#take(opcode, payload))
-  readonly #waiting = new Map<number, Request>()
+  readonly #waiting = new Slots()
   #queue: Request[] = []
   #flushing = false
-  #seq = 0
   /** How many wait that keep the process alive. */
   #front = 0
   #heard = now()
@@ -147,12 +146,10 @@ export class Session implements Carrier {
         const body = JSON.stringify(request.body)
         size += body.length + 64
         if (parts.length === FIGURES.sessionRequests || (size * widest > FIGURES.sessionMessage && parts.length > 0)) break
-        const seq = ++this.#seq
+        const seq = this.#waiting.add(request)
         parts.push(`{"seq":${seq},"op":"${request.operation.name}"${body === '{}' ? '' : ','}${body.slice(1)}`)
         request.sentAt = sent
         request.handedAt = handed
-        request.seq = seq
-        this.#waiting.set(seq, request)
       }
       this.#queue = this.#queue.length === parts.length ? [] : this.#queue.slice(parts.length)
       this.#socket.write(frame(TEXT, parts.length === 1 ? (parts[0] as string) : `[${parts.join()}]`))
@@ -215,7 +212,7 @@ export class Session implements Carrier {
   }
 
   #left(request: Request): void {
-    if (request.seq > 0) this.#waiting.delete(request.seq)
+    if (request.seq > 0) this.#waiting.delete(request)
     if (!request.route.background && --this.#front === 0) this.#socket.unref()
     this.#endIfDone()
   }
@@ -247,7 +244,7 @@ export class Session implements Carrier {
     if (this.#finishing && !this.#socket.destroyed) this.#socket.destroySoon()
     else this.#socket.destroy()
     const heard = this.#heard
-    for (const request of [...this.#waiting.values(), ...this.#queue]) {
+    for (const request of [...this.#waiting.all(), ...this.#queue]) {
       const parked = request.sent && heard > request.handedAt
       request.fail({ reason, ...(cause && { cause }), ...(parked && { heard }) })
     }
@@ -255,6 +252,52 @@ export class Session implements Carrier {
     this.#queue = []
   }
 }
+
+/**
+ * Requests by their seq, of which the lower bits say where one is. A `Map` through which so much passes leaves a chain of its old
+ * tables, and with them all that was in it stays alive until a full garbage collection.
+ */
+class Slots {
+  readonly #requests: (Request | undefined)[] = []
+  readonly #free: number[] = []
+  #round = 0
+
+  get size(): number {
+    return this.#requests.length - this.#free.length
+  }
+
+  /** Gives it its seq. */
+  add(request: Request): number {
+    const slot = this.#free.pop() ?? this.#requests.length
+    this.#requests[slot] = request
+    this.#round = (this.#round % rounds) + 1
+    request.seq = this.#round * slots + slot
+    return request.seq
+  }
+
+  get(seq: number): Request | undefined {
+    const request = this.#requests[seq % slots]
+    return request?.seq === seq ? request : undefined
+  }
+
+  delete({ seq }: Request): void {
+    const slot = seq % slots
+    this.#requests[slot] = undefined
+    this.#free.push(slot)
+  }
+
+  all(): Request[] {
+    return this.#requests.filter((request) => request !== undefined)
+  }
+
+  clear(): void {
+    this.#requests.length = this.#free.length = 0
+  }
+}
+
+/** As many requests can be unanswered, and so many are sent before a seq comes again. */
+const slots = 2 ** 24
+const rounds = 2 ** 29 - 1
 
 /** The close code 1000. */
 const normal = Buffer.from([3, 232])
