@@ -1,4 +1,5 @@
-// Compares the client with a bare undici Pool that does the same two requests, and with polling, all in one run against one server.
+// Compares the client over a session with itself over HTTP, with a bare undici Pool that does the same two requests, with redlock on
+// Redis, and with polling, all in one run.
 // What counts are the ratios; the absolute numbers are this machine's. `SECONDS` is the length of one measurement (default 4).
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,6 +9,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { LockserverClient } from 'lockserver-client'
 import { Pool } from 'undici'
+import { startRedlock } from './redis/redlock.mjs'
 
 const root = new URL('..', import.meta.url).pathname
 const length = Number(process.env.SECONDS ?? 4) * 1000
@@ -30,7 +32,10 @@ const server = spawn(binary, ['--port', '0', '--store', 'memory'], {
 const [ready] = await once(createInterface({ input: server.stdout }), 'line')
 const url = ready.slice(ready.indexOf('http'))
 
-const client = new LockserverClient({ addr: url, secret, dotenv: false })
+const [session, http] = ['session', 'http'].map(
+  (transport) => new LockserverClient({ addr: url, secret, dotenv: false, transport }),
+)
+const redlock = await startRedlock(directory)
 const pool = new Pool(url)
 const headers = { 'content-type': 'application/json', 'x-lockserver-secret': secret }
 async function post(path, body) {
@@ -38,15 +43,18 @@ async function post(path, body) {
   return { statusCode, answer: await answer.json() }
 }
 
+const ours = (client) => async (resource) => {
+  const lock = await client.acquire(resource)
+  await lock.release()
+}
 const pairs = {
-  'lockserver-client': async (resource) => {
-    const lock = await client.acquire(resource)
-    await lock.release()
-  },
+  'over a session': ours(session),
+  'over HTTP': ours(http),
   'bare undici Pool': async (resource) => {
     const { answer } = await post('/acquire', { resource, owner: 'bare', id: String(Math.random()), wait: 10 })
     await post('/release', { resource, owner: 'bare', token: answer.token })
   },
+  ...(redlock && { 'redlock on Redis': redlock.pair }),
 }
 
 let deadline = 0
@@ -71,9 +79,9 @@ async function measure(flows, work, time = length) {
 }
 
 /** The ratio is the median of those of the rounds, in each of which both ran one right after the other. */
-function judge(ours, theirs, floor) {
-  const ratio = median(ours.rates.map((rate, round) => rate / theirs.rates[round]))
-  console.log(`  ratio ${ratio.toFixed(2)}, at least ${floor} wanted`)
+function judge(ours, theirs, result, floor = 0) {
+  const ratio = median(result[ours].rates.map((rate, round) => rate / result[theirs].rates[round]))
+  console.log(`  ${ours} against ${theirs}: ratio ${ratio.toFixed(2)}${floor > 0 ? `, at least ${floor} wanted` : ''}`)
   if (ratio < floor) process.exitCode = 1
 }
 
@@ -95,7 +103,7 @@ async function byTurns(contestants, flows, rounds = 9) {
 
 for (const work of Object.values(pairs)) await measure(4, (flow) => work(`warm-${flow}`), length / 2)
 
-for (const flows of [1, 16]) {
+for (const flows of [1, 16, 64]) {
   const result = await byTurns(
     Object.fromEntries(Object.entries(pairs).map(([name, work]) => [name, (flow) => work(`free-${flow}`)])),
     flows,
@@ -106,7 +114,9 @@ for (const flows of [1, 16]) {
       `  ${name.padEnd(20)} ${rate.toFixed(0).padStart(7)} pairs/s ${(cpu / 2).toFixed(0).padStart(5)} µs of client CPU a call`,
     )
   }
-  judge(result['lockserver-client'], result['bare undici Pool'], 0.85)
+  judge('over HTTP', 'bare undici Pool', result, 0.85)
+  if (flows !== 16) judge('over a session', 'over HTTP', result, flows === 1 ? 1.2 : 8)
+  if (redlock) judge('over a session', 'redlock on Redis', result)
 }
 
 const clients = Array.from(
@@ -146,9 +156,10 @@ for (const [name, { rate, cpu }] of Object.entries(handed)) {
     `  ${name.padEnd(20)} ${rate.toFixed(0).padStart(7)} hand-offs/s ${cpu.toFixed(0).padStart(5)} µs of client CPU a hand-off`,
   )
 }
-judge(handed['lockserver-client'], handed['polling each 100 ms'], 30)
+judge('lockserver-client', 'polling each 100 ms', handed, 30)
 
-await Promise.all([client, ...clients].map((each) => each.close()))
+await Promise.all([session, http, ...clients].map((each) => each.close()))
 await pool.close()
+redlock?.close()
 server.kill('SIGKILL')
 rmSync(directory, { recursive: true, force: true })
