@@ -94,6 +94,7 @@ func start(tb testing.TB, path string, size int, flags []string) []*Member {
 			"--listen-client-urls", m.URL, "--advertise-client-urls", m.URL,
 			"--listen-peer-urls", m.peer, "--initial-advertise-peer-urls", m.peer, "--initial-cluster", strings.Join(cluster, ","),
 		}, flags...)...)
+		cmd.Env = []string{} // it would take settings from there
 		cmd.Stderr = &m.log
 		require.NoError(tb, cmd.Start())
 		m.process = cmd.Process

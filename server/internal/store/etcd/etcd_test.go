@@ -2,16 +2,19 @@ package etcd_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -242,4 +245,25 @@ func TestWhatCannotBeReadIsRefused(t *testing.T) {
 
 func remove(token int64) lock.Change {
 	return lock.Change{Delete: true, Last: true, Record: lock.Record{Resource: "r", Token: token}}
+}
+
+// An etcd that is full takes no grant, but releases, and a confirmation. What it refused was not done.
+func TestFullEtcd(t *testing.T) {
+	members, prefix := etcdtest.Start(t, 1, "--unsafe-no-fsync", "--quota-backend-bytes", "200000"), newPrefix()
+	st := join(t, members, prefix).lead(t)
+	storetest.Commit(t, st, put(7, true), put(8, true))
+	fills := client(t, members)
+	require.Eventually(t, func() bool {
+		_, err := fills.Put(t.Context(), "/other", strings.Repeat("x", 50_000))
+		return errors.Is(err, rpctypes.ErrNoSpace)
+	}, time.Minute, time.Millisecond)
+	storetest.Commit(t, st)
+	storetest.Commit(t, st, remove(7))
+	require.NoError(t, st.Err())
+	require.ErrorIs(t, st.Commit(t.Context(), []lock.Change{put(9, true)}), rpctypes.ErrNoSpace)
+	require.ErrorIs(t, st.Err(), store.ErrReplaced)
+	kept, err := fills.Get(t.Context(), prefix+"/grant/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	require.NoError(t, err)
+	require.Len(t, kept.Kvs, 1)
+	require.Equal(t, prefix+"/grant/0000000000000008", string(kept.Kvs[0].Key))
 }
