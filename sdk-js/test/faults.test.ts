@@ -240,7 +240,12 @@ test('cut all the time: each lock has one holder, and in the end none is left', 
         await new Promise((resolve) => setImmediate(resolve))
         room.visits++
         room.inside--
-        assert.equal(await lock.release(), true)
+        // A release has 5 seconds, which a slow machine may spend on sessions that are cut under it.
+        const again = (error: { code?: string }) => {
+          assert.equal(error.code, 'connection_failed')
+          return lock.release()
+        }
+        assert.equal(await lock.release().catch(again).catch(again), true)
       } while (performance.now() < end)
     }),
   )
