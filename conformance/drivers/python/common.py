@@ -50,7 +50,6 @@ def hello(name, forms, lacks):
         "forms": forms,
         "lacks": {
             "done": "`lost` and `check()` are asked, and tell of losses only",
-            "session": "it talks HTTP so far",
             **lacks,
         },
     }

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ._contract import SESSION_MESSAGE, SESSION_PING, SESSION_PINGS, SESSION_REQUESTS, Operation
+from ._contract import SESSION_MESSAGE, SESSION_PINGS, SESSION_REQUESTS, Operation
 from ._frames import CLOSE, PING, PONG, TEXT, Frames, frame
 from ._operations import decode
 from ._outcome import Answer, Failure, Outcome
@@ -37,17 +37,19 @@ class Exchange:
     Args:
         peer: The server, for people.
         patience: Seconds without a sign of life after which nobody waits any longer.
+        ping: Seconds of silence between two pings.
         lost: Hears of losses: resource, token, reason.
         over: Called once, when it has ended.
     """
 
-    def __init__(self, peer: str, patience: float, lost: Lost, over: Callable[[], None]) -> None:
+    def __init__(self, peer: str, patience: float, ping: float, lost: Lost, over: Callable[[], None]) -> None:
         self.ended = ""
         """Why, once it has."""
         self.answers = 0
         """How many it has brought."""
         self._peer = peer
         self._patience = patience
+        self._ping = ping
         self._lost = lost
         self._over = over
         self._mutex = threading.Lock()
@@ -189,11 +191,11 @@ class Exchange:
         with self._mutex:
             silent, waiting = now - self._heard, bool(self._waiting)
             in_vain = now - max(self._heard, self._asked)
-            left = SESSION_PING * (self._pings + 1) - silent
+            left = self._ping * (self._pings + 1) - silent
             if left <= 0 and self._pings < SESSION_PINGS:
                 self._pings += 1
                 self._control += frame(PING, b"")
-                left += SESSION_PING
+                left += self._ping
         if left <= 0 or (waiting and in_vain >= self._patience):
             self.end(f"no sign of life from {self._peer}")
             return 0.0

@@ -30,6 +30,10 @@ class Bounds:
     """How long a call without a limit of its own goes on without any answer,"""
     silence_queued: float = _contract.SILENCE_QUEUED
     """and how long one that has its place in the queue."""
+    ping: float = _contract.SESSION_PING
+    """Between two pings of a session that is silent."""
+    session_again: float = _contract.SESSION_AGAIN
+    """Until a session is tried again where it was refused."""
 
 
 class Backoff:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from .._contract import (
     CODES,
     HOP,
-    SESSION_AGAIN,
     SESSION_PATH,
     SESSION_SUBPROTOCOL,
     Operation,
@@ -184,7 +183,7 @@ class AsyncSessions:
             self._not_before = time.monotonic() + self._backoff.next()
             self._why = outcome.why if isinstance(outcome, Failure) else ""
             if outcome is _OVER_HTTP:
-                self._http_until = time.monotonic() + SESSION_AGAIN
+                self._http_until = time.monotonic() + self._bounds.session_again
             if wire is not None:
                 if self._unfinished is not None:
                     self._unfinished.detach()
@@ -209,7 +208,8 @@ class AsyncSessions:
         if upgrade.stream is not None:
             agreed = upgrade.headers.get(b"sec-websocket-protocol") == SESSION_SUBPROTOCOL.encode()
             if agreed and upgrade.headers.get(b"sec-websocket-accept") == accepted(key).encode():
-                wire = Wire(upgrade.stream, self._peer, HOP + self._bounds.answer, self._lost)
+                patience = HOP + self._bounds.answer
+                wire = Wire(upgrade.stream, self._peer, patience, self._bounds.ping, self._lost)
                 wire.begin(upgrade.unread)
                 return wire
             upgrade.stream.close()

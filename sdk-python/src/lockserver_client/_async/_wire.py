@@ -21,8 +21,8 @@ class Wire:
     end.
     """
 
-    def __init__(self, stream: AsyncAnyStream, peer: str, patience: float, lost: Lost) -> None:
-        self.exchange = Exchange(peer, patience, lost, self._over)
+    def __init__(self, stream: AsyncAnyStream, peer: str, patience: float, ping: float, lost: Lost) -> None:
+        self.exchange = Exchange(peer, patience, ping, lost, self._over)
         self._loop = asyncio.get_running_loop()
         self._stream: Stream
         self._layers: list[Any]

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from .._contract import (
     CODES,
     HOP,
-    SESSION_AGAIN,
     SESSION_PATH,
     SESSION_SUBPROTOCOL,
     Operation,
@@ -185,7 +184,7 @@ class Sessions:
             self._not_before = time.monotonic() + self._backoff.next()
             self._why = outcome.why if isinstance(outcome, Failure) else ""
             if outcome is _OVER_HTTP:
-                self._http_until = time.monotonic() + SESSION_AGAIN
+                self._http_until = time.monotonic() + self._bounds.session_again
             if wire is not None:
                 if self._unfinished is not None:
                     self._unfinished.detach()
@@ -210,7 +209,8 @@ class Sessions:
         if upgrade.stream is not None:
             agreed = upgrade.headers.get(b"sec-websocket-protocol") == SESSION_SUBPROTOCOL.encode()
             if agreed and upgrade.headers.get(b"sec-websocket-accept") == accepted(key).encode():
-                wire = Wire(upgrade.stream, self._peer, HOP + self._bounds.answer, self._lost)
+                patience = HOP + self._bounds.answer
+                wire = Wire(upgrade.stream, self._peer, patience, self._bounds.ping, self._lost)
                 wire.begin(upgrade.unread)
                 return wire
             upgrade.stream.close()

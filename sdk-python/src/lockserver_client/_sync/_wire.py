@@ -32,8 +32,8 @@ class Wire:
     answers pings, and reads while nobody waits; it steps back as long as others do.
     """
 
-    def __init__(self, stream: AnyStream, peer: str, patience: float, lost: Lost) -> None:
-        self.exchange = Exchange(peer, patience, lost, self._over)
+    def __init__(self, stream: AnyStream, peer: str, patience: float, ping: float, lost: Lost) -> None:
+        self.exchange = Exchange(peer, patience, ping, lost, self._over)
         self._peer = peer
         self._stream: Stream
         self._layers: list[Any]
