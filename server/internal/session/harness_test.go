@@ -134,6 +134,7 @@ func (c *client) frame(f ws.Frame) {
 // message reads the objects of one message.
 func (c *client) message() []map[string]any {
 	c.t.Helper()
+	require.NoError(c.t, c.conn.SetDeadline(time.Now().Add(patience)))
 	text, op, err := wsutil.ReadServerData(c.conn)
 	require.NoError(c.t, err)
 	require.Equal(c.t, ws.OpText, op)

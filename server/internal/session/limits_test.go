@@ -129,10 +129,10 @@ func TestManyPairsOnOneSession(t *testing.T) {
 			}
 		}
 	}
-	pairs(20_000)
+	pairs(10_000)
 	before := heap()
-	pairs(20_000)
+	pairs(10_000)
 	grown := heap() - before
-	t.Logf("%d B more after 20,000 more pairs", grown)
-	require.Less(t, grown, int64(4<<20))
+	t.Logf("%d B more after 10,000 more pairs", grown)
+	require.Less(t, grown, int64(2<<20))
 }
