@@ -55,6 +55,7 @@ type Hub struct {
 	awaited  bool
 	ended    chan struct{} // closed at the end of the term, and when it begins to end
 	draining bool
+	spare    []lock.Event
 	idle     *time.Timer // ends the subscription once nobody has read for a while
 }
 
@@ -89,6 +90,9 @@ func (h *Hub) Serve(s Source) {
 func (h *Hub) Drain() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.sub != nil {
+		h.keep()
+	}
 	h.draining = true
 	h.end()
 }
@@ -162,22 +166,24 @@ func (h *Hub) kinds() []lock.EventKind {
 
 // pump keeps the events of a subscription until it ends.
 func (h *Hub) pump(sub *engine.Subscription) {
-	var batch []lock.Event
 	for range sub.More() {
-		batch = sub.Take(batch)
-		h.keep(sub, batch)
-		clear(batch) // the names in it may be long
+		h.mu.Lock()
+		if h.sub == sub {
+			h.keep()
+		}
+		h.mu.Unlock()
 		time.Sleep(collect)
 	}
 }
 
-func (h *Hub) keep(sub *engine.Subscription, batch []lock.Event) {
-	now := time.Now()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.sub != sub {
-		return
-	}
+// keep keeps the events that have come.
+func (h *Hub) keep() {
+	now, sub := time.Now(), h.sub
+	batch := sub.Take(h.spare)
+	defer func() {
+		clear(batch) // the names in it may be long
+		h.spare = batch
+	}()
 	for i := range batch {
 		h.ring.add(&batch[i], now)
 	}
