@@ -28,7 +28,8 @@ func TestTokenAsAFenceInSQL(t *testing.T) {
 	defer server.Kill()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	client, err := lockserver.New(lockserver.WithAddr(server.URL), lockserver.WithSecret(servertest.Secret), lockserver.WithoutDotEnv())
+	client, err := lockserver.New(lockserver.WithAddr(server.URL), lockserver.WithSecret(servertest.Secret), lockserver.WithoutDotEnv(),
+		lockserver.WithTransport(lockserver.HTTP)) // over a session it would be told in time
 	require.NoError(t, err)
 	defer client.Close()
 	db, err := sql.Open("sqlite3", "file:"+filepath.ToSlash(filepath.Join(dir, "accounts.db")))
