@@ -149,6 +149,7 @@ export class Retry<Reply extends { kind: string }> {
     const late = outcome.kind !== 'answer' && outcome.late && this.#plan.left() < this.#core.figures.shortestAttempt
     if (late && this.#obstacle !== '') this.setback(this.#obstacle, this.#trouble)
     else this.setback(obstacle, error)
+    if (outcome.kind !== 'answer' && outcome.again) this.#pause = 0
     this.#fresh = true
     return undefined
   }

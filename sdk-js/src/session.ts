@@ -24,8 +24,8 @@ export interface SessionOptions {
 export interface SessionEvents {
   /** The server says that a lock is lost. */
   lost(event: Record<string, unknown>): void
-  /** It takes no requests any more. `answered`: whether it ever had an answer. */
-  ended(answered: boolean): void
+  /** It takes no requests any more. `worked`: whether it had an answer and lasted. */
+  ended(worked: boolean): void
 }
 
 /** One WebSocket, as the contract's chapter on sessions has it. */
@@ -46,6 +46,7 @@ export class Session implements Carrier {
   #front = 0
   #heard = now()
   #answered = false
+  readonly #began = now()
   #pings = 0
   #stopPings: () => void
   /** The keepalive that has no answer yet, and whom it is for. */
@@ -239,14 +240,14 @@ export class Session implements Carrier {
     if (this.#ended) return
     this.#ended = true
     this.#stopPings()
-    this.#events.ended(this.#answered)
+    this.#events.ended(this.#answered && now() - this.#began > this.#figures.backoffFirst)
     if (this.#socket.writable) this.#socket.end(frame(CLOSE, normal))
     if (this.#finishing && !this.#socket.destroyed) this.#socket.destroySoon()
     else this.#socket.destroy()
     const heard = this.#heard
     for (const request of [...this.#waiting.all(), ...this.#queue]) {
       const parked = request.sent && heard > request.handedAt
-      request.fail({ reason, ...(cause && { cause }), ...(parked && { heard }) })
+      request.fail({ reason, again: true, ...(cause && { cause }), ...(parked && { heard }) })
     }
     this.#waiting.clear()
     this.#queue = []

@@ -86,6 +86,8 @@ export interface Failure {
   readonly late?: boolean
   /** When the server last showed that it lived, by `performance.now()`, if that was after it had the request. */
   readonly heard?: number
+  /** It is asked again at once: the transport itself pauses between connections. */
+  readonly again?: boolean
   readonly retryAfter?: number
   readonly status?: number
   readonly cause?: Error
