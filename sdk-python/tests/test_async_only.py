@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
+import uvloop
 from support.async_tasks import nothing_left, until
 from support.processes import SECRET, LockServer, Proxy
 
@@ -421,3 +422,22 @@ async def test_a_forked_child_runs_a_loop_of_its_own_on_the_same_client(
             assert await asyncio.to_thread(pipe.read) == "True False True"
         os.waitpid(child, 0)
         assert server.holders(resource)[0]["token"] == lock.token
+
+
+def test_the_loop_of_uvloop(server: LockServer, proxy: Proxy, resource: str) -> None:
+    async def work() -> None:
+        for transport in ("session", "http"):
+            async with AsyncLockserverClient(proxy.addr, secret=SECRET, transport=transport) as client:
+                server.take(resource)
+                waiting = [asyncio.create_task(client.acquire(resource)) for _ in range(20)]
+                await until(lambda: len(server.waiters(resource)) == 20)
+                proxy.cut()
+                proxy.mend()
+                server.give(resource)
+                for one in asyncio.as_completed(waiting):
+                    assert await (await one).release() is True
+                async with client.lock(resource):
+                    pass
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(work(), 60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import os
@@ -143,6 +144,68 @@ def test_a_fork_in_the_middle_of_everything(client: LockserverClient, server: Lo
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_workers_that_are_forked_after_the_client_was_used_have_sessions_of_their_own(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    """As a server does that loads the application before it forks."""
+    parked = start(client.acquire, resource)
+    kept = parked.result()
+    transport = client._here().link.transport
+    session = transport.session()
+    assert session is not None
+    parked = start(client.acquire, resource)
+    until(lambda: len(server.waiters(resource)) == 1)  # a call is under way while it forks
+
+    def work() -> str:
+        signal.alarm(20)
+        theirs = client._here().link.transport
+        with client.lock(f"{resource}-child"):
+            own = theirs.session()
+        client.close()
+        return str(own is not None and own is not session)
+
+    assert [in_child(work) for _ in range(3)] == ["True"] * 3
+    assert transport.session() is session, "the parent's was not touched"
+    assert kept.release() is True
+    assert parked.result().release() is True
+    assert transport.session() is session
+
+
+def test_a_client_that_nobody_has_any_more_leaves_nothing(server: LockServer, resource: str) -> None:
+    def sessions() -> int:
+        return sum(thread.name == "lockserver-session" for thread in threading.enumerate())
+
+    for number in range(5):
+        lock = LockserverClient(server.addr, secret=SECRET).acquire(f"{resource}-{number}")
+        assert lock.release() is True
+    del lock
+    gc.collect()
+    until(lambda: sessions() == 0)
+
+
+def test_a_signal_handler_may_use_the_client_in_the_middle_of_a_call(
+    client: LockserverClient, server: LockServer, resource: str
+) -> None:
+    held = client.acquire(f"{resource}-held")
+    server.take(resource)
+    released: list[bool] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: released.append(held.release()))
+    try:
+
+        def interrupt() -> None:
+            until(lambda: len(server.waiters(resource)) == 1)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            until(lambda: released == [True])
+            server.give(resource)
+
+        helper = start(interrupt)
+        assert client.acquire(resource, timeout=20).release() is True
+        helper.result()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert released == [True]
 
 
 POOL = """
