@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -100,6 +101,41 @@ func TestFaultsOfSDKsAreCaught(t *testing.T) {
 	}
 }
 
+// TestFaultsOfSessionsAreCaught plays the driver of the Go SDK, built to be wrong about its session in one way at a time.
+func TestFaultsOfSessionsAreCaught(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	binary := filepath.Join(t.TempDir(), "driver")
+	build := exec.CommandContext(ctx, "go", "build", "-tags=faults", "-o", binary, ".")
+	build.Dir, build.Env = "drivers/go", append(os.Environ(), "GOWORK=off")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	faults := loadFaults(t, "drivers/go/faults.yaml")
+	stage := newStage(t, ctx, serverBinary(t, ctx))
+	play := func(t *testing.T, name string, some ...*cases.Case) *report.Report {
+		entry := suite.Entry{DriverSpec: place.DriverSpec{Name: "go", Command: []string{withFault(t, binary, name)}}}
+		rep, err := (&suite.Matrix{Stage: stage, Cases: some, Drivers: []suite.Entry{entry}, Parallel: 8, Transport: suite.Session}).Play(ctx)
+		require.NoError(t, err)
+		return rep
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		var all []*cases.Case
+		for _, f := range faults {
+			all = append(all, caseByID(t, f.Case))
+		}
+		for _, r := range play(t, "none", all...).Results {
+			require.Equal(t, report.Pass, r.Verdict, "%s fails without any fault: %s%s", r.Case, r.Failure, r.Reason)
+		}
+	})
+	for _, f := range faults {
+		t.Run(f.Fault, func(t *testing.T) {
+			t.Parallel()
+			requireCaught(t, f, play(t, f.Fault, caseByID(t, f.Case)))
+		})
+	}
+}
+
 // TestKnownFailures holds the runner to its word: a listed failure lets the run pass, and one that passes does not.
 func TestKnownFailures(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -155,7 +191,7 @@ func TestFaultsOfServersAreCaught(t *testing.T) {
 	}
 }
 
-// withFault is a command that runs the server with a fault.
+// withFault is a command that runs a server or driver with a fault.
 func withFault(t *testing.T, binary, name string) string {
 	t.Helper()
 	command := filepath.Join(t.TempDir(), "lockserver")

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/lockserver/lockserver/sdk-go/internal/fault"
 )
 
 const (
@@ -207,7 +209,7 @@ func (s *session) object(text []byte) error {
 		if err := json.Unmarshal(text, &h); err != nil {
 			return err
 		}
-		if h.Event == "lost" {
+		if h.Event == "lost" && !fault.LossesIgnored {
 			go s.t.lost(h.Resource, h.Token, h.Reason)
 		}
 		if h.Event != "" {

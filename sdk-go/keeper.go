@@ -3,6 +3,8 @@ package lockserver
 import (
 	"sync"
 	"time"
+
+	"github.com/lockserver/lockserver/sdk-go/internal/fault"
 )
 
 // keeper renews the leases of a client that are to be renewed. Where a session carries them and no others, one keepalive renews all of
@@ -219,7 +221,9 @@ func (k *keeper) keepAlive(session any, locks []*Lock) {
 		}
 	}
 	renewed := false
-	if c.begin("") == nil { // else whoever closes the client declares the locks lost
+	if fault.KeepaliveRenewsNothing {
+		renewed = true
+	} else if c.begin("") == nil { // else whoever closes the client declares the locks lost
 		defer c.done()
 		var kept keepaliveAnswer
 		o := c.transport.send(c.life, attempt{op: &opKeepalive, request: struct{}{}, on: session, bound: bound, limit: bound})

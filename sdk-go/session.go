@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lockserver/lockserver/sdk-go/internal/fault"
 )
 
 // session is one WebSocket.
@@ -116,6 +118,9 @@ func (s *session) answer(seq int64, a *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.useful.Store(true)
+	if fault.AnswersSwapped && s.waiting[seq-1] != nil {
+		seq--
+	}
 	if p := s.waiting[seq]; p != nil {
 		delete(s.waiting, seq)
 		s.closeIfDone()
@@ -181,7 +186,7 @@ func (s *session) end(err error) {
 	}
 	s.t.ended(s, o)
 	for seq, p := range waiting {
-		o.unsent, o.heard = unsent[seq], p.after(heard)
+		o.unsent, o.heard, o.permanent = unsent[seq], p.after(heard), fault.WaitsDropped
 		p.answered <- o
 	}
 }

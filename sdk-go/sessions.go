@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockserver/lockserver/sdk-go/internal/fault"
 	internal "github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
@@ -99,7 +100,7 @@ func (t *sessionTransport) leave() {
 func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*session, *outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.now != nil {
+	if t.now != nil && !fault.SessionPerCall {
 		return t.now, nil // if it has just ended, its user finds out, and the retry loop pauses
 	}
 	if t.dialing == nil && (t.refused.IsZero() || time.Since(t.refused) >= t.bounds.SessionAgain) {

@@ -1,0 +1,11 @@
+//go:build !faults
+
+package fault
+
+const (
+	SessionPerCall         = false
+	LossesIgnored          = false
+	AnswersSwapped         = false
+	KeepaliveRenewsNothing = false
+	WaitsDropped           = false
+)
