@@ -18,7 +18,7 @@ const Unsent = -1
 
 func (m *Memory) send(ctx context.Context, a attempt) outcome {
 	a.hold(m.hop)
-	bounded, cancel := context.WithTimeout(ctx, min(a.wait+a.bound, a.limit))
+	bounded, cancel := a.bounded(ctx, min(a.wait+a.bound, a.limit))
 	defer cancel()
 	encoded, err := json.Marshal(a.request)
 	if err != nil {

@@ -34,10 +34,7 @@ func (m *message) full() bool { return len(m.seqs) == figureSessionRequests || l
 
 // add appends a request: seq and op before the members that it has over HTTP.
 func (m *message) add(seq int64, a *attempt) error {
-	body, err := json.Marshal(a.request)
-	if err != nil {
-		return err
-	}
+	start := len(m.b)
 	if len(m.seqs) > 0 {
 		m.b = append(m.b, ',')
 	}
@@ -46,10 +43,18 @@ func (m *message) add(seq int64, a *attempt) error {
 	m.b = append(m.b, `,"op":"`...)
 	m.b = append(m.b, a.op.name...)
 	m.b = append(m.b, '"')
-	if len(body) > len("{}") {
-		m.b = append(m.b, ',')
+	object := len(m.b)
+	b, err := appendRequest(m.b, a.request)
+	if err != nil {
+		m.b = m.b[:start]
+		return err
 	}
-	m.b = append(m.b, body[1:]...)
+	if m.b = b; b[object+1] != '}' {
+		m.b[object] = ',' // in place of the bracket
+	} else {
+		m.b[object] = '}'
+		m.b = m.b[:object+1]
+	}
 	m.seqs = append(m.seqs, seq)
 	return nil
 }

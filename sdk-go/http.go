@@ -100,7 +100,7 @@ func (t *httpTransport) close() {
 func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 	a.hold(t.hop)
 	bound := min(a.wait+a.bound, a.limit)
-	bounded, cancel := context.WithTimeout(ctx, bound)
+	bounded, cancel := a.bounded(ctx, bound)
 	defer cancel()
 	request, err := t.request(bounded, a)
 	if err != nil {

@@ -56,7 +56,7 @@ type releaseRequest struct {
 type renewRequest struct {
 	Resource string  `json:"resource"`
 	Owner    string  `json:"owner"`
-	Token    int64   `json:"token"`
+	Token    int64   `json:"token,omitempty"`
 	ID       string  `json:"id,omitempty"`
 	Expire   float64 `json:"expire,omitempty"`
 }

@@ -55,13 +55,6 @@ func (c *Client) newCall(op *operation, resource string, limit time.Duration, ne
 
 // run returns once out is the answer, or with what else became of the call. It can be run again: pauses and patience go on.
 func (c *call) run(ctx context.Context, out reply) error {
-	attempts := ctx
-	if !c.cleanup {
-		var cancel context.CancelFunc
-		attempts, cancel = context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(c.client.life, cancel)()
-	}
 	for {
 		if err := c.giveUp(ctx); err != nil {
 			return err
@@ -69,7 +62,10 @@ func (c *call) run(ctx context.Context, out reply) error {
 		began := time.Now()
 		a := c.next()
 		a.op, a.limit, a.again = c.op, c.patience(ctx), c.backoff.failed()
-		o := c.client.transport.send(attempts, a)
+		if !c.cleanup {
+			a.life = c.client.life
+		}
+		o := c.client.transport.send(ctx, a)
 		c.on = o.on
 		if !o.heard.IsZero() {
 			c.heard = o.heard

@@ -20,6 +20,7 @@ type session struct {
 	in     *bufio.Reader
 	began  time.Time   // when it was asked for
 	useful atomic.Bool // a request was answered
+	used   sync.Pool   // of *pending
 
 	mu        sync.Mutex
 	seq       int64
@@ -56,7 +57,12 @@ func newSession(t *sessionTransport, stream io.ReadWriteCloser) *session {
 // send sends a request and waits for its answer.
 func (s *session) send(ctx context.Context, a attempt) outcome {
 	a.hold(longestWait)
-	p := &pending{answered: make(chan outcome, 1), sent: time.Now(), bound: a.wait + a.bound, silence: s.t.http.hop + s.t.bounds.Answer}
+	p, again := s.used.Get().(*pending)
+	if !again {
+		p = &pending{answered: make(chan outcome, 1)}
+	}
+	defer s.used.Put(p) // nobody else knows one that does not wait and whose outcome was received
+	p.sent, p.bound, p.silence = time.Now(), a.wait+a.bound, s.t.http.hop+s.t.bounds.Answer
 	if a.wait == 0 {
 		p.bound = min(a.bound, a.limit)
 		p.silence = min(p.bound, s.t.bounds.Answer)
@@ -84,6 +90,7 @@ func (s *session) send(ctx context.Context, a attempt) outcome {
 	case o := <-p.answered:
 		return o
 	case <-ctx.Done():
+	case <-a.ended():
 	}
 	s.mu.Lock()
 	if s.waiting[seq] == p {

@@ -58,7 +58,7 @@ func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
 		}
 		return a.on.(*session).send(ctx, a)
 	}
-	s, o := t.get(ctx, min(a.wait+a.bound, a.limit))
+	s, o := t.get(ctx, &a)
 	if s == nil {
 		if o == nil {
 			return t.http.send(ctx, a)
@@ -97,7 +97,7 @@ func (t *sessionTransport) leave() {
 }
 
 // get returns the session, or the outcome of an attempt that could not have one, or neither if HTTP is to take its place.
-func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*session, *outcome) {
+func (t *sessionTransport) get(ctx context.Context, a *attempt) (*session, *outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.now != nil && !fault.SessionPerCall {
@@ -115,13 +115,14 @@ func (t *sessionTransport) get(ctx context.Context, bound time.Duration) (*sessi
 	dialing := t.dialing
 	t.wanted++
 	t.mu.Unlock()
-	timer := time.NewTimer(bound)
+	timer := time.NewTimer(min(a.wait+a.bound, a.limit))
 	defer timer.Stop()
 	ended := false
 	select {
 	case <-dialing:
 		ended = true
 	case <-ctx.Done():
+	case <-a.ended():
 	case <-timer.C:
 	}
 	t.mu.Lock()

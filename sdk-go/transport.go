@@ -7,7 +7,7 @@ import (
 
 // transport carries requests to the server and answers back. What lies behind it, HTTP or not, nothing else knows.
 type transport interface {
-	// send makes one attempt. It ends with ctx, and at the latest with the attempt's bound or limit.
+	// send makes one attempt. It ends with ctx and the attempt's life, and at the latest with the attempt's bound or limit.
 	send(ctx context.Context, a attempt) outcome
 	// peer names the server for people, as in 127.0.0.1:8080.
 	peer() string
@@ -21,12 +21,31 @@ type transport interface {
 // attempt is a request that is sent once.
 type attempt struct {
 	op      *operation
-	request any           // with the members of the request as JSON
-	wait    time.Duration // how long the server may hold the request, as far as the transport lets it
-	bound   time.Duration // for the answer, beyond that
-	limit   time.Duration // until when there must be some sign of life
-	on      any           // the session that it must go over; nil: it does not matter
-	again   bool          // an earlier attempt failed, and with it perhaps every connection that is open
+	request any             // with the members of the request as JSON
+	wait    time.Duration   // how long the server may hold the request, as far as the transport lets it
+	bound   time.Duration   // for the answer, beyond that
+	limit   time.Duration   // until when there must be some sign of life
+	on      any             // the session that it must go over; nil: it does not matter
+	life    context.Context // with which it ends too, unless it is nil
+	again   bool            // an earlier attempt failed, and with it perhaps every connection that is open
+}
+
+// ended is closed when the attempt's life ends.
+func (a *attempt) ended() <-chan struct{} {
+	if a.life == nil {
+		return nil
+	}
+	return a.life.Done()
+}
+
+// bounded returns a context that ends with ctx, with the attempt's life, and after d.
+func (a *attempt) bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	bounded, cancel := context.WithTimeout(ctx, d)
+	if a.life == nil {
+		return bounded, cancel
+	}
+	stop := context.AfterFunc(a.life, cancel)
+	return bounded, func() { stop(); cancel() }
 }
 
 // hold asks the server to hold the request for the attempt's wait, but no longer than most.
