@@ -71,8 +71,8 @@ def rate(work: Callable[[], None], count: int) -> float:
 def pairs(server: LockServer) -> dict[str, float]:
     """Acquisitions with their releases in a second, one after another on one connection."""
     bare = Bare(server, "bare")
-    client = LockserverClient(server.addr, secret=SECRET)
-    aio = AsyncLockserverClient(server.addr, secret=SECRET)
+    client = LockserverClient(server.addr, secret=SECRET, transport="http")
+    aio = AsyncLockserverClient(server.addr, secret=SECRET, transport="http")
 
     def with_bare() -> None:
         for _ in range(PAIRS):
@@ -152,7 +152,7 @@ def main() -> int:
         server = LockServer(build("LOCKSERVER_BIN", Path(folder), "server", "./cmd/lockserver"))
         try:
             found = pairs(server)
-            clients = [LockserverClient(server.addr, secret=SECRET) for _ in range(WORKERS)]
+            clients = [LockserverClient(server.addr, secret=SECRET, transport="http") for _ in range(WORKERS)]
             pollers = [Bare(server, f"poller-{number}") for number in range(WORKERS)]
             waiting = hand_offs(
                 lambda n: (lambda: clients[n].acquire("waiting", expire=30), lambda lock: lock.release())
