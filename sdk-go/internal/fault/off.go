@@ -2,6 +2,7 @@
 
 package fault
 
+// No fault can be chosen.
 const (
 	SessionPerCall         = false
 	LossesIgnored          = false
