@@ -80,8 +80,9 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
     }
     if (given) return given
     if (process.env[variable]) return process.env[variable]
-    file ??= options.dotenv === false ? {} : readDotenv()
-    return file[variable] || undefined
+    // Few set a transport: a file that nothing else is missing from is not read for its sake.
+    if (name !== 'transport') file ??= options.dotenv === false ? {} : readDotenv()
+    return file?.[variable] || undefined
   }
   const addr = find('addr', 'LOCKSERVER_ADDR') ?? defaultAddr
   const secret = find('secret', 'LOCKSERVER_SECRET')

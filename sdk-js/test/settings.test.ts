@@ -63,7 +63,7 @@ test('a .env that is there but cannot be read is config_invalid and names its pa
     assert.match(error, new RegExp(`^ConfigInvalidError dotenv: .*${code}`))
     assert.ok(error.includes(join(directory, '.env')), error)
     assert.equal(found({ LOCKSERVER_SECRET: 's' }, make, { dotenv: false }).addr, '127.0.0.1:8080')
-    assert.equal(found({ LOCKSERVER_SECRET: 's' }, make, { addr: 'arg:3', owner: 'arg', transport: 'http' }).addr, 'arg:3')
+    assert.equal(found({ LOCKSERVER_SECRET: 's' }, make, { addr: 'arg:3', owner: 'arg' }).addr, 'arg:3')
   }
 })
 

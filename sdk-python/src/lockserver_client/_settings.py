@@ -96,7 +96,8 @@ class Settings:
             if value is not None and not isinstance(value, str):
                 raise _no_string(name[len("LOCKSERVER_") :].lower(), value)
         found = {name: value or os.environ.get(name) or None for name, value in given.items()}
-        if dotenv and not all(found.values()):
+        # Few set a transport: a file that nothing else is missing from is not read for its sake.
+        if dotenv and not all(value for name, value in found.items() if name != "LOCKSERVER_TRANSPORT"):
             file = _read_dotenv()
             found = {name: value or file.get(name) or None for name, value in found.items()}
         address = parse_address(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
