@@ -36,11 +36,7 @@ type session struct {
 
 	mu        sync.Mutex
 	changed   sync.Cond // something was written, or there is room, or the session has ended
-	calls     []call    // by slot; the engine knows a call by its slot
-	free      []uint32  // slots without a call
-	spare     []*names  // of no call
-	seqs      map[int64]struct{}
-	parked    int            // how many of them wait for a lock that others hold
+	calls     calls
 	held      map[int64]held // by token: grants to renew, and to tell of if they are lost
 	keeping   bool           // a keepalive that has many leases is on its way
 	kept      []uint32       // the slots of those behind it
@@ -57,20 +53,6 @@ type session struct {
 	finishing bool
 	ended     bool
 }
-
-// call is a request that is unanswered, or whose answer is not written yet.
-type call struct {
-	seq    int64         // 0 once it is answered
-	began  time.Duration // since the start of the server
-	names  *names        // nil once it is parked or answered
-	ticket service.Ticket
-	op     wire.Operation
-	taken  bool // false once the answer is written
-	parked bool
-}
-
-// names are what a request names. Those of a parked one are kept by the engine.
-type names struct{ resource, owner, id string }
 
 // held is a grant that the session was given.
 type held struct {
@@ -90,7 +72,7 @@ const readBuffer = 4 << 10
 // newSession makes a session of a connection, of which in reads.
 func newSession(s *Server, conn net.Conn, in io.Reader, from string) *session {
 	x := &session{
-		server: s, conn: conn, from: from, head: make([]byte, ws.MaxHeaderSize), seqs: map[int64]struct{}{}, held: map[int64]held{},
+		server: s, conn: conn, from: from, head: make([]byte, ws.MaxHeaderSize), held: map[int64]held{},
 	}
 	x.in = bufio.NewReaderSize(flushing{x, in}, readBuffer)
 	x.changed.L = &x.mu
@@ -189,33 +171,22 @@ func (x *session) handle(op wire.Operation, p *wire.Problem) error {
 func (x *session) keep(slot uint32, ticket service.Ticket) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	c := &x.calls[slot]
+	c := x.calls.at(slot)
 	if !c.taken { // the answer was written meanwhile
 		return
 	}
 	c.ticket = ticket
 	if c.seq != 0 && ticket.Parked() {
-		c.parked = true
-		x.parked++
-		x.reuse(c)
+		x.calls.park(c)
 	}
 }
 
-// reuse takes the names of a call for another.
-func (x *session) reuse(c *call) {
-	if c.names != nil {
-		*c.names = names{}
-		x.spare = append(x.spare, c.names)
-		c.names = nil
-	}
-}
-
-// begin makes a slot for a call. It waits for room if the session has too many unanswered requests or unwritten answers. Requests that
+// begin makes a call. It waits for room if the session has too many unanswered requests or unwritten answers. Requests that
 // are parked do not count, as what they wait for may be a release behind them; the engine bounds them.
 func (x *session) begin(c *service.Call) (slot uint32, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for !x.ended && (len(x.seqs)-x.parked >= x.server.cfg.MaxOperations || x.unsent > x.server.cfg.MaxUnsent) {
+	for !x.ended && (x.calls.unanswered-x.calls.parked >= x.server.cfg.MaxOperations || x.unsent > x.server.cfg.MaxUnsent) {
 		x.stalled = true
 		x.batch = false
 		if !x.startWriting() {
@@ -234,25 +205,13 @@ func (x *session) begin(c *service.Call) (slot uint32, err error) {
 		return 0, net.ErrClosed
 	}
 	f := &c.Fields
-	seq := f.Number(wire.FieldSeq)
-	if _, used := x.seqs[seq]; used {
+	slot, ok := x.calls.begin(
+		call{seq: f.Number(wire.FieldSeq), taken: true, op: c.Op, began: time.Since(x.server.start)},
+		names{f.Text(wire.FieldResource), f.Text(wire.FieldOwner), f.Text(wire.FieldID)},
+	)
+	if !ok {
 		return 0, &closeError{ws.StatusPolicyViolation, "a seq is used while the request before it is unanswered"}
 	}
-	x.seqs[seq] = struct{}{}
-	if n := len(x.free); n > 0 {
-		slot, x.free = x.free[n-1], x.free[:n-1]
-	} else {
-		slot = uint32(len(x.calls))
-		x.calls = append(x.calls, call{})
-	}
-	var named *names
-	if n := len(x.spare); n > 0 {
-		named, x.spare = x.spare[n-1], x.spare[:n-1]
-	} else {
-		named = &names{}
-	}
-	*named = names{f.Text(wire.FieldResource), f.Text(wire.FieldOwner), f.Text(wire.FieldID)}
-	x.calls[slot] = call{seq: seq, taken: true, op: c.Op, began: time.Since(x.server.start), names: named}
 	return slot, nil
 }
 
@@ -263,10 +222,10 @@ func (x *session) Answer(n uint64, a *lock.Answer) {
 	if x.ended {
 		return
 	}
-	c := &x.calls[n]
+	c := x.calls.at(uint32(n))
 	r := service.Result{Op: c.op}
-	if c.names != nil {
-		r.Resource, r.Owner, r.ID = c.names.resource, c.names.owner, c.names.id
+	if named := x.calls.namesOf(c); named != nil {
+		r.Resource, r.Owner, r.ID = named.resource, named.owner, named.id
 	} else {
 		r.Resource, r.Owner, r.ID = c.ticket.Named()
 	}
@@ -298,20 +257,14 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	if x.ended {
 		return
 	}
-	c := &x.calls[slot]
-	delete(x.seqs, c.seq)
+	c := x.calls.at(slot)
 	x.counts = append(x.counts, count{c.op, r.Outcome(), time.Since(x.server.start) - c.began})
 	seq := c.seq
 	if fault.AnswersSwapped {
 		seq ^= 1
 	}
 	f := x.add(func(b []byte) []byte { return wire.AppendSessionAnswer(b, seq, r.Status(), r.Append) })
-	c.seq = 0
-	x.reuse(c)
-	if c.parked {
-		c.parked = false
-		x.parked--
-	}
+	x.calls.answered(c)
 	f.calls = append(f.calls, slot)
 	x.wake()
 }
@@ -378,17 +331,17 @@ func (x *session) end() {
 	for x.writing {
 		x.changed.Wait()
 	}
-	calls, lost, counts := x.calls, x.held, x.counts
-	x.calls, x.free, x.held, x.queue, x.counts = nil, nil, nil, nil, nil
+	left, lost, counts := x.calls, x.held, x.counts
+	x.calls, x.held, x.queue, x.counts = calls{}, nil, nil, nil
 	x.mu.Unlock()
-	for slot := range calls {
+	left.each(func(c *call) {
 		if !fault.WaitersOfSessionsKept {
-			calls[slot].ticket.Leave()
+			c.ticket.Leave()
 		}
-		if calls[slot].seq != 0 {
-			counts = append(counts, count{calls[slot].op, service.Gone, time.Since(x.server.start) - calls[slot].began})
+		if c.seq != 0 {
+			counts = append(counts, count{c.op, service.Gone, time.Since(x.server.start) - c.began})
 		}
-	}
+	})
 	x.tell(counts)
 	for token := range lost {
 		x.server.holders.leave(token, x)

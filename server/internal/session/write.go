@@ -34,7 +34,7 @@ func (x *session) flush() {
 
 // startWriting makes the caller the writer if there is something to write and no other. It is called with x.mu held.
 func (x *session) startWriting() bool {
-	idle := len(x.queue) == 0 && x.pong == nil && !x.pinging && x.closing == nil && !(x.finishing && len(x.seqs) == 0)
+	idle := len(x.queue) == 0 && x.pong == nil && !x.pinging && x.closing == nil && !(x.finishing && x.calls.unanswered == 0)
 	if x.writing || x.ended || idle {
 		return false
 	}
@@ -69,10 +69,7 @@ func (x *session) write() {
 		}
 		x.mu.Lock()
 		if err == nil && f != nil {
-			x.free = append(x.free, f.calls...)
-			for _, slot := range f.calls {
-				x.calls[slot] = call{}
-			}
+			x.calls.end(f.calls)
 			x.unsent -= size
 			x.recycle(f)
 		}
@@ -106,7 +103,7 @@ func (x *session) next() (control []byte, f *frame, last bool) {
 		}
 		return control, f, false
 	}
-	if x.closing == nil && x.finishing && len(x.seqs) == 0 {
+	if x.closing == nil && x.finishing && x.calls.unanswered == 0 {
 		x.closing = ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "the server shuts down")))
 	}
 	if x.closing != nil {
