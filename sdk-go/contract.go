@@ -58,24 +58,25 @@ var otherStatus = meaning{ErrConnectionFailed, raise}
 
 // The figures of the contract.
 const (
-	figureConnect         time.Duration = 5e9     // until a connection stands
-	figureHop             time.Duration = 10e9    // longest wait asked of the server at once
-	figureAnswer          time.Duration = 10e9    // for an answer, beyond the wait that was asked for
-	figureCleanup         time.Duration = 5e9     // for a release or a cancel in all, retries included
-	figureSilence         time.Duration = 30e9    // without any answer, for a call without a limit of its own
-	figureSilenceQueued   time.Duration = 60e9    // the same once queued
-	figureBackoffFirst    time.Duration = 0.05e9  // before the second retry; the first comes at once
-	figureBackoffFactor                 = 2       // by which the pause grows with each retry
-	figureBackoffMost     time.Duration = 2e9     // longest pause between two retries, unless Retry-After asks for more
-	figureBackoffJitter                 = 0.5     // part of each pause that is random
-	figureScopeLease      time.Duration = 30e9    // lease of a scope, and of a renewed lock without an expire of its own
-	figureRenewPart                     = 3       // a lease is renewed at its length divided by this
-	figureRenewAttempt    time.Duration = 10e9    // longest attempt of a renewal, which is otherwise bounded by that same part of the lease
-	figureMarginPart                    = 0.01    // part of the time left that is taken off for clocks that run at different speeds
-	figureMargin          time.Duration = 0.002e9 // is taken off as well
-	figureSessionRequests               = 1024    // most requests in one message of a session
-	figureSessionMessage                = 1048576 // largest message of a session, from the client
-	figureSessionPing     time.Duration = 15e9    // between two pings of a session
-	figureSessionPings                  = 2       // pings without a sign of life after which a session is dead, when the next is due
-	figureSessionAgain    time.Duration = 60e9    // until a session is tried again where it was refused
+	figureConnect         time.Duration = 5e9      // until a connection stands
+	figureHop             time.Duration = 10e9     // longest wait asked of the server at once
+	figureAnswer          time.Duration = 10e9     // for an answer, beyond the wait that was asked for
+	figureCleanup         time.Duration = 5e9      // for a release or a cancel in all, retries included
+	figureSilence         time.Duration = 30e9     // without any answer, for a call without a limit of its own
+	figureSilenceQueued   time.Duration = 60e9     // the same once queued
+	figureBackoffFirst    time.Duration = 0.05e9   // before the second retry; the first comes at once
+	figureBackoffFactor                 = 2        // by which the pause grows with each retry
+	figureBackoffMost     time.Duration = 2e9      // longest pause between two retries, unless Retry-After asks for more
+	figureBackoffJitter                 = 0.5      // part of each pause that is random
+	figureScopeLease      time.Duration = 30e9     // lease of a scope, and of a renewed lock without an expire of its own
+	figureRenewPart                     = 3        // a lease is renewed at its length divided by this
+	figureRenewAttempt    time.Duration = 10e9     // longest attempt of a renewal, which is otherwise bounded by that same part of the lease
+	figureMarginPart                    = 0.01     // part of the time left that is taken off for clocks that run at different speeds
+	figureMargin          time.Duration = 0.002e9  // is taken off as well
+	figureSessionRequests               = 1024     // most requests in one message of a session
+	figureSessionMessage                = 1048576  // largest message of a session, from the client
+	figureSessionAnswers                = 33554432 // largest message of a session that a client takes, instead of a bound for each answer
+	figureSessionPing     time.Duration = 15e9     // between two pings of a session
+	figureSessionPings                  = 2        // pings without a sign of life after which a session is dead, when the next is due
+	figureSessionAgain    time.Duration = 60e9     // until a session is tried again where it was refused
 )

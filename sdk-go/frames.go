@@ -18,8 +18,7 @@ import (
 
 const (
 	fullMessage = figureSessionMessage / 4 // bytes; the largest request is far smaller than what is left
-	maxAnswers  = 32 << 20
-	headroom    = 15 // for the header of a frame and a bracket
+	headroom    = 15                       // for the header of a frame and a bracket
 )
 
 // message is a message to the server while it is filled.
@@ -143,7 +142,7 @@ func (s *session) read() {
 	var text []byte
 	for {
 		h, err := ws.ReadHeaderBuffer(s.in, head)
-		if err == nil && (h.Masked || h.Length > maxAnswers-int64(len(text))) {
+		if err == nil && (h.Masked || h.Length > figureSessionAnswers-int64(len(text))) {
 			err = errors.New("not a frame of a lockserver")
 		}
 		if err != nil {

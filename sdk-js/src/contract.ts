@@ -123,6 +123,8 @@ export const FIGURES = {
   sessionRequests: 1024,
   /** largest message of a session, from the client */
   sessionMessage: 1048576,
+  /** largest message of a session that a client takes, instead of a bound for each answer */
+  sessionAnswers: 33554432,
   /** between two pings of a session */
   sessionPing: 15 * 1000,
   /** pings without a sign of life after which a session is dead, when the next is due */

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { randomFillSync } from 'node:crypto'
+import { FIGURES } from './contract.js'
 
 // The frames of a WebSocket (RFC 6455), as far as a session needs them: text and control frames, without extensions.
 // undici's own WebSocket would do as well, and a measurement could not tell the two apart; but it hides with which status
@@ -11,8 +12,7 @@ export const CLOSE = 8
 export const PING = 9
 export const PONG = 10
 
-/** The largest message that is taken. */
-const largest = 32 * 1024 * 1024
+const largest = FIGURES.sessionAnswers
 /** The largest payload of a control frame. */
 const largestControl = 125
 /** Room for the longest header, and for the payload to begin at a multiple of four. */

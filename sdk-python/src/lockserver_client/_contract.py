@@ -176,6 +176,8 @@ SESSION_REQUESTS = 1024
 """A count: most requests in one message of a session."""
 SESSION_MESSAGE = 1048576
 """Bytes: largest message of a session, from the client."""
+SESSION_ANSWERS = 33554432
+"""Bytes: largest message of a session that a client takes, instead of a bound for each answer."""
 SESSION_PING = 15
 """Seconds: between two pings of a session."""
 SESSION_PINGS = 2

@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ._contract import SESSION_MESSAGE, SESSION_PINGS, SESSION_REQUESTS, Operation
+from ._contract import SESSION_ANSWERS, SESSION_MESSAGE, SESSION_PINGS, SESSION_REQUESTS, Operation
 from ._frames import CLOSE, PING, PONG, TEXT, Frames, frame
 from ._operations import decode
 from ._outcome import Answer, Failure, Outcome
 
 LARGEST_REQUEST = SESSION_MESSAGE // 4
 """A larger one is left to HTTP, whose answer it deserves."""
-_LARGEST_MESSAGE = 16 * SESSION_MESSAGE
 _NORMAL = (1000).to_bytes(2, "big")
 
 
@@ -53,7 +52,7 @@ class Exchange:
         self._lost = lost
         self._over = over
         self._mutex = threading.Lock()
-        self._frames = Frames(_LARGEST_MESSAGE)
+        self._frames = Frames(SESSION_ANSWERS)
         self._seq = 0
         self._waiting: dict[int, Waits] = {}
         self._asked = self._heard = time.monotonic()
