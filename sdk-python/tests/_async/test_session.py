@@ -114,7 +114,8 @@ async def test_a_transport_that_is_none_is_refused() -> None:
 
 
 async def test_exclusion_holds_while_sessions_are_cut(proxy: Proxy, server: LockServer, resource: str) -> None:
-    counts, done = [0] * 4, [0] * 4
+    counts, done = [0] * 4, [0] * 64
+    """What all flows count together, on four locks, and what each counts by itself."""
     end = time.monotonic() + CUTS
 
     async def flow(number: int) -> None:
@@ -124,7 +125,7 @@ async def test_exclusion_holds_while_sessions_are_cut(proxy: Proxy, server: Lock
                 before = counts[at]
                 await sleep(0)
                 counts[at] = before + 1
-            done[at] += 1
+                done[number] += 1
 
     async with Client(proxy.addr, secret=SECRET, transport="session") as client:
         flows = [start(flow, number) for number in range(min(MANY, 64))]
@@ -134,8 +135,8 @@ async def test_exclusion_holds_while_sessions_are_cut(proxy: Proxy, server: Lock
             proxy.mend()
         for one in flows:
             await one.result(60)
-    assert sum(counts) > 0
-    assert len(done) == len(counts)
+    assert counts == [sum(done[at::4]) for at in range(4)], "no two were inside at once"
+    assert all(counts)
     _, page = server.ask("GET", f"/locks?prefix={resource}-")
     assert page["locks"] == [], "nothing is left behind"
     await nothing_left()
@@ -227,6 +228,52 @@ async def test_one_keepalive_renews_all() -> None:
     count = len(sessions.heard)
     await until(lambda: len(sessions.heard) > count + 9)
     assert {one["op"] for one in sessions.heard[count + 1 :]} == {"renew"}, "what nobody renews is to run out"
+    await client.close()
+    sessions.close()
+    await nothing_left()
+
+
+async def test_no_keepalive_renews_a_lease_that_runs_out() -> None:
+    """The server holds a lease a little longer than the client trusts it; a keepalive in between would renew it."""
+
+    def answer(heard: dict[str, Any]) -> bytes | dict[str, Any]:
+        said = grant(heard, expires_in=0.2 if heard.get("resource") == "left" else heard.get("expire"))
+        if heard["op"] == "keepalive":
+            said |= {"renewed": 1, "shortest": 1.5, "lost": []}
+        elif heard["op"] == "renew" and [one["op"] for one in sessions.heard].count("renew") == 2:
+            loss = {"event": "lost", "resource": "left", "token": left.token, "reason": "expired"}
+            return frame_of_server(json.dumps([loss, said]).encode())
+        return said
+
+    sessions = Sessions(answer)
+    client = Client(sessions.addr, secret=SECRET, transport="session")
+    left = await client.acquire("left", expire=30)
+    kept = await client.acquire("kept", expire=3, renew=True)
+    await until(lambda: left.lost)
+    await until(lambda: len(sessions.heard) >= 5)
+    assert [one["op"] for one in sessions.heard[2:5]] == ["renew", "renew", "keepalive"]
+    assert not kept.lost
+    await client.close()
+    sessions.close()
+    await nothing_left()
+
+
+async def test_no_keepalive_renews_a_lease_whose_answer_is_under_way() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(heard: dict[str, Any]) -> bytes | dict[str, Any] | None:
+        if heard.get("resource") == "late":
+            asked.append(heard)
+            return None
+        answers = [grant(heard), *map(grant, asked)]
+        asked.clear()
+        return frame_of_server(json.dumps(answers).encode())
+
+    sessions = Sessions(answer)
+    client = Client(sessions.addr, secret=SECRET, transport="session")
+    await client.acquire("kept", expire=1.5, renew=True)
+    await client.acquire("late", expire=30)
+    assert [one["op"] for one in sessions.heard] == ["acquire", "acquire", "renew"]
     await client.close()
     sessions.close()
     await nothing_left()

@@ -21,6 +21,7 @@ class AsyncAcquisition:
     """Waits on the server in hops under one id, so that its place in the queue outlives a connection."""
 
     def __init__(self, holdings: AsyncHoldings, request: Request) -> None:
+        self.runs_out = request.length is not None and not request.renew
         self._holdings = holdings
         self._link = holdings.link
         self._request = request
@@ -89,6 +90,7 @@ class AsyncAcquisition:
         if lock.lost:
             # The answer was so long under way that nothing is certain any more: a new acquisition takes its place.
             await self._cancel()
+            self._holdings.forget(lock)
             self._rename()
             self._retry.obstacle = "the grant had run out before its answer came"
             await self._retry.pause(ConnectionFailedError(self._retry.obstacle))
@@ -121,6 +123,7 @@ class AsyncAcquisition:
         try:
             await retry.send(RELEASE, lambda session: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
         except LockserverError as error:
+            self._holdings.left_behind(self._request.resource, self._id)
             log.warning(
                 "an acquisition of %r was given up but could not be cancelled: %s", self._request.resource, error
             )

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from .._clock import Clock, Instant
 from .._contract import RENEW, Operation
+from .._exchange import Exchange
 from .._outcome import Answer, Outcome
 from ._backend import Tasks
 from ._transport import AsyncSession, AsyncTransport
@@ -53,10 +54,10 @@ class AsyncKeeper:
     A lock whose renewal gets no answer goes on by itself, so that none can hold up another.
 
     Args:
-        alone: Tells whether no lease of this client is to run out by itself, so that a keepalive renews none of these.
+        alone: Tells whether a session has no lease that is to run out by itself, which a keepalive would renew too.
     """
 
-    def __init__(self, transport: AsyncTransport, clock: Clock, alone: Callable[[], bool]) -> None:
+    def __init__(self, transport: AsyncTransport, clock: Clock, alone: Callable[[Exchange], bool]) -> None:
         self._transport = transport
         self._clock = clock
         self._alone = alone
@@ -103,7 +104,7 @@ class AsyncKeeper:
     async def _together(self, session: AsyncSession, first: AsyncKept | None) -> None:
         kept = list(self._kept)
         new = [lock for lock in kept if lock.session is not session.exchange]
-        if first is not None and not new and self._alone():
+        if first is not None and not new and self._alone(session.exchange):
             await self._keepalive(session, kept, first)
             return
         due = new if first is None else [lock for lock in kept if lock in new or lock.due(1 - SOON) <= 0]

@@ -22,6 +22,7 @@ class Acquisition:
     """Waits on the server in hops under one id, so that its place in the queue outlives a connection."""
 
     def __init__(self, holdings: Holdings, request: Request) -> None:
+        self.runs_out = request.length is not None and not request.renew
         self._holdings = holdings
         self._link = holdings.link
         self._request = request
@@ -90,6 +91,7 @@ class Acquisition:
         if lock.lost:
             # The answer was so long under way that nothing is certain any more: a new acquisition takes its place.
             self._cancel()
+            self._holdings.forget(lock)
             self._rename()
             self._retry.obstacle = "the grant had run out before its answer came"
             self._retry.pause(ConnectionFailedError(self._retry.obstacle))
@@ -122,6 +124,7 @@ class Acquisition:
         try:
             retry.send(RELEASE, lambda session: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
         except LockserverError as error:
+            self._holdings.left_behind(self._request.resource, self._id)
             log.warning(
                 "an acquisition of %r was given up but could not be cancelled: %s", self._request.resource, error
             )

@@ -9,11 +9,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from .._clock import Instant
 from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
+from .._exchange import Exchange
 from .._lease import SafeDeadline
 from .._operations import Reply, Request, Seconds, lease, named, understand
 from .._outcome import Outcome
@@ -25,6 +26,14 @@ from ._transport import Session
 _MOST_EARLY = 10_000
 
 
+class Call(Protocol):
+    """A call that `close` is to end."""
+
+    @property
+    def runs_out(self) -> bool:
+        """Whether it may get a lease that is not to be renewed."""
+
+
 class Holdings:
     """The locks that a client holds in one place: in one process, and of the async client in one event loop."""
 
@@ -34,7 +43,9 @@ class Holdings:
         self._mutex = threading.Lock()
         self._locks: dict[str, list[Lock]] = {}
         self._sweep_at = 64
-        self._calls: dict[object, object] = {}
+        self._strays: dict[tuple[str, object], Exchange] = {}
+        """Leases that the server may still hold though nobody here does: by resource and token or id, their session."""
+        self._calls: dict[Call, object] = {}
         self._all_ended = Event()
         self._early: dict[tuple[str, int], str] = {}
         """Losses that were told before their locks were known here."""
@@ -47,16 +58,17 @@ class Holdings:
 
         def begun(session: Session) -> None:
             if (holdings := this()) is not None:
+                holdings._forget_strays()
                 holdings.keeper.together(session)
 
         link.transport.attend(lost, begun)
 
-    def begin(self, call: object) -> None:
+    def begin(self, call: Call) -> None:
         """Note a call that `close` is to end, and in which thread or task it runs."""
         with self._mutex:
             self._calls[call] = current()
 
-    def end(self, call: object) -> None:
+    def end(self, call: Call) -> None:
         with self._mutex:
             self._calls.pop(call, None)
             if not self._calls:
@@ -78,13 +90,39 @@ class Holdings:
             lock.hear_loss(lost)
         return True
 
-    def _none_runs_out(self) -> bool:
-        """Whether no lease is held that nobody renews."""
-        return all(lock._lease is None or lock._renews or lock.lost for lock in self._all())
+    def _none_runs_out(self, session: Exchange) -> bool:
+        """Whether the session has no lease that nobody renews. The server may still hold one that was lost here."""
+        if any(lock._lease is not None and not lock._renews and not lock.lost for lock in self._all()):
+            return False
+        with self._mutex:
+            return session not in self._strays.values() and not any(call.runs_out for call in self._calls)
+
+    def leave(self, lock: Lock) -> None:
+        """Forget a lock whose lease the server may still hold."""
+        with self._mutex:
+            self._drop(lock)
+            if lock._lease is not None and lock._returned is None:
+                self._stray(lock.resource, lock.token, lock.session)
+
+    def left_behind(self, resource: str, ident: str) -> None:
+        """Note that an acquisition could not be cancelled."""
+        session = self.link.transport.session()
+        with self._mutex:
+            self._stray(resource, ident, session.exchange if session is not None else None)
+
+    def _stray(self, resource: str, name: object, session: object) -> None:
+        if isinstance(session, Exchange) and not session.ended:
+            self._strays[resource, name] = session
+
+    def _forget_strays(self) -> None:
+        """Forget those of sessions that have ended, as no keepalive renews them any more."""
+        with self._mutex:
+            self._strays = {name: session for name, session in self._strays.items() if not session.ended}
 
     def _hear(self, resource: str, token: int, reason: str) -> None:
         """The server told a loss by itself."""
         with self._mutex:
+            self._strays.pop((resource, token), None)
             locks = [lock for lock in self._locks.get(resource, ()) if lock.token == token]
             if not locks and self._calls and len(self._early) < _MOST_EARLY:
                 self._early[resource, token] = reason  # of a lock whose call has yet to take it in
@@ -92,12 +130,17 @@ class Holdings:
             lock.hear_loss(reason)
 
     def forget(self, lock: Lock) -> None:
+        """Forget a lock that the server does not hold any more."""
         with self._mutex:
-            locks = self._locks.get(lock.resource)
-            if locks and lock in locks:
-                locks.remove(lock)
-                if not locks:
-                    del self._locks[lock.resource]
+            self._drop(lock)
+            self._strays.pop((lock.resource, lock.token), None)
+
+    def _drop(self, lock: Lock) -> None:
+        locks = self._locks.get(lock.resource)
+        if locks and lock in locks:
+            locks.remove(lock)
+            if not locks:
+                del self._locks[lock.resource]
 
     def held(self, resource: str) -> list[Lock]:
         """The locks on the resource that this client holds."""
@@ -298,6 +341,9 @@ class Lock:
         retry = Retry(self._link, lambda: end - time.monotonic())
         try:
             reply = retry.send(RELEASE, lambda session: (body, max(min(bound / 2, end - time.monotonic()), 0.001)))
+        except BaseException:
+            self._renews = False  # its lease runs out by itself
+            raise
         finally:
             self._release_unsettled |= retry.unsettled
         if isinstance(reply.error, NotHeldError):
@@ -306,11 +352,12 @@ class Lock:
             if not may_be_ours or reply.error._tells_loss:
                 self._lose(f"it was not held any more when it was released ({reply.error.reason})")
                 self._returned = False
+                self._holdings.forget(self)
                 return
         elif reply.error is not None:
             raise reply.error
-        self._holdings.forget(self)
         self._returned = True
+        self._holdings.forget(self)
 
     # Renewal, driven by the keeper
 
@@ -381,6 +428,7 @@ class Lock:
     def hear_loss(self, reason: str) -> None:
         """The server says that it no longer holds it."""
         self._lose(f"the server no longer holds it ({reason})")
+        self._holdings.forget(self)
 
     def _unkept(self) -> None:
         """The client was closed: nobody renews any more."""
@@ -411,7 +459,7 @@ class Lock:
             self._loss = loss
         told = self._on_lost
         self._stop()
-        self._holdings.forget(self)
+        self._holdings.leave(self)
         if told is not None:
             told()
 
