@@ -19,16 +19,20 @@ import (
 // A client that is in the middle of long answers gets the pings late, and is given the time to answer them.
 func TestPingsBehindLongAnswers(t *testing.T) {
 	const interval = 400 * time.Millisecond
-	s := start(t, session.Config{PingInterval: interval, MaxUnsent: 1 << 30}, nil)
-	c := s.dial()
-	c.ask(acquire(1, "r", "o", "i", `,"note":"`+strings.Repeat("n", 1000)+`"`))
 	const shows = 16_000
+	var messages []string
 	for i := 0; i < shows; i += 1000 {
 		var all []string
 		for n := range 1000 {
 			all = append(all, fmt.Sprintf(`{"seq":%d,"op":"show","resource":"r"}`, i+n+1))
 		}
-		c.send("[" + strings.Join(all, ",") + "]")
+		messages = append(messages, "["+strings.Join(all, ",")+"]")
+	}
+	s := start(t, session.Config{PingInterval: interval, MaxUnsent: 1 << 30}, nil)
+	c := s.dial()
+	c.ask(acquire(1, "r", "o", "i", `,"note":"`+strings.Repeat("n", 1000)+`"`))
+	for _, text := range messages {
+		c.send(text)
 	}
 	time.Sleep(4 * interval) // the time in which it takes nothing
 	for got := 0; got < shows; {
