@@ -24,8 +24,8 @@ export interface SessionOptions {
 export interface SessionEvents {
   /** The server says that a lock is lost. */
   lost(event: Record<string, unknown>): void
-  /** It takes no requests any more. `worked`: whether it had an answer and lasted. */
-  ended(worked: boolean): void
+  /** It takes no requests any more. `answered`: whether it ever had an answer. */
+  ended(answered: boolean): void
 }
 
 /** One WebSocket, as the contract's chapter on sessions has it. */
@@ -46,7 +46,6 @@ export class Session implements Carrier {
   #front = 0
   #heard = now()
   #answered = false
-  readonly #began = now()
   #pings = 0
   #stopPings: () => void
   /** The keepalive that has no answer yet, and whom it is for. */
@@ -240,7 +239,7 @@ export class Session implements Carrier {
     if (this.#ended) return
     this.#ended = true
     this.#stopPings()
-    this.#events.ended(this.#answered && now() - this.#began > this.#figures.backoffFirst)
+    this.#events.ended(this.#answered)
     if (this.#socket.writable) this.#socket.end(frame(CLOSE, normal))
     if (this.#finishing && !this.#socket.destroyed) this.#socket.destroySoon()
     else this.#socket.destroy()

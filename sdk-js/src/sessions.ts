@@ -164,9 +164,9 @@ export class SessionTransport implements Transport {
   #begin(socket: Socket): Session {
     const session = new Session(this.#options, socket, {
       lost: (event) => this.#listener.lost(event),
-      ended: (worked) => {
+      ended: (answered) => {
         if (this.#session === session) this.#session = undefined
-        if (worked) this.#failures = 0
+        if (answered) this.#failures = 0
         this.#setback(0)
       },
     })
