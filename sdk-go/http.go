@@ -134,7 +134,7 @@ func (t *httpTransport) request(ctx context.Context, a attempt) (*http.Request, 
 	if t.foreign {
 		request.Header = t.header.Clone()
 	}
-	body, err := json.Marshal(a.request)
+	body, err := appendRequest(make([]byte, 0, 256), a.request)
 	if err != nil {
 		return nil, err
 	}

@@ -239,6 +239,9 @@ func (op *operation) unusable(a *answer, out reply) string {
 
 // decode reads one JSON object. What has another type than out expects is left out of it, and named by the error.
 func decode(body []byte, out any) error {
+	if plain, ok := out.(plainReply); ok && plain.readPlain(body) {
+		return nil
+	}
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) || !utf8.Valid(body) {
 		return errors.New("no JSON object")
 	}

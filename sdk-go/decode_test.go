@@ -1,0 +1,49 @@
+package lockserver
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var plainAnswers = map[string]reply{
+	`{"seq":7,"status":200,"resource":"é","owner":"o","id":"i","token":9007199254740991,"mode":"exclusive","limit":null,"expires_in":29.9995,"waited":0.25}`: &grantAnswer{},
+	`{"resource":"r","owner":"o","id":"i","token":1,"mode":null,"limit":3,"expires_in":null,"waited":0}` + "\n":                                              &grantAnswer{},
+	`{"seq":7,"status":200,"resource":"r","owner":"o","token":1,"outcome":"released"}`:                                                                       &releaseAnswer{},
+	`{"resource":"r","owner":"o","token":null,"outcome":"cancelled"}` + "\n":                                                                                 &releaseAnswer{},
+}
+
+func TestTheAnswersOfServersArePlain(t *testing.T) {
+	for body, reply := range plainAnswers {
+		require.True(t, reply.(plainReply).readPlain([]byte(body)), "%s", body)
+	}
+}
+
+// What is decoded here is what encoding/json would have made of it, and nothing is touched where it is left to that.
+func FuzzAnswers(f *testing.F) {
+	for body := range plainAnswers {
+		f.Add([]byte(body))
+	}
+	for _, body := range []string{
+		``, `{`, `{}`, `{"token":1`, `{"token":1,}`, `{"token":01}`, `{"token":1.}`, `{"token":1.5}`, `{"token":-1}`, `{"token":1e3}`, `{"token":1}}`,
+		`{"token":99999999999999999999}`, `{"token":"1"}`, `{"Token":2}`, `{"token":1,"token":2}`, `{"token":1,"token":null}`, `{"expires_in":1,"expires_in":null}`,
+		`{"expires_in":null,"expires_in":1}`, `{"waited":null}`, `{"outcome":"rel\u0065ased"}`, `{"outcome":null}`, "{\"owner\":\"\xff\",\"token\":1}", `{"owner":"` + "\n" + `"}`,
+		`{"token":1} x`, ` {"token":1}`, `{"token" :1}`, `{"seq":[1],"token":1}`, `{"owner":"a"b"}`, `{"":1}`, `{"token":nullx}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for name, of := range map[string]func() reply{
+			"grant":    func() reply { g := newGrant(); return &g },
+			"no lease": func() reply { return &grantAnswer{} },
+			"release":  func() reply { return &releaseAnswer{} },
+		} {
+			got, want := of(), of()
+			if got.(plainReply).readPlain(body) {
+				require.NoError(t, json.Unmarshal(body, want), "%s", name)
+			}
+			require.Equal(t, want, got, "%s", name)
+		}
+	})
+}
