@@ -27,7 +27,8 @@ type message struct {
 	seqs []int64
 }
 
-func newMessage() *message { return &message{b: make([]byte, headroom, 512)} }
+// empty makes it a message without requests.
+func (m *message) empty() { m.b, m.seqs = append(m.b[:0], make([]byte, headroom)...), m.seqs[:0] }
 
 func (m *message) full() bool { return len(m.seqs) == figureSessionRequests || len(m.b) > fullMessage }
 
@@ -92,25 +93,31 @@ func (m *message) frame() []byte {
 
 func pingFrame() []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(nil))) }
 
-// beWriter makes the caller the writer if there is none. s.mu is held.
-func (s *session) beWriter() bool {
-	if s.writing {
-		return false
+// beWritten has what is queued written. No request waits for the writer: a connection that takes nothing holds up none whose context
+// ends, nor do the requests of others. s.mu is held.
+func (s *session) beWritten() {
+	if !s.writing {
+		s.writing, s.written = true, time.Now()
+		go s.write()
 	}
-	s.writing, s.written = true, time.Now()
-	return true
 }
 
 // write writes until nothing is queued. First it lets others run, who may have requests for the same message.
 func (s *session) write() {
 	runtime.Gosched()
+	var m *message // that was written last
 	for {
 		s.mu.Lock()
+		if m != nil && s.spare == nil && cap(m.b) <= fullMessage {
+			s.spare = m
+		}
 		out := s.control
-		s.control = nil
-		if len(s.queue) > 0 {
-			out = append(out, s.queue[0].frame()...)
+		s.control, m = nil, nil
+		if out == nil && len(s.queue) > 0 {
+			m = s.queue[0]
+			s.queue[0] = nil
 			s.queue = s.queue[1:]
+			out = m.frame()
 		}
 		if out == nil || s.ended != nil {
 			s.writing = false
@@ -128,12 +135,9 @@ func (s *session) write() {
 // writeControl writes a control frame, now or between two messages.
 func (s *session) writeControl(frame []byte) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.control = append(s.control, frame...)
-	writer := s.beWriter()
-	s.mu.Unlock()
-	if writer {
-		s.write()
-	}
+	s.beWritten()
 }
 
 // read passes on what comes until the session ends.
@@ -160,7 +164,7 @@ func (s *session) read() {
 			payload := bytes.Clone(text[start:])
 			text = text[:start]
 			if h.OpCode == ws.OpPing {
-				go s.writeControl(ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(payload))))
+				s.writeControl(ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(payload))))
 			}
 			if h.OpCode == ws.OpClose {
 				_, reason := ws.ParseCloseFrameData(payload)

@@ -26,6 +26,7 @@ type session struct {
 	seq       int64
 	waiting   map[int64]*pending
 	queue     []*message // the last one is still filled
+	spare     *message   // to be filled again; nil: none
 	control   []byte     // control frames to be written
 	writing   bool
 	written   time.Time   // when the last write began
@@ -81,11 +82,8 @@ func (s *session) send(ctx context.Context, a attempt) outcome {
 	}
 	s.waiting[seq] = p
 	s.lookBy(p.sent.Add(min(p.bound, p.silence)))
-	writer := s.beWriter()
+	s.beWritten()
 	s.mu.Unlock()
-	if writer {
-		s.write()
-	}
 	select {
 	case o := <-p.answered:
 		return o
@@ -107,7 +105,11 @@ func (s *session) filling() *message {
 	if n := len(s.queue); n > 0 && !s.queue[n-1].full() {
 		return s.queue[n-1]
 	}
-	m := newMessage()
+	m := s.spare
+	if s.spare = nil; m == nil {
+		m = &message{b: make([]byte, 0, 512)}
+	}
+	m.empty()
 	s.queue = append(s.queue, m)
 	return m
 }
