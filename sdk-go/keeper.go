@@ -27,6 +27,7 @@ type keeping struct {
 	due    time.Time // when it is to be renewed
 	busy   bool      // it is being renewed
 	single bool      // and next by itself, as a keepalive failed
+	over   bool      // the server holds it no longer
 }
 
 func newKeeper(c *Client) *keeper {
@@ -50,9 +51,9 @@ func (k *keeper) let(l *Lock, on any) {
 	k.note(l)
 }
 
-// note has no keepalive renew a lease. k.mu is held.
+// note has no keepalive renew a lease, unless it or its session has ended. k.mu is held.
 func (k *keeper) note(l *Lock) {
-	if l.on != nil {
+	if l.on != nil && !l.over && l.on == k.client.transport.session() { // whose end left will tell
 		k.others[l.token] = l.on
 	}
 }
@@ -70,6 +71,14 @@ func (k *keeper) leave(l *Lock) {
 	defer k.mu.Unlock()
 	delete(k.kept, l)
 	k.note(l)
+}
+
+// finish forgets a lease that was released, or found to have ended.
+func (k *keeper) finish(l *Lock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l.over = true
+	delete(k.others, l.token)
 }
 
 // gone forgets a lease that the server holds no longer.

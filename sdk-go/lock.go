@@ -203,7 +203,7 @@ func (l *Lock) giveBack(ctx context.Context) (releaseResult, error) {
 	switch {
 	case !l.leased:
 	case err == nil:
-		l.client.keeper.gone(l.token)
+		l.client.keeper.finish(l)
 	default:
 		l.client.keeper.leave(l)
 	}

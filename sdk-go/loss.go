@@ -79,7 +79,7 @@ func (l *Lock) loseByServer(failure *Error) {
 	l.result = &releaseResult{held: false}
 	l.mu.Unlock()
 	l.lose(failure.Reason, "the server says that it is not held any more: "+failure.Reason)
-	l.client.keeper.gone(l.token)
+	l.client.keeper.finish(l)
 }
 
 func (l *Lock) stopTimers() {
