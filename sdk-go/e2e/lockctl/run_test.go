@@ -135,7 +135,7 @@ func TestSharedAndLimit(t *testing.T) {
 func TestSignalsAreForwarded(t *testing.T) {
 	w := newWorld(t)
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2} {
-		j := w.start("run", "r", "--", "sh", "-c", fmt.Sprintf("trap 'echo got it; exit 9' %d; sleep 600 & echo up; wait", s))
+		j := w.start("run", "r", "--", "sh", "-c", fmt.Sprintf("trap 'echo got it; exit 9' %d; sleep 600 & echo up; while :; do sleep 0.05; done", s))
 		j.says("up")
 		j.signal(s)
 		require.Equal(t, 9, j.wait(), "%v: %s", s, j.stderr)
