@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -51,6 +52,10 @@ var binaries = sync.OnceValue(func() (b built) {
 })
 
 func TestMain(m *testing.M) {
+	// What is ignored here, as SIGHUP is under nohup, would be ignored by every command that a test starts.
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	code := m.Run()
 	_ = os.RemoveAll(binaries().dir)
 	os.Exit(code)
