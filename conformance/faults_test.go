@@ -65,6 +65,27 @@ func requireCaught(t *testing.T, f fault, rep *report.Report) {
 	require.Regexp(t, f.Fails, r.Failure, "%s failed otherwise than expected", f.Case)
 }
 
+// requireAllCaught demands that each case passes without a fault, and catches its own. play plays cases with a fault, or with "none".
+func requireAllCaught(t *testing.T, faults []fault, play func(*testing.T, string, ...*cases.Case) *report.Report) {
+	t.Helper()
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		var all []*cases.Case
+		for _, f := range faults {
+			all = append(all, caseByID(t, f.Case))
+		}
+		for _, r := range play(t, "none", all...).Results {
+			require.Equal(t, report.Pass, r.Verdict, "%s fails without any fault: %s%s", r.Case, r.Failure, r.Reason)
+		}
+	})
+	for _, f := range faults {
+		t.Run(f.Fault, func(t *testing.T) {
+			t.Parallel()
+			requireCaught(t, f, play(t, f.Fault, caseByID(t, f.Case)))
+		})
+	}
+}
+
 // TestFaultsOfSDKsAreCaught plays the broken driver: right without a fault, and with each fault caught by the case made for it.
 func TestFaultsOfSDKsAreCaught(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -83,22 +104,7 @@ func TestFaultsOfSDKsAreCaught(t *testing.T) {
 		}
 		return rep
 	}
-	t.Run("none", func(t *testing.T) {
-		t.Parallel()
-		var all []*cases.Case
-		for _, f := range faults {
-			all = append(all, caseByID(t, f.Case))
-		}
-		for _, r := range play(t, "none", all...).Results {
-			require.Equal(t, report.Pass, r.Verdict, "%s fails without any fault: %s%s", r.Case, r.Failure, r.Reason)
-		}
-	})
-	for _, f := range faults {
-		t.Run(f.Fault, func(t *testing.T) {
-			t.Parallel()
-			requireCaught(t, f, play(t, f.Fault, caseByID(t, f.Case)))
-		})
-	}
+	requireAllCaught(t, faults, play)
 }
 
 // TestFaultsOfSessionsAreCaught plays the driver of the Go SDK, built to be wrong about its session in one way at a time.
@@ -118,22 +124,7 @@ func TestFaultsOfSessionsAreCaught(t *testing.T) {
 		require.NoError(t, err)
 		return rep
 	}
-	t.Run("none", func(t *testing.T) {
-		t.Parallel()
-		var all []*cases.Case
-		for _, f := range faults {
-			all = append(all, caseByID(t, f.Case))
-		}
-		for _, r := range play(t, "none", all...).Results {
-			require.Equal(t, report.Pass, r.Verdict, "%s fails without any fault: %s%s", r.Case, r.Failure, r.Reason)
-		}
-	})
-	for _, f := range faults {
-		t.Run(f.Fault, func(t *testing.T) {
-			t.Parallel()
-			requireCaught(t, f, play(t, f.Fault, caseByID(t, f.Case)))
-		})
-	}
+	requireAllCaught(t, faults, play)
 }
 
 // TestKnownFailures holds the runner to its word: a listed failure lets the run pass, and one that passes does not.
