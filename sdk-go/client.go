@@ -34,6 +34,7 @@ type Client struct {
 	drained *sync.Cond         // pending is 0
 	held    map[string][]*Lock // by resource
 	early   map[int64]struct{} // tokens that the server told to be lost before they were held here
+	losses  map[string]*Lock   // by resource: the last one lost, which Release must not take for none
 }
 
 // New makes a client. Each setting is taken from its option, else from the environment (LOCKSERVER_ADDR, LOCKSERVER_OWNER,
@@ -69,7 +70,7 @@ func New(opts ...Option) (*Client, error) {
 func newClient(s *settings, addr string, t transport) *Client {
 	c := &Client{
 		addr: addr, secret: s.Secret, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds,
-		held: make(map[string][]*Lock), early: make(map[int64]struct{}),
+		held: make(map[string][]*Lock), early: make(map[int64]struct{}), losses: make(map[string]*Lock),
 	}
 	c.keeper = newKeeper(c)
 	c.life, c.end = context.WithCancel(context.Background())
@@ -125,11 +126,18 @@ func (c *Client) Close() error {
 
 // Release gives back what this client holds of the resource: the one [Lock] of it that this client acquired and still holds, or, if there
 // is none, whatever its owner holds there, which is how a program can free a lock of an earlier run under the same owner. If it holds
-// several, ErrTokenRequired asks for [Lock.Release]. What is not held is ErrNotHeld. It is bounded and ends as Lock.Release does; by
-// owner it is sent once, so that an ErrConnectionFailed leaves open what happened.
+// several, ErrTokenRequired asks for [Lock.Release]. What is not held is ErrNotHeld; so is a lock of this client that was lost, and
+// nothing that came after it is freed. It is bounded and ends as Lock.Release does; by owner it is sent once, so that an
+// ErrConnectionFailed leaves open what happened.
 func (c *Client) Release(ctx context.Context, resource string) error {
 	c.mu.Lock()
 	mine := slices.Clone(c.held[resource])
+	if l := c.losses[resource]; len(mine) == 0 && l != nil {
+		delete(c.losses, resource)
+		if !l.asked.Load() {
+			mine = []*Lock{l}
+		}
+	}
 	c.mu.Unlock()
 	switch len(mine) {
 	case 0:
@@ -327,7 +335,22 @@ func (c *Client) keep(l *Lock) bool {
 		return false
 	}
 	c.held[l.resource] = append(c.held[l.resource], l)
+	delete(c.losses, l.resource)
 	return true
+}
+
+// lose is forget for a lock that was lost.
+func (c *Client) lose(l *Lock) {
+	c.forget(l)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.losses) == figureLosses {
+		for resource := range c.losses { // any of them
+			delete(c.losses, resource)
+			break
+		}
+	}
+	c.losses[l.resource] = l
 }
 
 // forget is its reverse.

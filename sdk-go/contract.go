@@ -73,6 +73,7 @@ const (
 	figureRenewAttempt    time.Duration = 10e9     // longest attempt of a renewal, which is otherwise bounded by that same part of the lease
 	figureMarginPart                    = 0.01     // part of the time left that is taken off for clocks that run at different speeds
 	figureMargin          time.Duration = 0.002e9  // is taken off as well
+	figureLosses                        = 1024     // most resources of which a client remembers that it lost its lock
 	figureSessionRequests               = 1024     // most requests in one message of a session
 	figureSessionMessage                = 1048576  // largest message of a session, from the client
 	figureSessionAnswers                = 33554432 // largest message of a session that a client takes, instead of a bound for each answer

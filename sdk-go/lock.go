@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Lock struct {
 	lease    time.Duration // as it was asked for, 0 for none
 	renewed  bool
 	done     chan struct{}
+	asked    atomic.Bool // for its release, by whoever has the handle
 
 	mu       sync.Mutex
 	state    state
@@ -156,6 +158,7 @@ func (l *Lock) Release(ctx context.Context) (bool, error) {
 // release is Release, except that a lock that ran out here is given back all the same, and the server's word on it is returned.
 func (l *Lock) release(ctx context.Context) (releaseResult, error) {
 	began := time.Now()
+	l.asked.Store(true)
 	l.checkDeadline()
 	l.mu.Lock()
 	for l.sending != nil {

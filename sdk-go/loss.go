@@ -61,7 +61,7 @@ func (l *Lock) lose(reason, message string) {
 	told, err := l.onLoss, l.err
 	l.mu.Unlock()
 
-	l.client.forget(l)
+	l.client.lose(l)
 	l.client.keeper.leave(l)
 	if told != nil {
 		told(err)

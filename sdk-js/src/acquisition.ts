@@ -164,13 +164,15 @@ export class Acquisition {
     const call = release({ resource: this.#call.resource, owner: this.#core.owner, id: this.#id })
     const { attempt } = this.#tries
     const id = this.#id
-    const cancelled = cleanup(this.#core, `cancel ${this.#id}`, call).then(
-      () => attempt?.abort(),
+    const strays = this.#core.transport.carrier?.strays
+    strays?.add(id)
+    const cancelled = cleanup(this.#core, `cancel ${id}`, call).then(
       () => {
-        // Nobody is left to tell. What was queued is dropped by the server when the place is no longer kept.
         attempt?.abort()
-        this.#core.transport.carrier?.strays.add(id)
+        strays?.delete(id)
       },
+      // Nobody is left to tell. What was queued is dropped by the server when the place is no longer kept.
+      () => attempt?.abort(),
     )
     this.#core.background(cancelled)
     return cancelled

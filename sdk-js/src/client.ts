@@ -51,6 +51,8 @@ export class LockserverClient implements AsyncDisposable {
   #working = 0
   #idle: (() => void) | undefined
   readonly #held = new Map<string, Set<Lock>>()
+  /** By resource: the last one that was lost, which {@link release} must not take for none. */
+  readonly #losses = new Map<string, Lock>()
   readonly #closing = new Stop()
   #closed: Promise<void> | undefined
 
@@ -72,6 +74,7 @@ export class LockserverClient implements AsyncDisposable {
       figures: kept,
       owner,
       closing: this.#closing,
+      coming: 0,
       background: (work) => this.#track(work),
     }
   }
@@ -149,7 +152,7 @@ export class LockserverClient implements AsyncDisposable {
    * Releases a lock by the name of its resource, for code that has kept no handle. If this client holds exactly one lock
    * there, that one; if it holds several, say which by `token` or `id`; if it knows of none, whatever the owner holds there.
    *
-   * @throws {@link NotHeldError} where nothing was held; {@link TokenRequiredError} where it is not clear which one is meant;
+   * @throws {@link NotHeldError} where nothing was held, or where this client has lost its lock, and then nothing is freed; {@link TokenRequiredError} where it is not clear which one is meant;
    * {@link ConnectionFailedError} after 5 seconds without a usable answer. Without a handle, token or id the request is never
    * sent twice, because its repetition could free a later lock of the same owner.
    */
@@ -163,7 +166,8 @@ export class LockserverClient implements AsyncDisposable {
     const handles = [...(this.#held.get(resource) ?? [])].filter(
       (lock) => !lock.lost && (token === undefined || lock.token === token) && (id === undefined || lock.id === id),
     )
-    const [lock] = handles
+    const once = token === undefined && id === undefined
+    const [lock = once ? this.#lossOf(resource) : undefined] = handles
     if (handles.length > 1) {
       throw new TokenRequiredError(
         `${doing}: this client holds ${handles.length} locks there; say which by token or id, or use the handles`,
@@ -174,7 +178,6 @@ export class LockserverClient implements AsyncDisposable {
       throw new NotHeldError(`${doing}: it was no longer held`, { cause: lock.signal.reason })
     }
     const call = release({ resource, owner: this.owner, token, id })
-    const once = token === undefined && id === undefined
     const reply = await cleanup(this.#core, doing, call, { once })
     if (reply instanceof LockserverError) throw reply
   }
@@ -235,8 +238,10 @@ export class LockserverClient implements AsyncDisposable {
 
   async #acquire(call: AcquireCall): Promise<Lock | LockserverError> {
     const acquisition = new Acquisition(this.#core, call)
+    const leftAlone = call.expire !== undefined && !call.renew ? 1 : 0
     this.#pending.add(acquisition)
     this.#working++
+    this.#core.coming += leftAlone
     try {
       const acquired = await acquisition.run()
       if (acquired instanceof LockserverError) return acquired
@@ -250,6 +255,7 @@ export class LockserverClient implements AsyncDisposable {
       return lock
     } finally {
       this.#pending.delete(acquisition)
+      this.#core.coming -= leftAlone
       this.#done()
     }
   }
@@ -258,11 +264,23 @@ export class LockserverClient implements AsyncDisposable {
     const locks = this.#held.get(lock.resource)
     if (locks === undefined) this.#held.set(lock.resource, new Set([lock]))
     else locks.add(lock)
+    this.#losses.delete(lock.resource)
+  }
+
+  /** The lock that was lost there last, if nobody has asked for its release; it is told once. */
+  #lossOf(resource: string): Lock | undefined {
+    const lock = this.#losses.get(resource)
+    this.#losses.delete(resource)
+    return lock?.asked ? undefined : lock
   }
 
   #forget(lock: Lock): void {
     const locks = this.#held.get(lock.resource)
     if (locks?.delete(lock) && locks.size === 0) this.#held.delete(lock.resource)
+    if (!lock.lost) return
+    const [oldest] = this.#losses.keys()
+    if (oldest !== undefined && this.#losses.size === this.#core.figures.losses) this.#losses.delete(oldest)
+    this.#losses.set(lock.resource, lock)
   }
 
   #track(work: Promise<unknown>): void {

@@ -119,6 +119,8 @@ export const FIGURES = {
   marginPart: 0.01,
   /** is taken off as well */
   margin: 0.002 * 1000,
+  /** most resources of which a client remembers that it lost its lock */
+  losses: 1024,
   /** most requests in one message of a session */
   sessionRequests: 1024,
   /** largest message of a session, from the client */

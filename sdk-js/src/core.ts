@@ -32,6 +32,8 @@ export interface Core {
   readonly owner: string
   /** Stops when the client is closed; nothing is begun after that. */
   readonly closing: Stop
+  /** Acquisitions under way that may get a lease which is not to be renewed: as long as there is one, none is renewed with others. */
+  coming: number
   /** Lets `close` wait for work that no caller waits for. It never rejects. */
   background(work: Promise<unknown>): void
 }

@@ -242,7 +242,7 @@ export class Keeper implements KeptLease {
     this.#renewAt = Number.POSITIVE_INFINITY
     try {
       const carrier = this.#carrier
-      if (carrier !== undefined && !carrier.ended && carrier.strays.size === 0) {
+      if (carrier !== undefined && !carrier.ended && carrier.strays.size === 0 && this.#core.coming === 0) {
         if (await carrier.keepAlive(this, this.#bound(this.#lease.left()))) return
         if (this.#state !== 'held') return
       }

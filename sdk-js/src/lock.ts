@@ -27,6 +27,9 @@ export class Lock implements AsyncDisposable {
   /** The permits of a semaphore; null otherwise. */
   readonly limit: number | null
 
+  /** Whether somebody with the handle has asked for its release. @internal */
+  asked = false
+
   readonly #core: Core
   readonly #keeper: Keeper
   readonly #tries: Tries = { unsettled: false }
@@ -89,6 +92,7 @@ export class Lock implements AsyncDisposable {
    * {@link ConnectionFailedError} if the server gave no usable answer within 5 seconds; renewal has ended then all the same.
    */
   release(): Promise<boolean> {
+    this.asked = true
     const lost = this.lost
     if (this.#keeper.state === 'released') return Promise.resolve(!lost)
     if (!lost) return this.#free()
@@ -101,6 +105,7 @@ export class Lock implements AsyncDisposable {
    * answer decides; if it gives none, what was known at the end of the scope. That it is unreachable is no error here.
    */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.asked = true
     if (this.#keeper.state === 'released') return
     this.#keeper.look()
     const { loss, lossCertain } = this.#keeper

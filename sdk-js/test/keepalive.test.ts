@@ -54,6 +54,18 @@ test('as long as a lease is not to be renewed, the others are renewed one by one
   kept.check()
 })
 
+test('nor is one whose grant is still on its way', async (t) => {
+  const { raw: there, client } = await raw(t)
+  const kept = await client.acquire('kept', { expire: 1.5, renew: true })
+  there.on = (requests, session) => session.grant(requests.filter(({ resource }) => resource !== 'left'))
+  const left = client.acquire('left', { expire: 600 })
+  await eventually('the other is renewed', () => ops(there).includes('renew'))
+  assert.ok(!ops(there).includes('keepalive'))
+  kept.check()
+  there.last.grant(there.requests.filter(({ resource }) => resource === 'left'))
+  await left
+})
+
 test('nor is one that its holder takes for lost', async (t) => {
   const { raw: there, client } = await raw(t)
   there.on = (requests, session) => {

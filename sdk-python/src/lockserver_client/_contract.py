@@ -23,6 +23,7 @@ class Operation(NamedTuple):
 ACQUIRE = Operation("acquire", "POST", "/acquire", (200, 202), 1048576)
 RELEASE = Operation("release", "POST", "/release", (200,), 1048576)
 RENEW = Operation("renew", "POST", "/renew", (200,), 1048576)
+KEEPALIVE = Operation("keepalive", "", "", (200,), 1048576)
 
 SESSION_PATH = "/session"
 """Where a session begins."""
@@ -172,6 +173,8 @@ MARGIN_PART = 0.01
 """A fraction: part of the time left that is taken off for clocks that run at different speeds."""
 MARGIN = 0.002
 """Seconds: is taken off as well."""
+LOSSES = 1024
+"""A count: most resources of which a client remembers that it lost its lock."""
 SESSION_REQUESTS = 1024
 """A count: most requests in one message of a session."""
 SESSION_MESSAGE = 1048576

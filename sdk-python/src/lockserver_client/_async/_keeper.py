@@ -8,14 +8,12 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .._clock import Clock, Instant
-from .._contract import RENEW, Operation
+from .._contract import KEEPALIVE, RENEW
 from .._exchange import Exchange
 from .._outcome import Answer, Outcome
 from ._backend import Tasks
 from ._transport import AsyncSession, AsyncTransport
 
-KEEPALIVE = Operation("keepalive", "", "", (200,), RENEW.answer_max)
-"""Of sessions alone."""
 SOON = 0.1
 """What is due within this part of its pause is renewed together with what is due."""
 

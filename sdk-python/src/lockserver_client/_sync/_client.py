@@ -268,7 +268,7 @@ class LockserverClient:
             True.
 
         Raises:
-            NotHeldError: Nothing of the kind is held (any more).
+            NotHeldError: Nothing of the kind is held (any more). Where this client has lost its lock, nothing is freed.
             TokenRequiredError: Several locks are held on it.
             ConnectionFailedError: No answer within 5 s; whether it was released is unknown.
         """
@@ -277,9 +277,10 @@ class LockserverClient:
         locks = here.held(resource)
         if len(locks) > 1:
             raise TokenRequiredError(f"{len(locks)} locks are held on {resource!r}: release the one that is meant")
-        if not locks:
+        lock = locks[0] if locks else here.take_loss(resource)
+        if lock is None:
             here.release_by_owner(resource)
-        elif not locks[0].release():
+        elif not lock.release():
             raise NotHeldError(f"{resource!r} was not held any more when it was released")
         return True
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from .._clock import Instant
-from .._contract import RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
+from .._contract import LOSSES, RELEASE, RENEW, RENEW_ATTEMPT, RENEW_PART
 from .._errors import ConnectionFailedError, LockLostError, NotHeldError
 from .._exchange import Exchange
 from .._lease import SafeDeadline
@@ -42,6 +42,8 @@ class Holdings:
         self.keeper = Keeper(link.transport, link.clock, self._none_runs_out)
         self._mutex = threading.Lock()
         self._locks: dict[str, list[Lock]] = {}
+        self._losses: dict[str, Lock] = {}
+        """By resource: the last lock that was lost, which a release by its name must not take for none."""
         self._sweep_at = 64
         self._strays: dict[tuple[str, object], Exchange] = {}
         """Leases that the server may still hold though nobody here does: by resource and token or id, their session."""
@@ -82,6 +84,7 @@ class Holdings:
             if self.link.closed.is_set():
                 return False
             self._locks.setdefault(lock.resource, []).append(lock)
+            self._losses.pop(lock.resource, None)
             lost = self._early.pop((lock.resource, lock.token), None) if self._early else None
             full = len(self._locks) > self._sweep_at
         if full:
@@ -98,9 +101,12 @@ class Holdings:
             return session not in self._strays.values() and not any(call.runs_out for call in self._calls)
 
     def leave(self, lock: Lock) -> None:
-        """Forget a lock whose lease the server may still hold."""
+        """Forget a lock that was lost, whose lease the server may still hold."""
         with self._mutex:
             self._drop(lock)
+            if len(self._losses) == LOSSES:
+                self._losses.pop(next(iter(self._losses)))
+            self._losses[lock.resource] = lock
             if lock._lease is not None and lock._returned is None:
                 self._stray(lock.resource, lock.token, lock.session)
 
@@ -147,6 +153,12 @@ class Holdings:
         with self._mutex:
             locks = list(self._locks.get(resource, ()))
         return [lock for lock in locks if not lock.lost]
+
+    def take_loss(self, resource: str) -> Lock | None:
+        """The lock that was lost there last, if nobody has asked for its release; it is told once."""
+        with self._mutex:
+            lock = self._losses.pop(resource, None)
+        return lock if lock is not None and not lock._asked else None
 
     def _sweep(self) -> None:
         # Leases that ran out without a word from their holder would pile up otherwise.
@@ -196,6 +208,7 @@ class Lock:
 
     __slots__ = (
         "__weakref__",
+        "_asked",
         "_deadline",
         "_holdings",
         "_lease",
@@ -239,6 +252,8 @@ class Lock:
         self._release_unsettled = False
         self._returned: bool | None = None
         self._stopped = False
+        self._asked = False
+        """Whether somebody with the handle has asked for its release."""
         self._on_lost: Callable[[], None] | None = None
         """What a scope wants to be told."""
 
@@ -325,6 +340,7 @@ class Lock:
 
     def _give_back(self) -> bool:
         """Release, and return the server's word on whether the lock was held until now."""
+        self._asked = True
         if self._returned is None:
             check_place(self._link.place)
             self._stop()
