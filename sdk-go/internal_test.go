@@ -96,3 +96,35 @@ func TestRenewalIsNotBegunWhileTheClientCloses(t *testing.T) {
 	lock.renewInBackground()
 	require.Equal(t, 1, network.calls)
 }
+
+// What a keeper notes of leases that no keepalive must renew ends with the lease, and with its session.
+func TestAnEndedLeaseStopsNoKeepalive(t *testing.T) {
+	on := new(int)
+	client := newClient(&settings{}, "", stub{on})
+	k := client.keeper
+	lease := func(token int64) *Lock { return &Lock{client: client, token: token, leased: true} }
+
+	k.let(lease(1), on)
+	require.False(t, k.mayKeepAlive(on))
+	k.gone(1)
+	require.True(t, k.mayKeepAlive(on))
+
+	overtaken := lease(2)
+	k.let(overtaken, on)
+	k.finish(overtaken)
+	k.moved(overtaken, on, true)
+	require.True(t, k.mayKeepAlive(on), "by a release, while its renewal was on its way")
+
+	late := lease(3)
+	late.on = new(int)
+	k.leave(late)
+	require.Empty(t, k.others, "its session ended before it did")
+}
+
+// stub is a transport that has a session and nothing else.
+type stub struct{ on any }
+
+func (s stub) session() any                        { return s.on }
+func (stub) send(context.Context, attempt) outcome { return outcome{reason: "nothing is sent"} }
+func (stub) peer() string                          { return "" }
+func (stub) close()                                {}

@@ -295,3 +295,17 @@ type over200 struct{}
 func (over200) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(strings.NewReader(`{"resource":"HTTP","holders":[]}`))}, nil
 }
+
+// A connection that takes nothing holds up nobody beyond the call's context, not even whoever was first to write.
+func TestNoCallWaitsForAConnectionThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newPiped(t, func(int) func(net.Conn) { return func(net.Conn) {} })
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := client.Show(ctx, "r")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 100*time.Millisecond, time.Since(began))
+		require.NoError(t, client.Close())
+	})
+}
