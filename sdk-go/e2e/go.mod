@@ -6,6 +6,7 @@ replace github.com/lockserver/lockserver/sdk-go => ../
 
 require (
 	github.com/Shopify/toxiproxy/v2 v2.12.0
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/creack/pty v1.1.24
 	github.com/lockserver/lockserver/sdk-go v0.0.0-00010101000000-000000000000
 	github.com/ncruces/go-sqlite3 v0.30.4
