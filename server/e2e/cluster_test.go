@@ -234,3 +234,31 @@ func TestStandByStopsInOrder(t *testing.T) {
 	require.Zero(t, c.servers[1].exitCode())
 	c.client(0).parked(t, "r", 0)
 }
+
+func TestMetricsOfACluster(t *testing.T) {
+	c := startCluster(t, etcdtest.Start(t, 1, "--unsafe-no-fsync"), 2)
+	leader, standby := c.servers[0], c.servers[1]
+	require.Equal(t, 200, c.client(1).acquire(t, fields{"resource": "r", "owner": "a"}).status)
+	require.Equal(t, "locked", c.client(1).acquire(t, fields{"resource": "r", "owner": "b"}).Code)
+	m := scrape(t, leader)
+	require.EqualValues(t, 1, m["lockserver_leader"])
+	require.EqualValues(t, 1, m["lockserver_terms_total"])
+	require.EqualValues(t, 1, m["lockserver_commit_seconds"])
+	require.Positive(t, m["lockserver_confirm_seconds"], "the refusal was confirmed")
+	require.EqualValues(t, 1, m["lockserver_locks"])
+	// A request is counted behind its answer.
+	require.Eventually(t, func() bool {
+		m = scrape(t, standby)
+		return m["lockserver_requests_total{code=forwarded,operation=acquire}"] == 2
+	}, patience, 5*time.Millisecond)
+	require.Zero(t, m["lockserver_leader"])
+	require.Zero(t, m["lockserver_terms_total"])
+	require.NotContains(t, m, "lockserver_locks", "a stand-by has none of its own")
+
+	leader.signal(syscall.SIGTERM)
+	c.leads(1)
+	m = scrape(t, standby)
+	require.EqualValues(t, 1, m["lockserver_leader"])
+	require.EqualValues(t, 1, m["lockserver_terms_total"])
+	require.EqualValues(t, 1, m["lockserver_locks"])
+}

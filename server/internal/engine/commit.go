@@ -49,6 +49,8 @@ type CommitStats struct {
 	Changes uint64
 	Took    lock.Histogram
 	Sizes   [12]uint64 // batches of up to 1, 2, 4 … 1024 changes; the last for larger ones
+
+	Confirmed lock.Histogram // time of the commits without changes
 }
 
 // CommitStats returns a copy of the counts.
@@ -122,6 +124,7 @@ func (e *Engine) send(now int64, due *lock.Due) {
 func (e *Engine) publish(b *batch, took time.Duration) {
 	n := len(b.Changes)
 	if n == 0 { // it was a confirmation
+		e.commits.Confirmed.Observe(took)
 		e.tell(b)
 		return
 	}
@@ -158,6 +161,7 @@ func (e *Engine) commit() bool {
 		return false
 	}
 	e.inflight = nil
+	e.crowd = crowd{len(b.Answers) + len(e.pending.Answers), took}
 	e.publish(b, took)
 	now := e.now()
 	for i := range b.Answers {
@@ -185,7 +189,11 @@ func (e *Engine) commitLoop() {
 			return
 		}
 		e.mu.Lock()
-		for e.due() && e.commit() {
+		for e.due() {
+			e.gather()
+			if !e.commit() {
+				break
+			}
 		}
 		if end != nil {
 			e.fail(end)

@@ -47,6 +47,7 @@ type Engine struct {
 	alarm         *time.Timer
 	armed         int64 // when the alarm goes off, or 0
 	commits       CommitStats
+	crowd         crowd // at the last commit
 	subscriptions []*Subscription
 
 	work   chan struct{} // wakes the committer

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,6 +151,46 @@ func TestAnswersThatCannotBeConfirmedAreUnknown(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Clients that ask again as soon as they are answered share each commit, and one that is alone waits for nobody.
+func TestCommitsOfASharedStoreGather(t *testing.T) {
+	const clients, rounds, takes = 10, 5, 8 * time.Millisecond
+	runShared(t, func(t *testing.T, s *system, _ func() int) {
+		answered := func(ask func(lock.Reply)) {
+			c := &call{t: t, came: make(chan struct{})}
+			ask(lock.Reply{To: c})
+			<-c.came
+		}
+		acquire := func(resource string) {
+			answered(func(to lock.Reply) { s.Acquire(&lock.Request{Resource: resource, Owner: "a"}, to) })
+		}
+		s.store.slow(takes)
+		began := time.Now()
+		var done sync.WaitGroup
+		for n := range clients {
+			done.Go(func() {
+				time.Sleep(time.Duration(n) * time.Millisecond / 10) // they do not begin together
+				for range rounds {
+					acquire(owner(n))
+					time.Sleep(time.Millisecond / 10) // on the way
+					answered(func(to lock.Reply) { s.Release(&lock.Ref{Resource: owner(n), Owner: "a"}, to) })
+					time.Sleep(time.Millisecond / 10)
+				}
+			})
+		}
+		done.Wait()
+		// The first commit is of one client, while the others ask. From the second on all are together.
+		require.Equal(t, clients, s.store.largestCommit())
+		require.Less(t, time.Since(began), (2*rounds+2)*(takes+takes/8))
+
+		acquire("the last of the crowd")
+		for i := range 3 {
+			began = time.Now()
+			acquire(fmt.Sprint(i))
+			require.Equal(t, takes, time.Since(began))
+		}
+	})
 }
 
 // What has taken effect is confirmed before the engine ends.

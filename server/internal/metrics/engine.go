@@ -18,7 +18,8 @@ type Engine interface {
 
 // engineCollector turns the engine's own counts into metrics, so that counting costs the engine almost nothing.
 type engineCollector struct {
-	engine atomic.Pointer[Engine]
+	engine  atomic.Pointer[Engine]
+	cluster bool // it is that of a server of a cluster
 }
 
 func (c *engineCollector) watch(e Engine) { c.engine.Store(&e) }
@@ -38,13 +39,14 @@ var (
 	wait       = describe("wait_seconds", "Time from the first request for a lock to its grant.")
 	hold       = describe("hold_seconds", "Time from a grant to its end.")
 	commit     = describe("commit_seconds", "Time that the store took to make a batch of changes durable.")
+	confirm    = describe("confirm_seconds", "Time that etcd took to confirm that this server leads, before answers that changed nothing.")
 	batch      = describe("commit_changes", "Changes in a batch.")
 	storeUp    = describe("store_up", "1 while the store works; 0 after it failed, just before the server exits.")
 )
 
 // Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{locks, waiters, grants, renewals, ends, waitsEnded, wait, hold, commit, batch, storeUp} {
+	for _, d := range []*prometheus.Desc{locks, waiters, grants, renewals, ends, waitsEnded, wait, hold, commit, confirm, batch, storeUp} {
 		to <- d
 	}
 }
@@ -80,6 +82,9 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	to <- histogram(wait, &s.Wait)
 	to <- histogram(hold, &s.Hold)
 	to <- histogram(commit, &commits.Took)
+	if c.cluster {
+		to <- histogram(confirm, &commits.Confirmed)
+	}
 	to <- sizes(batch, &commits)
 }
 

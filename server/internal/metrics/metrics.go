@@ -67,8 +67,10 @@ func (m *Metrics) Watch(e Engine) { m.engine.watch(e) }
 // Unwatch makes the metrics tell nothing of an engine, until Watch.
 func (m *Metrics) Unwatch() { m.engine.unwatch() }
 
-// Cluster makes the metrics tell whether this server leads, and how often it began to.
+// Cluster makes the metrics tell whether this server leads, how often it began to, and how long etcd takes. It must be called before
+// Watch.
 func (m *Metrics) Cluster(leads func() bool, terms func() int64) {
+	m.engine.cluster = true
 	m.registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "lockserver_leader", Help: "1 while this server leads its cluster, 0 while it stands by.",
