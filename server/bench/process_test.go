@@ -87,6 +87,19 @@ func (p *process) cpu() time.Duration {
 	return sum
 }
 
+// meter tells how much CPU something has used.
+type meter interface{ cpu() time.Duration }
+
+// processes are metered together.
+type processes []*process
+
+func (all processes) cpu() (sum time.Duration) {
+	for _, p := range all {
+		sum += p.cpu()
+	}
+	return sum
+}
+
 // resident is the memory of the process, in bytes.
 func (p *process) resident() int {
 	p.b.Helper()

@@ -17,19 +17,24 @@ const (
 // side is one of those that are compared: it runs one turn, and returns how much it did.
 type side struct {
 	name string
-	p    *process
+	p    meter
 	run  func(ended func() bool) (int, error)
+	etcd meter // what keeps the locks of p, if that is not p itself
 }
 
-// compare runs the sides in turns, and tells the median rate of each, what its server's CPU was for one unit, and both relative to
-// the side named.
+// compare runs the sides in turns, and tells the median rate of each, what its server's CPU was for one unit, and etcd's beside it, and
+// rate and CPU of the session relative to the side named.
 func compare(b *testing.B, unit, base string, sides []side) {
 	b.Helper()
 	rates := map[string][]float64{}
-	cpu, done := map[string]time.Duration{}, map[string]int{}
+	cpu, beside, done := map[string]time.Duration{}, map[string]time.Duration{}, map[string]int{}
 	for turn := range turns + 1 {
 		for _, s := range sides {
-			before, began := s.p.cpu(), time.Now()
+			etcd := s.etcd
+			if etcd == nil {
+				etcd = processes{}
+			}
+			before, etcdBefore, began := s.p.cpu(), etcd.cpu(), time.Now()
 			n, err := s.run(func() bool { return time.Since(began) >= turnTime })
 			if err != nil {
 				b.Fatalf("%s: %v", s.name, err)
@@ -39,14 +44,20 @@ func compare(b *testing.B, unit, base string, sides []side) {
 			}
 			rates[s.name] = append(rates[s.name], float64(n)/time.Since(began).Seconds())
 			cpu[s.name] += s.p.cpu() - before
+			beside[s.name] += etcd.cpu() - etcdBefore
 			done[s.name] += n
 		}
 	}
 	rate := func(name string) float64 { return median(rates[name]) }
-	each := func(name string) float64 { return float64(cpu[name].Microseconds()) / float64(done[name]) }
+	each := func(name string) float64 {
+		return float64((cpu[name] + beside[name]).Microseconds()) / float64(done[name])
+	}
 	for _, s := range sides {
 		b.ReportMetric(rate(s.name), s.name+"-"+unit+"/s")
-		b.ReportMetric(each(s.name), s.name+"-µs")
+		b.ReportMetric(float64(cpu[s.name].Microseconds())/float64(done[s.name]), s.name+"-µs")
+		if s.etcd != nil {
+			b.ReportMetric(float64(beside[s.name].Microseconds())/float64(done[s.name]), s.name+"-etcd-µs")
+		}
 		if done[base] > 0 && s.name == "session" {
 			b.ReportMetric(rate(s.name)/rate(base), "×"+base)
 			b.ReportMetric(each(s.name)/each(base), "CPU×"+base)
@@ -118,17 +129,17 @@ func BenchmarkSessions(b *testing.B) {
 					for range all {
 						flows = append(flows, dialRedis(b, r))
 					}
-					sides = append(sides, side{"redis", r, func(ended func() bool) (int, error) {
+					sides = append(sides, side{name: "redis", p: r, run: func(ended func() bool) (int, error) {
 						return parallel(all, func(n int) (int, error) {
 							return each(ended, func() error { return flows[n].pair(n, int(next.Add(1))) })
 						})
 					}})
 				}
-				sides = append(sides, side{"http", ours, func(ended func() bool) (int, error) {
+				sides = append(sides, side{name: "http", p: ours, run: func(ended func() bool) (int, error) {
 					return parallel(all, func(n int) (int, error) {
 						return each(ended, func() error { return pair(overHTTP[n], n, int(next.Add(1))) })
 					})
-				}}, side{"session", ours, func(ended func() bool) (int, error) {
+				}}, side{name: "session", p: ours, run: func(ended func() bool) (int, error) {
 					return parallel(shape.sessions, func(i int) (int, error) { return sessions[i].pairs(&next, shape.flows, ended) })
 				}})
 				for b.Loop() {
@@ -155,7 +166,7 @@ func BenchmarkHandOffs(b *testing.B) {
 				overHTTP = append(overHTTP, dial(b, ours.addr))
 			}
 			var next atomic.Int64
-			sides := []side{{"http", ours, func(ended func() bool) (int, error) {
+			sides := []side{{name: "http", p: ours, run: func(ended func() bool) (int, error) {
 				return parallel(clients, func(n int) (int, error) {
 					return each(ended, func() error {
 						const which = `"resource":"one","owner":"worker-%d","id":"request-%d"`
@@ -166,7 +177,7 @@ func BenchmarkHandOffs(b *testing.B) {
 						return overHTTP[n].do("/release", `{`+which+`}`, n, id)
 					})
 				})
-			}}, {"session", ours, func(ended func() bool) (int, error) {
+			}}, {name: "session", p: ours, run: func(ended func() bool) (int, error) {
 				return parallel(clients, func(n int) (int, error) { return sessions[n].handOffs(&next, n, ended) })
 			}}}
 			for b.Loop() {

@@ -161,6 +161,9 @@ func (m *Member) Kill() {
 	<-m.exited
 }
 
+// PID is the process's.
+func (m *Member) PID() int { return m.process.Pid }
+
 // Signal sends the member a signal.
 func (m *Member) Signal(s os.Signal) error { return m.process.Signal(s) }
 
