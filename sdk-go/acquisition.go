@@ -138,7 +138,7 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 				return lock, nil
 			}
 			// It ran out, or was taken back, on its way here.
-			delay = a.call.backoff.after(began, 0)
+			delay = a.call.backoff.after(0)
 			a.abandon(ctx)
 			a.restart()
 		case err == nil: // queued
@@ -151,16 +151,16 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 			a.call.limit = a.client.bounds.SilenceQueued
 			a.call.backoff.reset()
 			if time.Since(began) < shortestHop {
-				delay = a.early.after(began, 0) // this server holds no request for long, and must not be stormed
+				delay = a.early.after(0) // this server holds no request for long, and must not be stormed
 			} else {
 				a.early.reset()
 			}
 		case errors.Is(err, ErrIDUsed):
-			delay = a.call.backoff.after(began, 0)
+			delay = a.call.backoff.after(0)
 			a.answered(nil)
 			a.restart()
 		case errors.As(err, &locked) && !a.options.nonBlocking:
-			delay = a.call.backoff.after(began, 0)
+			delay = a.call.backoff.after(0)
 			a.answered(locked)
 		default:
 			return nil, err

@@ -94,8 +94,8 @@ func (c *Client) GoString() string { return c.String() }
 
 // Close ends everything that the client does: calls that wait fail (and leave nothing held), renewal stops, and connections are closed.
 // It returns once that is done, at most some 5 s later. Locks that were renewed count as lost from then on. Locks that were not stay
-// as they are, and can still be released; those with a lease run out by themselves. Closing twice does no harm, and the error is always
-// nil.
+// as they are, and can still be released with [Lock.Release]; those with a lease run out by themselves. A closed client refuses every
+// call. Closing twice does no harm, and the error is always nil.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -131,6 +131,10 @@ func (c *Client) Close() error {
 // ErrConnectionFailed leaves open what happened.
 func (c *Client) Release(ctx context.Context, resource string) error {
 	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return closedError(resource)
+	}
 	mine := slices.Clone(c.held[resource])
 	if l := c.losses[resource]; len(mine) == 0 && l != nil {
 		delete(c.losses, resource)

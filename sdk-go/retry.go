@@ -59,7 +59,6 @@ func (c *call) run(ctx context.Context, out reply) error {
 		if err := c.giveUp(ctx); err != nil {
 			return err
 		}
-		began := time.Now()
 		a := c.next()
 		a.op, a.limit, a.again = c.op, c.patience(ctx), c.backoff.failed()
 		if !c.cleanup {
@@ -80,7 +79,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 		if c.obstacle == "" || ctx.Err() == nil && c.patience(ctx) > 0 { // else it is only that time ran out
 			c.trouble, c.obstacle = failure, failure.short
 		}
-		delay := c.backoff.after(began, failure.RetryAfter)
+		delay := c.backoff.after(failure.RetryAfter)
 		level := slog.LevelDebug
 		if c.stubborn {
 			level = slog.LevelWarn
@@ -220,11 +219,8 @@ type backoff struct {
 	failures    int
 }
 
-// after returns how long to pause after an attempt that began at the given time and failed, and at least as long as the server asks.
-func (b *backoff) after(began time.Time, atLeast time.Duration) time.Duration {
-	if time.Since(began) >= b.most {
-		b.failures = 0 // an attempt as long as the longest pause needs none
-	}
+// after returns how long to pause after an attempt that failed, and at least as long as the server asks.
+func (b *backoff) after(atLeast time.Duration) time.Duration {
 	b.failures++
 	if b.failures == 1 {
 		return atLeast

@@ -18,7 +18,6 @@ type session struct {
 	t      *sessionTransport
 	stream io.ReadWriteCloser
 	in     *bufio.Reader
-	began  time.Time   // when it was asked for
 	useful atomic.Bool // a request was answered
 	used   sync.Pool   // of *pending
 

@@ -153,7 +153,6 @@ func (t *sessionTransport) dial(ctx context.Context, pause time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	began := time.Now()
 	s, o, refused := t.ask(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -161,24 +160,24 @@ func (t *sessionTransport) dial(ctx context.Context, pause time.Duration) {
 	t.dialing, t.now, t.outcome = nil, s, o
 	switch {
 	case s != nil:
-		t.refused, s.began = time.Time{}, began
+		t.refused = time.Time{}
 		s.finishing = t.closed // after the request for which it was made
 		go s.read()
 	case refused && !t.only || !t.refused.IsZero():
 		t.refused = time.Now()
 	case o.answer == nil || o.answer.status >= http.StatusInternalServerError:
-		t.pause(began, &o)
+		t.pause(&o)
 	}
 	t.leave()
 }
 
 // pause puts off the next attempt after one that failed, or whose session did. t.mu is held.
-func (t *sessionTransport) pause(began time.Time, o *outcome) {
+func (t *sessionTransport) pause(o *outcome) {
 	atLeast := time.Duration(0)
 	if o.answer != nil {
 		atLeast = o.answer.retryAfter
 	}
-	t.next = time.Now().Add(t.backoff.after(began, atLeast))
+	t.next = time.Now().Add(t.backoff.after(atLeast))
 }
 
 // ended is told by a session that it has, with a cause unless nobody wants it any more.
@@ -190,7 +189,7 @@ func (t *sessionTransport) ended(s *session, o outcome) {
 			if s.useful.Load() {
 				t.backoff.reset()
 			}
-			t.pause(s.began, &o)
+			t.pause(&o)
 		}
 	}
 	t.mu.Unlock()
