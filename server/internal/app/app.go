@@ -19,6 +19,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/session"
+	"github.com/lockserver/lockserver/server/internal/stats"
 	"github.com/lockserver/lockserver/server/internal/store"
 	"github.com/lockserver/lockserver/server/internal/store/etcd"
 )
@@ -32,6 +33,7 @@ type App struct {
 	metrics  *metrics.Metrics
 	sessions *session.Server
 	events   *events.Hub
+	stats    *stats.Recorder
 	http     *http.Server
 	silent   *httpapi.Silent
 	listener net.Listener
@@ -72,8 +74,9 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	counts.Sessions(sessions.Sessions)
 	hub := events.NewHub(events.Config{MaxReaders: opts.MaxEventReaders, History: opts.History, Logger: log})
 	counts.Events(hub)
+	recorder := stats.New(stats.Config{Store: opts.Store.Kind, Sessions: sessions.Sessions})
 	cfg := httpapi.Config{
-		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Events: hub,
+		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Events: hub, Stats: recorder,
 		Logger: log,
 	}
 	var forwarder *forward.Forwarder
@@ -92,6 +95,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		service:  ops,
 		sessions: sessions,
 		events:   hub,
+		stats:    recorder,
 		forward:  forwarder,
 		metrics:  counts,
 		http:     server,

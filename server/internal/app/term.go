@@ -64,6 +64,8 @@ func (a *App) term(ctx context.Context) (err error) {
 	go a.sessions.Watch(losses.Events, &losses.Dropped)
 	a.events.Serve(eng)
 	defer a.events.Withdraw()
+	a.stats.Serve(eng)
+	defer a.stats.Withdraw()
 	a.sessions.Lead()
 	a.service.Serve(eng)
 	defer func() {

@@ -50,6 +50,8 @@ type Engine struct {
 	crowd         crowd // at the last commit
 	subscriptions []*Subscription
 
+	survey survey
+
 	work   chan struct{} // wakes the committer
 	failed chan struct{} // closed with err, unless it is ErrClosed
 	closed chan struct{} // closed by Close
@@ -137,4 +139,11 @@ func (e *Engine) Stats() lock.Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.table.Stats()
+}
+
+// Contended returns the resources that others have waited for most often since the engine began, at most n.
+func (e *Engine) Contended(n int) []lock.Contended {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.table.Contended(n)
 }

@@ -15,7 +15,7 @@ func (h *Hub) History(b []byte, f *wire.Fields) ([]byte, *wire.Problem) {
 	}
 	next, ok := h.position()
 	if !ok {
-		return b, loading()
+		return b, wire.Loading()
 	}
 	resource := f.Text(wire.FieldResource)
 	events, since := h.last(resource, next, int(f.Number(wire.FieldPageLimit)))

@@ -26,7 +26,7 @@ func (h *Hub) join(want wire.EventQuery, last string) (*reader, *wire.Problem) {
 	defer h.mu.Unlock()
 	switch {
 	case h.source == nil:
-		return nil, loading()
+		return nil, wire.Loading()
 	case h.draining:
 		return nil, &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
 	case h.readers >= h.cfg.MaxReaders:
@@ -47,10 +47,6 @@ func (h *Hub) join(want wire.EventQuery, last string) (*reader, *wire.Problem) {
 		r.resume(last)
 	}
 	return r, nil
-}
-
-func loading() *wire.Problem {
-	return &wire.Problem{Code: wire.StoreUnavailable, Detail: "the server is loading its locks; ask again", Reason: "loading"}
 }
 
 // resume goes back to what followed the event with the number last. If that is not kept, the reader gets all that is.

@@ -20,7 +20,8 @@ type Config struct {
 	Metrics     http.Handler // nil for none
 	Sessions    Upgrader     // nil for none
 	Events      Events       // nil for none
-	Forwarder   Forwarder    // nil for a server without a cluster
+	Stats       Stats
+	Forwarder   Forwarder // nil for a server without a cluster
 	Logger      *slog.Logger
 }
 
@@ -35,6 +36,11 @@ type Events interface {
 	Stream(w http.ResponseWriter, r *http.Request, f *wire.Fields) *wire.Problem
 	// History appends what has happened to one resource.
 	History(b []byte, f *wire.Fields) ([]byte, *wire.Problem)
+}
+
+// Stats tells how the server does.
+type Stats interface {
+	Stats(b []byte, f *wire.Fields) ([]byte, *wire.Problem)
 }
 
 // Forwarder passes requests on to the server that leads, while this one does not.

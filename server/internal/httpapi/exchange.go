@@ -63,7 +63,12 @@ func (x *exchange) serve() (outcome string) {
 	case wire.Events:
 		return x.stream()
 	case wire.History:
-		return x.history()
+		if h := x.api.cfg.Events; h != nil {
+			return x.tell(h.History)
+		}
+		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server tells no events"})
+	case wire.Stats:
+		return x.tell(x.api.cfg.Stats.Stats)
 	}
 	result, ok := x.api.service.Do(x.r.Context(), &x.call)
 	if !ok {
@@ -180,12 +185,9 @@ func (x *exchange) stream() (outcome string) {
 	return service.OK
 }
 
-// history answers with what has happened to one resource.
-func (x *exchange) history() (outcome string) {
-	if x.api.cfg.Events == nil {
-		return x.refuse(&wire.Problem{Code: wire.NotFound, Detail: "this server tells no events"})
-	}
-	body, p := x.api.cfg.Events.History(nil, &x.call.Fields)
+// tell answers with what others than the engine know.
+func (x *exchange) tell(what func([]byte, *wire.Fields) ([]byte, *wire.Problem)) (outcome string) {
+	body, p := what(nil, &x.call.Fields)
 	if p != nil {
 		return x.refuse(p)
 	}

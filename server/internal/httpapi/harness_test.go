@@ -22,6 +22,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/session"
+	"github.com/lockserver/lockserver/server/internal/stats"
 	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
@@ -92,9 +93,14 @@ func start(t *testing.T, s setup) *server {
 		srv.events.Serve(srv.engine)
 		t.Cleanup(srv.events.Withdraw)
 	}
+	recorder := stats.New(stats.Config{Store: "memory", Sessions: srv.sessions.Sessions})
+	if srv.engine != nil {
+		recorder.Serve(srv.engine)
+		t.Cleanup(recorder.Withdraw)
+	}
 	api := httpapi.New(srv.service, httpapi.Config{
 		Version: version, MaxBody: 64 << 10, BodyTimeout: s.headerTimeout, Metrics: counts, Sessions: srv.sessions, Events: srv.events,
-		Forwarder: s.forwarder, Logger: s.logger,
+		Stats: recorder, Forwarder: s.forwarder, Logger: s.logger,
 	})
 	web := httpapi.NewServer(api, httpapi.ServerConfig{HeaderTimeout: s.headerTimeout, BodyTimeout: s.headerTimeout, IdleTimeout: time.Minute, Logger: s.logger})
 	served := make(chan error, 1)

@@ -307,15 +307,16 @@ func TestEveryOperationHasTheCommonAnswers(t *testing.T) {
 		{"GET", "/session", ""},
 		{"GET", "/events", ""},
 		{"GET", "/history?resource=r", ""},
+		{"GET", "/stats", ""},
 	} {
 		name := op.method + " " + op.path
 		require.Equal(t, http.StatusUnauthorized, good.do(op.method, op.path, op.body, "X-LOCKSERVER-SECRET", "wrong").status, name)
 		require.Equal(t, http.StatusMethodNotAllowed, good.do("PUT", op.path, op.body).status, name)
-		events := op.path == "/events" || strings.HasPrefix(op.path, "/history")
-		if events {
+		told := op.path == "/events" || strings.HasPrefix(op.path, "/history") || op.path == "/stats"
+		if told {
 			require.Equal(t, "store_unavailable", loading.do(op.method, op.path, op.body).code(), name)
 		}
-		if events || op.path == "/metrics" || op.path == "/openapi.yaml" || op.path == "/session" {
+		if told || op.path == "/metrics" || op.path == "/openapi.yaml" || op.path == "/session" {
 			continue // they need no engine, or not its answers
 		}
 		require.Equal(t, "internal", bug.do(op.method, op.path, op.body).code(), name)

@@ -22,7 +22,7 @@ func standby(t *testing.T) (*server, *forward.Forwarder) {
 func TestNoLeader(t *testing.T) {
 	s, f := standby(t)
 	check := func() {
-		for _, got := range append(everyOperation(s), s.do("GET", "/events", ""), s.do("GET", "/history?resource=r", "")) {
+		for _, got := range append(everyOperation(s), s.do("GET", "/events", ""), s.do("GET", "/history?resource=r", ""), s.do("GET", "/stats", "")) {
 			require.Equal(t, 503, got.status)
 			require.Equal(t, "no_leader", got.code())
 			require.Equal(t, "1", got.header.Get("Retry-After"))

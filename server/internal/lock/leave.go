@@ -30,7 +30,7 @@ func (t *Table) Drain(now int64) {
 	t.draining = true
 	for r := t.oldest; r != nil; {
 		next := r.next
-		for r.queue != nil {
+		for r.waiters() > 0 {
 			c := r.queue.head
 			if p := c.parked; p != nil {
 				t.answer(p.Reply, r, Answer{Code: Draining})

@@ -44,8 +44,17 @@ func (t *Table) Walk(q Query, to Reply) *Walk {
 			w.at = r.next
 		}
 	}
+	return t.walk(w)
+}
+
+// walk notes a walk, so that it goes on behind a resource that is dropped while it is there.
+func (t *Table) walk(w *Walk) *Walk {
 	t.walks = append(t.walks, w)
 	return w
+}
+
+func (t *Table) unwalk(w *Walk) {
+	t.walks = slices.DeleteFunc(t.walks, func(other *Walk) bool { return other == w })
 }
 
 // Step looks at up to budget resources and reports whether the page is done.
@@ -71,7 +80,7 @@ func (t *Table) Step(now int64, w *Walk, budget int) bool {
 
 // EndWalk answers with the page.
 func (t *Table) EndWalk(w *Walk, to Reply) {
-	t.walks = slices.DeleteFunc(t.walks, func(other *Walk) bool { return other == w })
+	t.unwalk(w)
 	t.answer(to, nil, Answer{Code: Found, Detail: &Detail{Locks: w.locks, Next: w.next}})
 }
 

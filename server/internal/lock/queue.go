@@ -1,13 +1,18 @@
 package lock
 
-import "github.com/lockserver/lockserver/server/internal/fault"
+import (
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/fault"
+)
 
 // queue is the claims that wait for a resource, in the order of their first requests.
 type queue struct {
 	list
-	present  int  // how many of them have a request parked
-	numbered bool // whether label.mark is right
-	gone     int  // how many have left the head since the numbering
+	present    int         // how many of them have a request parked
+	numbered   bool        // whether label.mark is right
+	gone       int         // how many have left the head since the numbering
+	contention *contention // nil if it has been forgotten
 }
 
 // enter puts c before at, or at the end if at is nil.
@@ -51,6 +56,10 @@ func (t *Table) enqueue(c *claim) {
 	if r.queue == nil {
 		r.queue = &queue{}
 	}
+	if r.queue.contention == nil {
+		r.queue.contention = t.contention(r.name)
+	}
+	r.queue.contention.waits++
 	at := r.queue.head
 	if tail := r.queue.tail; tail == nil || tail.arrival < c.arrival {
 		at = nil
@@ -74,9 +83,6 @@ func (t *Table) dequeue(c *claim) {
 		r.queue.present--
 	}
 	r.queue.leave(c)
-	if r.queue.n == 0 {
-		r.queue = nil
-	}
 	t.stats.Waiters--
 	r.index.unnamed(c)
 	c.parked = nil
@@ -107,6 +113,7 @@ func (t *Table) promote(now int64, r *resource) {
 			}
 			p := c.asks()
 			t.dequeue(c)
+			r.queue.contention.handedOff(time.Duration(now - c.since))
 			t.grant(now, c, p)
 		}
 		c = next

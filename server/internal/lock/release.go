@@ -61,6 +61,9 @@ func (t *Table) free(now int64, c *claim, how EventKind) {
 	t.unhold(c)
 	t.tell(now, c, how, 0)
 	t.stats.Hold.Observe(time.Duration(now - c.since))
+	if q := c.res.queue; q != nil {
+		q.contention.held(time.Duration(now - c.since))
+	}
 	t.memory.put(now, t.memory.tokenKey(c.res.name, c.owner, c.token), how, c.token)
 	if c.id != "" {
 		t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id), how, c.token)

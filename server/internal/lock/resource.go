@@ -7,7 +7,7 @@ type resource struct {
 	serial     int64     // the number of its creation
 	changed    uint64    // Seq of its newest change
 	holders    list
-	queue      *queue // nil if nobody waits
+	queue      *queue // nil if nobody has waited since the resource was created
 	index      *index // nil while there are few claims
 	permits    int32  // the kind: the limit of a semaphore, or 0 for exclusive and shared
 }

@@ -36,5 +36,38 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.Sum += d
 }
 
+// Since returns what was counted since h was as before.
+func (h *Histogram) Since(before *Histogram) Histogram {
+	d := Histogram{Sum: h.Sum - before.Sum}
+	for i := range h.Counts {
+		d.Counts[i] = h.Counts[i] - before.Counts[i]
+	}
+	return d
+}
+
+// N returns how many were counted.
+func (h *Histogram) N() (n uint64) {
+	for _, c := range h.Counts {
+		n += c
+	}
+	return n
+}
+
+// Quantile estimates what the part q of all were not above: within a bucket they count as evenly spread. Without any it returns 0.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	below, low := q*float64(h.N()), time.Duration(0)
+	for i, bound := range Buckets {
+		n := float64(h.Counts[i])
+		if n > 0 && below <= n {
+			return low + time.Duration(below/n*float64(bound-low))
+		}
+		below, low = below-n, bound
+	}
+	if h.Counts[len(Buckets)] == 0 {
+		return 0
+	}
+	return low
+}
+
 // Stats returns a copy of the counts.
 func (t *Table) Stats() Stats { return t.stats }

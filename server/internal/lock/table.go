@@ -29,6 +29,8 @@ type Table struct {
 	oldest    *resource // the resources are also a list, in the order of their creation
 	newest    *resource
 	walks     []*Walk
+	contended map[string]*contention
+	spare     []*contention
 	timers    timers
 	memory    memory
 	out       *Effects
@@ -74,7 +76,7 @@ const (
 // New returns an empty table whose tokens start above lastToken.
 func New(bounds Bounds, lastToken int64, out *Effects) *Table {
 	return &Table{
-		bounds: bounds, resources: map[string]*resource{}, memory: newMemory(bounds.MaxRemembered), token: lastToken, out: out,
+		bounds: bounds, resources: map[string]*resource{}, contended: map[string]*contention{}, memory: newMemory(bounds.MaxRemembered), token: lastToken, out: out,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 type Engine interface {
 	Stats() lock.Stats
 	CommitStats() engine.CommitStats
+	Survey() lock.Survey
 	Err() error
 }
 
@@ -32,6 +33,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 var (
 	locks      = describe("locks", "Grants held now.")
 	waiters    = describe("waiters", "Places in queues now, kept ones included.")
+	deepest    = describe("deepest_queue", "Places in the longest queue now.")
+	oldestWait = describe("longest_wait_seconds", "The longest that a request waits for a lock now, from its first request on.")
+	oldestHold = describe("longest_hold_seconds", "The longest that a lock is held now.")
 	grants     = describe("grants_total", "Locks granted.")
 	renewals   = describe("renewals_total", "Leases renewed.")
 	ends       = describe("grants_ended_total", "Grants that ended, by why.", "why")
@@ -46,7 +50,9 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{locks, waiters, grants, renewals, ends, waitsEnded, wait, hold, commit, confirm, batch, storeUp} {
+	for _, d := range []*prometheus.Desc{
+		locks, waiters, deepest, oldestWait, oldestHold, grants, renewals, ends, waitsEnded, wait, hold, commit, confirm, batch, storeUp,
+	} {
 		to <- d
 	}
 }
@@ -66,6 +72,10 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(locks, float64(s.Grants))
 	gauge(waiters, float64(s.Waiters))
+	found := (*e).Survey()
+	gauge(deepest, float64(found.Deepest))
+	gauge(oldestWait, found.Wait.Seconds())
+	gauge(oldestHold, found.Hold.Seconds())
 	up := 1.0
 	if (*e).Err() != nil {
 		up = 0

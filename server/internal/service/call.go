@@ -45,7 +45,7 @@ func (t Ticket) Leave() {
 func (s *Service) Start(ctx context.Context, c *Call, to lock.Reply) (Ticket, *wire.Problem) {
 	t := s.term.Load()
 	if t == nil {
-		return Ticket{}, loading()
+		return Ticket{}, wire.Loading()
 	}
 	return c.start(ctx, t, to)
 }
@@ -81,7 +81,7 @@ func (c *Call) start(ctx context.Context, t *term, to lock.Reply) (ticket Ticket
 func (s *Service) Renew(ref *lock.Ref, to lock.Reply) *wire.Problem {
 	t := s.term.Load()
 	if t == nil {
-		return loading()
+		return wire.Loading()
 	}
 	t.engine.Renew(ref, 0, to)
 	return nil

@@ -79,7 +79,7 @@ func (s *Service) Ready() *wire.Problem {
 	t := s.term.Load()
 	switch {
 	case t == nil:
-		return loading()
+		return wire.Loading()
 	case t.draining.Load():
 		return &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
 	}
@@ -89,10 +89,6 @@ func (s *Service) Ready() *wire.Problem {
 	default:
 		return nil
 	}
-}
-
-func loading() *wire.Problem {
-	return &wire.Problem{Code: wire.StoreUnavailable, Detail: "the server is loading its locks; ask again", Reason: "loading"}
 }
 
 // Count records the outcome of an operation.

@@ -59,6 +59,7 @@ const (
 	FieldCursor
 	FieldPageLimit
 	FieldKinds
+	FieldTop
 	FieldSeq
 	FieldOp
 	fieldCount
@@ -117,6 +118,10 @@ var fieldRows = [fieldCount]fieldRow{
 		name: "kinds", kind: kindString, min: 1, max: 256,
 		allowed: "some of queued, left, granted, released, expired, evicted, handed_back and renewed, with commas between them",
 	},
+	FieldTop: {
+		name: "top", kind: kindInteger, min: 1, max: 100, absent: 10,
+		allowed: "a whole number from 1 to 100",
+	},
 	FieldSeq: {
 		name: "seq", kind: kindInteger, min: 1, max: 9007199254740991,
 		allowed: "a whole number from 1 to 9007199254740991",
@@ -139,6 +144,7 @@ const (
 	Session
 	Events
 	History
+	Stats
 	Healthz
 	Readyz
 	Metrics
@@ -190,6 +196,10 @@ var operationRows = [operationCount]operationRow{
 		name: "history", method: "GET", path: "/history",
 		fields:   1<<FieldResource | 1<<FieldPageLimit,
 		required: 1 << FieldResource,
+	},
+	Stats: {
+		name: "stats", method: "GET", path: "/stats",
+		fields: 1 << FieldTop,
 	},
 	Healthz: {
 		name: "healthz", method: "GET", path: "/healthz", open: true,

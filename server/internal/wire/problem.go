@@ -40,6 +40,11 @@ func InvalidBody(problem string) *Problem {
 	return invalid("body", problem, "one JSON object in UTF-8")
 }
 
+// Loading is the answer while there is no engine to ask.
+func Loading() *Problem {
+	return &Problem{Code: StoreUnavailable, Detail: "the server is loading its locks; ask again", Reason: "loading"}
+}
+
 // AppendProblem appends the document.
 func AppendProblem(b []byte, p *Problem) []byte {
 	row := codes[p.Code]
