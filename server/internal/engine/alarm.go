@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
@@ -30,7 +29,7 @@ func (e *Engine) arm(now int64) {
 
 // ring does what is due, and lets others in between.
 func (e *Engine) ring() {
-	for more := true; more; runtime.Gosched() {
+	for more := true; more; e.host.Yield() {
 		more = false
 		e.do(lock.Reply{}, func(now int64) {
 			e.armed = ringing

@@ -70,6 +70,7 @@ func (e *Engine) flush(now int64) {
 				return
 			}
 			e.publish(e.pending, 0)
+			e.settled = 0 // what was put off until now may leave
 		}
 		e.settle(now)
 	}
@@ -149,12 +150,12 @@ func (e *Engine) commit() bool {
 	e.table.SetEffects(&e.pending.Effects)
 	e.taken.Broadcast()
 	e.mu.Unlock()
-	began := time.Now()
+	began := e.host.Now()
 	var err error
 	if !fault.LostCommit {
 		err = e.store.Commit(context.Background(), b.Changes)
 	}
-	took := time.Since(began)
+	took := e.host.Since(began)
 	e.mu.Lock()
 	if err != nil {
 		e.fail(err)
@@ -178,11 +179,10 @@ func (e *Engine) commitLoop() {
 	defer close(e.done)
 	for working := true; working; {
 		var end error
-		select {
-		case <-e.work:
-		case <-e.closed:
+		switch e.host.Wait(e.work, e.closed, e.store.Lost()) {
+		case 1:
 			end = ErrClosed
-		case <-e.store.Lost():
+		case 2:
 			e.mu.Lock()
 			e.fail(e.store.Err())
 			e.mu.Unlock()

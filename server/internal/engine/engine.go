@@ -22,6 +22,7 @@ type Config struct {
 	Store  store.Store
 	Bounds lock.Bounds
 	Logger *slog.Logger
+	Host   Host // nil: this machine
 }
 
 // ErrClosed is what an engine failed with if Close ended it.
@@ -33,6 +34,7 @@ type Engine struct {
 	instant bool // the store is a store.Instant
 	shared  bool // the store is a store.Shared
 	log     *slog.Logger
+	host    Host
 	start   time.Time // origin of the table's clock
 
 	mu            sync.Mutex
@@ -44,7 +46,7 @@ type Engine struct {
 	taken         *sync.Cond // a commit has taken what was pending
 	durable       uint64     // all changes up to this Seq are durable
 	err           error      // why the engine has ended
-	alarm         *time.Timer
+	alarm         Alarm
 	armed         int64 // when the alarm goes off, or 0
 	commits       CommitStats
 	crowd         crowd // at the last commit
@@ -63,16 +65,19 @@ type Engine struct {
 // Open loads the store and starts the engine. All leases start again, with their full length.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
-		store: cfg.Store, log: cfg.Logger, pending: &batch{}, spare: &batch{},
+		store: cfg.Store, log: cfg.Logger, host: cfg.Host, pending: &batch{}, spare: &batch{},
 		work: make(chan struct{}, 1), failed: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{}),
 		logged: make(chan struct{}),
+	}
+	if e.host == nil {
+		e.host = machine{}
 	}
 	e.taken = sync.NewCond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
 	_, e.shared = cfg.Store.(store.Shared)
-	e.table = lock.New(cfg.Bounds, time.Now().UnixMicro(), &e.pending.Effects)
+	e.table = lock.New(cfg.Bounds, e.host.Now().UnixMicro(), &e.pending.Effects)
 	records := 0
-	began := time.Now()
+	began := e.host.Now()
 	last, err := cfg.Store.Load(ctx, func(rec lock.Record) error {
 		records++
 		if err := e.table.Restore(loadTime, &rec); err != nil {
@@ -85,18 +90,14 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.table.Loaded(last)
 	// The table's clock starts only now, so that no lease is shorter by the time that the load took.
-	e.start = time.Now()
-	e.alarm = time.AfterFunc(time.Hour, e.ring)
+	e.start = e.host.Now()
+	e.alarm = e.host.AfterFunc(time.Hour, e.ring)
 	e.mu.Lock()
 	e.arm(e.now())
 	e.mu.Unlock()
-	go e.commitLoop()
-	kinds := []lock.EventKind{lock.EventEvicted}
-	if e.log.Enabled(ctx, slog.LevelDebug) {
-		kinds = append(kinds, lock.EventExpired)
-	}
-	go e.logEvents(e.Subscribe(1024, kinds...))
-	e.log.Info("locks loaded", "locks", records, "took", time.Since(began).Round(time.Millisecond))
+	e.host.Go(e.commitLoop)
+	e.startLog(ctx)
+	e.log.Info("locks loaded", "locks", records, "took", e.host.Since(began).Round(time.Millisecond))
 	return e, nil
 }
 
@@ -104,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 const loadTime = 1
 
 // now is the table's clock: monotonic, and never 0.
-func (e *Engine) now() int64 { return int64(time.Since(e.start)) + loadTime }
+func (e *Engine) now() int64 { return int64(e.host.Since(e.start)) + loadTime }
 
 // Failed is closed when the store has failed, but not by Close. From then on every answer is lock.Unavailable.
 func (e *Engine) Failed() <-chan struct{} { return e.failed }
@@ -121,9 +122,7 @@ func (e *Engine) Err() error {
 func (e *Engine) Close(ctx context.Context) error {
 	e.once.Do(func() { close(e.closed) })
 	for _, part := range []chan struct{}{e.done, e.logged} {
-		select {
-		case <-part:
-		case <-ctx.Done():
+		if e.host.Wait(part, ctx.Done(), nil) != 0 {
 			return fmt.Errorf("close the engine: %w", ctx.Err())
 		}
 	}

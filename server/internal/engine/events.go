@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 
@@ -173,6 +175,23 @@ func (e *Engine) tell(b *batch) {
 		}
 	}
 	b.Events = empty(b.Events)
+}
+
+// startLog has evictions logged, and expired leases if the level asks for them.
+func (e *Engine) startLog(ctx context.Context) {
+	var kinds []lock.EventKind
+	if e.log.Enabled(ctx, slog.LevelInfo) {
+		kinds = append(kinds, lock.EventEvicted)
+	}
+	if e.log.Enabled(ctx, slog.LevelDebug) {
+		kinds = append(kinds, lock.EventExpired)
+	}
+	if kinds == nil {
+		close(e.logged)
+		return
+	}
+	s := e.Subscribe(1024, kinds...)
+	e.host.Go(func() { e.logEvents(s) })
 }
 
 // logEvents logs the events of the subscription until it ends.

@@ -1,12 +1,15 @@
 package engine_test
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/store/memory"
 )
 
 // A grant that runs out before its answer is none: the request keeps its place while its wait goes on.
@@ -110,4 +113,21 @@ func TestNoNegativeTimeLeft(t *testing.T) {
 			require.GreaterOrEqual(t, h.ExpiresIn, time.Duration(0))
 		}
 	})
+}
+
+// The same on a store that commits at once: its client went away, and came back when hardly anything was left of the lease.
+func TestGrantThatRunsOutBeforeItsAnswerOnAnInstantStore(t *testing.T) {
+	for wait, code := range map[time.Duration]lock.Code{0: lock.Queued, time.Minute: lock.Granted} {
+		synctest.Test(t, func(t *testing.T) {
+			e, err := openEngine(memory.New(), bounds)
+			require.NoError(t, err)
+			defer e.Close(context.Background())
+			s := &system{Engine: e, t: t}
+			req := lock.Request{Resource: "r", Owner: "a", ID: "1", Expire: time.Second, Wait: wait}
+			e.Leave(s.acquire(req).ticket)
+			time.Sleep(time.Second - time.Millisecond + time.Nanosecond)
+			got := s.acquire(req).is(code)
+			require.Equal(t, code == lock.Granted, got.ExpiresIn == time.Second)
+		})
+	}
 }

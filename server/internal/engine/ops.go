@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
@@ -41,7 +40,7 @@ func (e *Engine) Renew(ref *lock.Ref, expire time.Duration, to lock.Reply) {
 // many holders, other operations and commits get in between.
 func (e *Engine) ForceRelease(resource string, token int64, by string, to lock.Reply) {
 	f := &lock.ForceRelease{Resource: resource, Token: token, By: by}
-	for more := true; more; runtime.Gosched() {
+	for more := true; more; e.host.Yield() {
 		more = false
 		e.awaitRoom()
 		e.do(to, func(now int64) { more = e.table.ForceRelease(now, f, budget, to) })
@@ -57,7 +56,7 @@ func (e *Engine) Show(resource string, to lock.Reply) {
 // has by then.
 func (e *Engine) List(ctx context.Context, q lock.Query, to lock.Reply) {
 	var w *lock.Walk
-	for more := true; more; runtime.Gosched() {
+	for more := true; more; e.host.Yield() {
 		ended := ctx.Err() != nil
 		more = false
 		e.do(to, func(now int64) {
