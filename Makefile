@@ -53,6 +53,10 @@ $(parts:%=lint-%): lint-%:
 $(parts:%=bench-%): bench-%: build
 	$(MAKE) -C $* bench
 
+.PHONY: simulate
+simulate: ## run the simulator for MINUTES=1, or SEEDS=n; SEED=n replays one
+	@$(MAKE) -C server simulate
+
 .PHONY: up
 up: ## start a server in Docker and wait until it is healthy
 	@server/scripts/up

@@ -1,0 +1,174 @@
+package simulate_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mutation is one deliberate mistake in the source: the text that stands for it, and what it looks like when it is caught.
+type mutation struct {
+	name, says string
+	file       string // below server/internal; none for one of the package fault
+	old, wrong string // wrong takes effect where broken("name") is true
+	caught     string
+}
+
+var mutations = []mutation{
+	{name: "barging", says: "a new request that fits overtakes those who wait", caught: "who came first"},
+	{name: "last-in-first-out", says: "who comes last is served first", caught: "who came first|waits for .* free"},
+	{name: "late-expiry", says: "leases end 5 s late", caught: "past the end of its lease|that nobody has"},
+	{name: "lost-commit", says: "nothing is stored", caught: "not durable"},
+	{name: "ids-forgotten", says: "no id that has ended is remembered", caught: "its id has ended|id was cancelled"},
+	{
+		"overtaking", "a waiter who does not fit is passed over", "lock/queue.go",
+		"if !r.admits(c) {\n", "if !r.admits(c) {\nif broken(\"overtaking\") { c = next; continue }\n", "who came first",
+	},
+	{
+		"lost-wake-up", "nobody is promoted when a waiter goes away", "lock/leave.go",
+		"t.absent(now, c, WhyGone)\n\t\tt.promote(now, c.res)", "t.absent(now, c, WhyGone)\nif !broken(\"lost-wake-up\") { t.promote(now, c.res) }", "which is free for it",
+	},
+	{
+		"late-look", "an operation does not end what is due first", "lock/table.go",
+		"more := t.Advance(now, opBudget)", "more := !broken(\"late-look\") && t.Advance(now, opBudget)", "past the end of its lease|whose lease is over|that nobody has",
+	},
+	{
+		"dead-grants", "a lease that is over is told", "lock/deliver.go",
+		"return deadline-now >= shortest", "return deadline-now >= shortest || broken(\"dead-grants\")", "which is over",
+	},
+	{
+		"shortened", "a renewal can shorten a lease", "lock/renew.go",
+		"c.deadline = max(c.deadline, now+expire)", "c.deadline = max(c.deadline, now+expire)\nif broken(\"shortened\") { c.deadline = now+expire }", "shorter than promised|before it",
+	},
+	{
+		"stale-leave", "who is not the newest client takes the grant with it", "lock/leave.go",
+		"c.gen != ticket.gen ||", "c.gen != ticket.gen && !broken(\"stale-leave\") ||", "leaves twice|never answered|promised|before its time",
+	},
+	{
+		"ghosts", "a grant whose client went away is never handed on", "lock/leave.go",
+		"c.mark = now + int64(PlaceKept)", "if !broken(\"ghosts\") { c.mark = now + int64(PlaceKept) }", "ghost",
+	},
+	{
+		"last-permit", "a semaphore has one permit too many", "lock/resource.go",
+		"return r.holders.n < int(r.permits)", "return r.holders.n < int(r.permits) || broken(\"last-permit\") && r.holders.n == int(r.permits)", "with \\d permits|which others hold",
+	},
+	{
+		"to-the-end", "a grant that lapses goes to the end of the queue", "lock/queue.go",
+		"for at != nil && at.arrival < c.arrival {", "for at != nil && (at.arrival < c.arrival || broken(\"to-the-end\")) {", "who came first",
+	},
+	{
+		"miscounted", "a waiter that gets its lock is counted on", "lock/queue.go",
+		"t.stats.Waiters--", "if !broken(\"miscounted\") || !c.present() { t.stats.Waiters-- }", "waiters are counted",
+	},
+	{
+		"tokens-again", "a server starts with tokens that were used", "lock/table.go",
+		"t.token = max(t.token, last)", "if !broken(\"tokens-again\") { t.token = max(t.token, last) }", "comes after",
+	},
+	{
+		"first-lease", "after a restart a lease has the length it had first", "lock/table.go",
+		"lease: int64(rec.Lease), timer", "lease: map[bool]int64{true: int64(rec.Expire), false: int64(rec.Lease)}[broken(\"first-lease\")], timer", "before it|promised",
+	},
+	{
+		"early-answers", "an answer does not wait for the disk", "engine/commit.go",
+		"case due.After <= e.durable:", "case due.After <= e.durable || broken(\"early-answers\"):", "not durable|still durable",
+	},
+	{
+		"with-the-wrong-commit", "an answer leaves with the commit before its own", "engine/commit.go",
+		"due.After <= e.inflight.last:", "(due.After <= e.inflight.last || broken(\"with-the-wrong-commit\")):", "not durable|still durable",
+	},
+	{
+		"early-events", "events are told before they are durable", "engine/commit.go",
+		"if e.inflight == nil && len(e.pending.Changes) == 0 {", "if e.inflight == nil && len(e.pending.Changes) == 0 || broken(\"early-events\") {", "not durable",
+	},
+	{
+		"unconfirmed", "a server that may have been replaced answers from its memory", "engine/commit.go",
+		"\tif e.shared {\n", "\tif e.shared && !broken(\"unconfirmed\") {\n", "which is durable|promised|not durable",
+	},
+	{
+		"undaunted", "the engine goes on after a commit that failed", "engine/commit.go",
+		"\tif err != nil {\n\t\te.fail(err)\n\t\treturn false", "\tif err != nil && !broken(\"undaunted\") {\n\t\te.fail(err)\n\t\treturn false", "not durable|still durable|not stored|not there|lost|promised",
+	},
+	{
+		"unanswered", "the first answer of a large commit is lost", "engine/commit.go",
+		"e.send(now, &b.Answers[i])", "if !broken(\"unanswered\") || i > 0 || len(b.Answers) < 3 { e.send(now, &b.Answers[i]) }", "never answered|not answered",
+	},
+	{
+		"slow-alarm", "the alarm is not set to an earlier deadline", "engine/alarm.go",
+		"e.armed != 0 && e.armed <= next ||", "e.armed != 0 && (e.armed <= next || broken(\"slow-alarm\")) ||", "past the end of its lease|which is free|never answered",
+	},
+	{
+		"put-off-for-ever", "an answer that is put off on a store that commits at once is forgotten", "engine/commit.go",
+		"e.settled = 0 // what", "if !broken(\"put-off-for-ever\") { e.settled = 0 } // what", "never answered|past the end",
+	},
+}
+
+// TestMutationsAreCaught builds the simulator with every mutation in it, and runs it with one at a time.
+func TestMutationsAreCaught(t *testing.T) {
+	binary := buildMutated(t)
+	simulate := func(t *testing.T, name string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), binary, "-test.run", "^TestSimulate$", "-test.v", "-seed", "1", "-seeds", "400", "-workers", "1")
+		cmd.Env = append(os.Environ(), "BROKEN="+name, "FAULT="+name)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	t.Run("none", func(t *testing.T) {
+		out, err := simulate(t, "none")
+		require.NoError(t, err, out)
+	})
+	steps := regexp.MustCompile(`\d+ seeds from 1, (\d+) steps`)
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := simulate(t, m.name)
+			require.Error(t, err, "%s is not caught", m.says)
+			said := regexp.MustCompile(`(?m)seed \d+: after.*$`).FindString(out)
+			require.Regexp(t, m.caught, said, out)
+			t.Logf("after %s steps in all; %s", steps.FindStringSubmatch(out)[1], said)
+		})
+	}
+}
+
+// buildMutated builds this package with the tag faults and all mutations, of which the environment chooses one.
+func buildMutated(t *testing.T) string {
+	dir := t.TempDir()
+	overlay := map[string]string{}
+	sources := map[string]string{}
+	for _, m := range mutations {
+		if m.file == "" {
+			continue
+		}
+		path, err := filepath.Abs(filepath.Join("..", m.file))
+		require.NoError(t, err)
+		if sources[path] == "" {
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			sources[path] = string(b)
+			pack := filepath.Base(filepath.Dir(path))
+			sources[filepath.Join(filepath.Dir(path), "broken.go")] = fmt.Sprintf(
+				"package %s\n\nimport \"os\"\n\nvar brokenAs = os.Getenv(\"BROKEN\")\n\nfunc broken(name string) bool { return brokenAs == name }\n", pack)
+		}
+		require.Equal(t, 1, strings.Count(sources[path], m.old), "%s: %q must stand in %s once", m.name, m.old, m.file)
+		sources[path] = strings.Replace(sources[path], m.old, m.wrong, 1)
+	}
+	n := 0
+	for path, text := range sources {
+		n++
+		file := filepath.Join(dir, fmt.Sprintf("%d.go", n))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		overlay[path] = file
+	}
+	b, err := json.Marshal(map[string]any{"Replace": overlay})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "overlay.json"), b, 0o600))
+	binary := filepath.Join(dir, "simulate.test")
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", "faults", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, ".").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return binary
+}

@@ -1,0 +1,51 @@
+package simulate_test
+
+// end brings the world to rest, and checks what must be so then: everybody has an answer, nobody waits, and no lock is held for nobody.
+func (w *world) end() {
+	for len(w.servers) > 1 {
+		w.kill(w.servers[0])
+	}
+	if s := w.serving(); s.store.failed || s.closing {
+		w.restart(s, step{})
+	}
+	s := w.serving()
+	for range 4 {
+		w.rest(s)
+		w.punctual = true
+		w.pass(step{what: pass, a: uint32(len(pauses) - 1)}) // longer than any wait or lease
+	}
+	w.rest(s)
+	w.logf("all is at rest")
+	w.check(s.quiet(), "a server does not come to rest")
+	for _, c := range w.calls {
+		w.check(c.s != s || c.done || c.left, "%s: never answered", c)
+	}
+	w.check(s.term.places == 0, "%d places are kept for ever", s.term.places)
+	for _, r := range s.term.rooms {
+		for _, h := range r.holders {
+			w.check(!h.lease, "grant %d of %v is held for ever, with a lease", h.token, h.name)
+			g := w.grants[h.token]
+			known := g != nil && (!g.undelivered || g.again)
+			w.check(known || h.loaded || s.term.renewals[s.term.byOwner(h.name)] != 0, "grant %d of %v is a ghost: nobody knows that he has it", h.token, h.name)
+		}
+	}
+}
+
+// rest lets a server finish all that it has to do now.
+func (w *world) rest(s *server) {
+	for range 10_000 {
+		if s.quiet() && len(s.host.strands) == 1 {
+			break
+		}
+		if s.store.commit != nil {
+			s.store.finish()
+		}
+		for _, x := range s.host.strands {
+			s.host.run(x)
+		}
+		s.host.tidy()
+		w.after(s)
+	}
+	w.ring(s, false)
+	w.after(s)
+}

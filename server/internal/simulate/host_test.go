@@ -1,0 +1,125 @@
+package simulate_test
+
+import (
+	"iter"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/engine"
+)
+
+// host is where one simulated server runs: its time stands still until the simulator moves it, and of its strands one runs at a time,
+// when the simulator says so.
+type host struct {
+	clock   *clock
+	boot    time.Time // wall clock when clock.now was 0, as this server sees it
+	alarms  []*alarm
+	strands []*strand
+	current *strand
+	work    <-chan struct{} // what the committer waits for
+}
+
+// clock is the time of all servers, in nanoseconds.
+type clock struct{ now int64 }
+
+func (h *host) Now() time.Time                  { return h.boot.Add(time.Duration(h.clock.now)) }
+func (h *host) Since(t time.Time) time.Duration { return h.Now().Sub(t) }
+
+func (h *host) AfterFunc(d time.Duration, f func()) engine.Alarm {
+	a := &alarm{host: h, ring: f}
+	a.Reset(d)
+	h.alarms = append(h.alarms, a)
+	return a
+}
+
+// alarm goes off when the simulator says so, if it is due: as late as a busy machine may let it.
+type alarm struct {
+	host *host
+	ring func()
+	at   int64 // 0: not set
+}
+
+func (a *alarm) Reset(d time.Duration) bool {
+	set := a.Stop()
+	a.at = a.host.clock.now + max(int64(d), 0)
+	return set
+}
+
+func (a *alarm) Stop() bool {
+	set := a.at != 0
+	a.at = 0
+	return set
+}
+
+func (a *alarm) due() bool { return a.at != 0 && a.at <= a.host.clock.now }
+
+// strand is work that goes on beside other work. It runs from one yield to the next.
+type strand struct {
+	resume func() (struct{}, bool)
+	yield  func(struct{}) bool
+	ended  bool
+}
+
+// Go makes a strand, which runs only when it is resumed.
+func (h *host) Go(f func()) {
+	s := &strand{}
+	s.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
+		s.yield = yield
+		f()
+	})
+	h.strands = append(h.strands, s)
+}
+
+// run resumes a strand until it yields or ends.
+func (h *host) run(s *strand) {
+	if s.ended {
+		return
+	}
+	h.current = s
+	_, more := s.resume()
+	h.current = nil
+	s.ended = !more
+}
+
+// Yield lets the simulator go on, if a strand runs. What the simulator runs itself is not interrupted.
+func (h *host) Yield() {
+	if h.current != nil {
+		h.current.yield(struct{}{})
+	}
+}
+
+// Wait prefers the first of several that are ready, so that it is known which one it takes.
+func (h *host) Wait(a, b, c <-chan struct{}) int {
+	if h.current == h.strands[0] {
+		h.work = a
+	}
+	for {
+		select {
+		case <-a:
+			return 0
+		default:
+		}
+		select {
+		case <-b:
+			return 1
+		default:
+		}
+		select {
+		case <-c:
+			return 2
+		default:
+		}
+		h.Yield()
+	}
+}
+
+// tidy forgets strands that have ended, but not the first, which is the committer.
+func (h *host) tidy() {
+	kept := h.strands[:1]
+	for _, s := range h.strands[1:] {
+		if !s.ended {
+			kept = append(kept, s)
+		}
+	}
+	clear(h.strands[len(kept):])
+	h.strands = kept
+}

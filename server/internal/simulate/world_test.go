@@ -1,0 +1,173 @@
+package simulate_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/lockserver/lockserver/server/internal/engine"
+	"github.com/lockserver/lockserver/server/internal/lock"
+	"github.com/lockserver/lockserver/server/internal/store"
+)
+
+// world is all there is: servers on one medium, and clients.
+type world struct {
+	*plan
+	clock
+	medium  *medium
+	servers []*server // the last one serves; those before it have been replaced, and do not know yet
+	clients
+	steps   int // done
+	log     func(format string, args ...any)
+	verbose bool
+	lives   int
+}
+
+// violation is a broken promise.
+type violation struct {
+	step int // after so many steps
+	what string
+}
+
+func (v *violation) Error() string { return fmt.Sprintf("after %d steps: %s", v.step, v.what) }
+
+// check ends the run unless ok.
+func (w *world) check(ok bool, format string, args ...any) {
+	if !ok {
+		panic(&violation{w.steps, fmt.Sprintf(format, args...)})
+	}
+}
+
+// server is one life of an engine.
+type server struct {
+	w        *world
+	name     int
+	engine   *engine.Engine
+	store    *faultyStore
+	host     *host
+	term     *term
+	events   *engine.Subscription
+	spare    []lock.Event
+	dead     bool // nobody hears it any more
+	draining bool
+	closing  bool
+	closed   bool
+}
+
+// run runs a plan and returns what it violates, or nil.
+func run(p *plan, log func(format string, args ...any)) (steps int, failed *violation) {
+	own := *p
+	w := &world{plan: &own, log: log, verbose: log != nil, medium: newMedium()}
+	w.clock.now, w.medium.piece = int64(time.Hour), p.piece
+	w.clients = newClients(w)
+	defer func() {
+		steps = w.steps
+		switch v := recover().(type) {
+		case nil:
+		case *violation:
+			failed = v
+		default:
+			failed = &violation{w.steps, fmt.Sprintf("panic: %v", v)}
+		}
+	}()
+	w.start(0)
+	for _, s := range p.steps {
+		w.do(s)
+		w.steps++
+	}
+	w.end()
+	return w.steps, nil
+}
+
+func (w *world) logf(format string, args ...any) {
+	if w.verbose {
+		w.log("%6d %12v: %s", w.steps, time.Duration(w.now)-time.Hour, fmt.Sprintf(format, args...))
+	}
+}
+
+// serving is the server that clients find.
+func (w *world) serving() *server { return w.servers[len(w.servers)-1] }
+
+// start starts a server on what is durable.
+func (w *world) start(order uint32) {
+	w.lives++
+	back := time.Duration(order%3) * time.Hour // its wall clock may be behind that of the server before
+	h := &host{clock: &w.clock, boot: time.Unix(1_700_000_000, 0).Add(-back)}
+	s := &server{w: w, name: w.lives, host: h}
+	w.medium.epoch++
+	s.store = &faultyStore{w: w, medium: w.medium, host: h, epoch: w.medium.epoch, order: order, lost: make(chan struct{})}
+	var st store.Store
+	switch w.kind {
+	case onDisk:
+		st = s.store
+	case shared:
+		st = sharedStore{s.store}
+	case instant:
+		st = instantStore{s.store}
+	}
+	e, err := engine.Open(context.Background(), engine.Config{Store: st, Bounds: w.bounds, Logger: slog.New(slog.DiscardHandler), Host: h})
+	w.check(err == nil, "a server does not start: %v", err)
+	s.engine, s.term = e, newTerm(w)
+	s.committer()
+	s.events = e.Follow(1<<30, lock.EventKinds()...)
+	w.servers = append(w.servers, s)
+	w.logf("server %d starts with %d locks", s.name, len(w.medium.records))
+	w.loaded(s)
+}
+
+// kill ends a server at once. What it still says, nobody hears.
+func (w *world) kill(s *server) {
+	s.dead = true
+	s.store.lose(errCrashed)
+	for _, x := range s.host.strands {
+		for n := 0; !x.ended; n++ {
+			w.check(n < 1000, "a strand of a dead server does not end")
+			s.host.run(x)
+		}
+	}
+	w.servers = slices.DeleteFunc(w.servers, func(o *server) bool { return o == s })
+	w.answered = w.answered[:0]
+}
+
+// after is called when something was done with a server: it looks at what came of it.
+func (w *world) after(s *server) {
+	if s.dead {
+		return
+	}
+	w.take(s)
+	if s.quiet() {
+		s.term.judge(s)
+	}
+}
+
+// take takes the events, then the answers, that a server has given.
+func (w *world) take(s *server) {
+	events := s.events.Take(s.spare)
+	for i := range events {
+		var next *lock.Event
+		if i+1 < len(events) {
+			next = &events[i+1]
+		}
+		if w.verbose {
+			e := &events[i]
+			w.logf("  server %d: %s%s %s %s %s token %d, after %v", s.name, e.Kind, e.Why, e.Resource, e.Owner, e.ID, e.Token, e.Lasted)
+		}
+		s.term.event(s, &events[i], next)
+	}
+	s.spare = events
+	for i := range w.answered {
+		w.heard(&w.answered[i])
+	}
+	clear(w.answered)
+	w.answered = w.answered[:0]
+}
+
+// quiet reports whether all that took effect is durable and told.
+func (s *server) quiet() bool {
+	return !s.store.failed && !s.closing && s.store.commit == nil && len(s.host.work) == 0
+}
+
+// committer lets the committer go on until it waits for work or for the store.
+func (s *server) committer() { s.host.run(s.host.strands[0]) }
