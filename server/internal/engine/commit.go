@@ -179,7 +179,7 @@ func (e *Engine) commitLoop() {
 	defer close(e.done)
 	for working := true; working; {
 		var end error
-		switch e.host.Wait(e.work, e.closed, e.store.Lost()) {
+		switch e.host.Wait(e.work, e.closed, e.store.Lost(), nil) {
 		case 1:
 			end = ErrClosed
 		case 2:

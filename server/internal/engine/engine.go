@@ -122,7 +122,7 @@ func (e *Engine) Err() error {
 func (e *Engine) Close(ctx context.Context) error {
 	e.once.Do(func() { close(e.closed) })
 	for _, part := range []chan struct{}{e.done, e.logged} {
-		if e.host.Wait(part, ctx.Done(), nil) != 0 {
+		if e.host.Wait(part, ctx.Done(), nil, nil) != 0 {
 			return fmt.Errorf("close the engine: %w", ctx.Err())
 		}
 	}

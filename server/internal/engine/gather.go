@@ -24,19 +24,12 @@ func (e *Engine) gather() {
 	if !e.shared || wait == 0 || len(e.pending.Answers) >= e.crowd.size {
 		return
 	}
-	over := time.NewTimer(wait)
-	defer over.Stop()
-	for waiting := true; waiting && len(e.pending.Answers) < e.crowd.size; {
+	over := make(chan struct{})
+	alarm := e.host.AfterFunc(wait, func() { close(over) })
+	defer alarm.Stop()
+	for more := true; more && len(e.pending.Answers) < e.crowd.size; {
 		e.mu.Unlock()
-		select {
-		case <-e.work:
-		case <-over.C:
-			waiting = false
-		case <-e.closed:
-			waiting = false
-		case <-e.store.Lost():
-			waiting = false
-		}
+		more = e.host.Wait(e.work, e.closed, e.store.Lost(), over) == 0
 		e.mu.Lock()
 	}
 }

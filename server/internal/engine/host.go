@@ -17,7 +17,7 @@ type Host interface {
 	Go(f func())
 
 	// Wait waits until one of the channels has a value or is closed, and returns its index. One that is nil never has.
-	Wait(a, b, c <-chan struct{}) int
+	Wait(a, b, c, d <-chan struct{}) int
 
 	// Yield lets others in.
 	Yield()
@@ -38,7 +38,7 @@ func (machine) AfterFunc(d time.Duration, f func()) Alarm { return time.AfterFun
 func (machine) Go(f func())                               { go f() }
 func (machine) Yield()                                    { runtime.Gosched() }
 
-func (machine) Wait(a, b, c <-chan struct{}) int {
+func (machine) Wait(a, b, c, d <-chan struct{}) int {
 	select {
 	case <-a:
 		return 0
@@ -46,5 +46,7 @@ func (machine) Wait(a, b, c <-chan struct{}) int {
 		return 1
 	case <-c:
 		return 2
+	case <-d:
+		return 3
 	}
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"runtime"
 	"sync"
 	"time"
 
@@ -26,13 +25,13 @@ type survey struct {
 func (e *Engine) Survey() lock.Survey {
 	e.survey.mu.Lock()
 	defer e.survey.mu.Unlock()
-	began := time.Now()
+	began := e.host.Now()
 	if began.Before(e.survey.next) {
 		return e.survey.found
 	}
 	var s *lock.Survey
 	steps := 0
-	for more := true; more; runtime.Gosched() {
+	for more := true; more; e.host.Yield() {
 		more = false
 		steps++
 		e.do(lock.Reply{}, func(now int64) {
@@ -48,7 +47,7 @@ func (e *Engine) Survey() lock.Survey {
 		e.survey.found = *s
 	}
 	if steps > fewSteps {
-		e.survey.next = time.Now().Add(seldom * time.Since(began))
+		e.survey.next = e.host.Now().Add(seldom * e.host.Since(began))
 	}
 	return e.survey.found
 }

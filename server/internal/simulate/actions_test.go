@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
@@ -78,7 +79,7 @@ func (w *world) pass(x step) {
 
 // ring lets the alarms that are due go off, beside other work or at once.
 func (w *world) ring(s *server, beside bool) {
-	for _, a := range s.host.alarms {
+	for _, a := range slices.Clone(s.host.alarms) {
 		if a.due() {
 			a.at = 0
 			if beside {

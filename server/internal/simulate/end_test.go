@@ -1,5 +1,7 @@
 package simulate_test
 
+import "time"
+
 // end brings the world to rest, and checks what must be so then: everybody has an answer, nobody waits, and no lock is held for nobody.
 func (w *world) end() {
 	for len(w.servers) > 1 {
@@ -36,6 +38,10 @@ func (w *world) rest(s *server) {
 	for range 10_000 {
 		if s.quiet() && len(s.host.strands) == 1 {
 			break
+		}
+		if s.host.gathers {
+			w.now += int64(time.Millisecond)
+			w.ring(s, false)
 		}
 		if s.store.commit != nil {
 			s.store.finish()

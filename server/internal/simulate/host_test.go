@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/engine"
@@ -16,6 +17,7 @@ type host struct {
 	strands []*strand
 	current *strand
 	work    <-chan struct{} // what the committer waits for
+	gathers bool            // it waits for more to do, for a while
 }
 
 // clock is the time of all servers, in nanoseconds.
@@ -39,7 +41,7 @@ type alarm struct {
 }
 
 func (a *alarm) Reset(d time.Duration) bool {
-	set := a.Stop()
+	set := a.at != 0
 	a.at = a.host.clock.now + max(int64(d), 0)
 	return set
 }
@@ -47,6 +49,9 @@ func (a *alarm) Reset(d time.Duration) bool {
 func (a *alarm) Stop() bool {
 	set := a.at != 0
 	a.at = 0
+	if i := slices.Index(a.host.alarms, a); i > 0 { // the first one is set again
+		a.host.alarms = slices.Delete(a.host.alarms, i, i+1)
+	}
 	return set
 }
 
@@ -88,25 +93,17 @@ func (h *host) Yield() {
 }
 
 // Wait prefers the first of several that are ready, so that it is known which one it takes.
-func (h *host) Wait(a, b, c <-chan struct{}) int {
+func (h *host) Wait(a, b, c, d <-chan struct{}) int {
 	if h.current == h.strands[0] {
-		h.work = a
+		h.work, h.gathers = a, d != nil
 	}
 	for {
-		select {
-		case <-a:
-			return 0
-		default:
-		}
-		select {
-		case <-b:
-			return 1
-		default:
-		}
-		select {
-		case <-c:
-			return 2
-		default:
+		for i, ready := range [...]<-chan struct{}{a, b, c, d} {
+			select {
+			case <-ready:
+				return i
+			default:
+			}
 		}
 		h.Yield()
 	}

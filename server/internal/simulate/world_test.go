@@ -166,7 +166,7 @@ func (w *world) take(s *server) {
 
 // quiet reports whether all that took effect is durable and told.
 func (s *server) quiet() bool {
-	return !s.store.failed && !s.closing && s.store.commit == nil && len(s.host.work) == 0
+	return !s.store.failed && !s.closing && s.store.commit == nil && len(s.host.work) == 0 && !s.host.gathers
 }
 
 // committer lets the committer go on until it waits for work or for the store.
