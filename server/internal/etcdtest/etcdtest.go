@@ -67,11 +67,23 @@ type Member struct {
 // Start starts a cluster of that size, with these flags, and waits until it works. It ends with the test.
 func Start(tb testing.TB, size int, flags ...string) []*Member {
 	tb.Helper()
+	return repeat(tb, size, "http", &http.Client{}, flags)
+}
+
+// StartEncrypted starts one member to which clients speak TLS, with these flags, and waits until that client finds it works. It ends
+// with the test.
+func StartEncrypted(tb testing.TB, client *http.Client, flags ...string) []*Member {
+	tb.Helper()
+	return repeat(tb, 1, "https", client, flags)
+}
+
+func repeat(tb testing.TB, size int, scheme string, client *http.Client, flags []string) []*Member {
+	tb.Helper()
 	path, err := binary()
 	require.NoError(tb, err)
 	// Another process may take a port first.
 	for range 5 {
-		if members := start(tb, path, size, flags); members != nil {
+		if members := start(tb, path, size, scheme, client, flags); members != nil {
 			return members
 		}
 	}
@@ -79,12 +91,12 @@ func Start(tb testing.TB, size int, flags ...string) []*Member {
 	return nil
 }
 
-func start(tb testing.TB, path string, size int, flags []string) []*Member {
+func start(tb testing.TB, path string, size int, scheme string, client *http.Client, flags []string) []*Member {
 	tb.Helper()
 	var members []*Member
 	var cluster []string
 	for i := range size {
-		m := &Member{name: fmt.Sprintf("m%d", i), URL: freeURL(tb), peer: freeURL(tb), exited: make(chan struct{})}
+		m := &Member{name: fmt.Sprintf("m%d", i), URL: scheme + freeHost(tb), peer: "http" + freeHost(tb), exited: make(chan struct{})}
 		members = append(members, m)
 		cluster = append(cluster, m.name+"="+m.peer)
 	}
@@ -110,7 +122,7 @@ func start(tb testing.TB, path string, size int, flags []string) []*Member {
 		})
 	}
 	for _, m := range members {
-		if !m.healthy(tb) {
+		if !m.healthy(tb, client) {
 			for _, m := range members {
 				m.Kill()
 			}
@@ -121,7 +133,7 @@ func start(tb testing.TB, path string, size int, flags []string) []*Member {
 }
 
 // healthy waits until the member works, or returns false if it has ended.
-func (m *Member) healthy(tb testing.TB) bool {
+func (m *Member) healthy(tb testing.TB, client *http.Client) bool {
 	tb.Helper()
 	for giveUp := time.Now().Add(patience); time.Now().Before(giveUp); {
 		select {
@@ -130,7 +142,7 @@ func (m *Member) healthy(tb testing.TB) bool {
 			return false
 		case <-time.After(10 * time.Millisecond):
 		}
-		resp, err := http.Get(m.URL + "/health") //nolint:noctx // in a loop with an end
+		resp, err := client.Get(m.URL + "/health") //nolint:noctx // in a loop with an end
 		if err != nil {
 			continue
 		}
@@ -143,14 +155,14 @@ func (m *Member) healthy(tb testing.TB) bool {
 	return false
 }
 
-// freeURL picks a port that nobody listens on, below those that systems give to clients.
-func freeURL(tb testing.TB) string {
+// freeHost picks a port that nobody listens on, below those that systems give to clients. What it returns is a URL without a scheme.
+func freeHost(tb testing.TB) string {
 	tb.Helper()
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(17_000)) //nolint:gosec // no secret
 		if l, err := net.Listen("tcp", address); err == nil {
 			require.NoError(tb, l.Close())
-			return "http://" + address
+			return "://" + address
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 // candidate is a server's key for one election. It leads while no older key is there.
 type candidate struct {
 	*Cluster
+	near     *near
 	lease    clientv3.LeaseID
 	ttl      time.Duration // of the lease
 	key      string
@@ -27,7 +28,7 @@ type candidate struct {
 
 // nominate puts a new key under a new lease.
 func (c *Cluster) nominate(ctx context.Context) (*candidate, error) {
-	m := &candidate{Cluster: c, stopped: make(chan struct{})}
+	m := &candidate{Cluster: c, near: &near{Cluster: c}, stopped: make(chan struct{})}
 	m.hopes, m.fail = context.WithCancelCause(context.Background())
 	began := time.Now()
 	err := c.try(ctx, func(ctx context.Context) error {
@@ -157,6 +158,7 @@ func (m *candidate) err() error { return context.Cause(m.hopes) }
 func (m *candidate) withdraw() {
 	m.stop()
 	<-m.stopped
+	m.near.close()
 	ctx, cancel := context.WithTimeout(context.Background(), min(m.patience(), time.Second))
 	defer cancel()
 	if _, err := m.client.Revoke(ctx, m.lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {

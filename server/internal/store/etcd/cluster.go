@@ -66,9 +66,9 @@ func (c *Cluster) Open(ctx context.Context) (store.Store, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case isFinal(err) && !errors.Is(err, rpctypes.ErrNoSpace):
-			return nil, err
+			return nil, c.explain(err)
 		}
-		c.log.Warn("cannot stand for leader; trying again", "error", err)
+		c.log.Warn("cannot stand for leader; trying again", "error", errors.Join(err, c.probe(ctx)))
 		select {
 		case <-time.After(c.cfg.TTL / 5):
 		case <-ctx.Done():
@@ -100,11 +100,15 @@ func (c *Cluster) connect() (err error) {
 	if c.client != nil {
 		return nil
 	}
-	c.client, err = clientv3.New(clientv3.Config{
-		Endpoints: c.cfg.Endpoints, Username: c.cfg.User, Password: c.cfg.Password, TLS: c.cfg.TLS, Logger: zap.NewNop(),
+	c.client, err = c.dial(c.cfg.Endpoints...)
+	return err
+}
+
+func (c *Cluster) dial(endpoints ...string) (*clientv3.Client, error) {
+	return clientv3.New(clientv3.Config{
+		Endpoints: endpoints, Username: c.cfg.User, Password: c.cfg.Password, TLS: c.cfg.TLS, Logger: zap.NewNop(),
 		DialTimeout: c.cfg.TTL, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 	})
-	return err
 }
 
 // Close ends the connections. The store must be closed.

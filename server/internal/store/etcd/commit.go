@@ -128,14 +128,21 @@ func (s *etcdStore) guarded(ctx context.Context, numbered *string, operations ..
 	} else if numbered != nil {
 		guard = append(guard, clientv3.Compare(clientv3.Value(sequence), "=", s.stored))
 	}
+	first := true
 	err = s.try(ctx, func(ctx context.Context) (err error) {
-		r, err = s.client.Txn(ctx).If(guard...).Then(operations...).Else(clientv3.OpGet(key), clientv3.OpGet(sequence)).Commit()
+		to := s.near.pick(first)
+		r, err = to.Txn(ctx).If(guard...).Then(operations...).Else(clientv3.OpGet(key), clientv3.OpGet(sequence)).Commit()
+		if err != nil && !isFinal(err) {
+			s.near.drop(to)
+		}
+		first = false
 		return err
 	})
 	switch {
 	case err != nil:
 		return nil, s.broken(ctx, err)
 	case r.Succeeded:
+		s.near.heard(r.Header.RaftTerm)
 		return r, nil
 	}
 	leads := false

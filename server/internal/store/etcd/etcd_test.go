@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -207,6 +208,55 @@ func TestGroupsAndTheLimitOfATransaction(t *testing.T) {
 	require.ElementsMatch(t, [][]int64{{1, 2}, {3, 4}, {5, 6, 7}, {8, 9, 10}}, slices.Collect(maps.Values(together)))
 }
 
+// Of a group that is too large for a transaction, what lands before the leader is fenced off is a prefix.
+func TestLargeGroupOfAFencedLeader(t *testing.T) {
+	const size = 50_000
+	members, prefix := etcdtest.Start(t, 1, "--unsafe-no-fsync"), newPrefix()
+	old, harm := join(t, members, prefix).lead(t), client(t, members)
+	var group []lock.Change
+	for token := range int64(size) {
+		group = append(group, put(token+1, token == size-1))
+	}
+	landing := harm.Watch(t.Context(), prefix+"/sequence")
+	committed := make(chan error, 1)
+	go func() { committed <- old.Commit(t.Context(), group) }()
+	<-landing
+	_, err := harm.Delete(t.Context(), prefix+"/leader/", clientv3.WithPrefix())
+	require.NoError(t, err)
+	require.ErrorIs(t, <-committed, store.ErrReplaced)
+	records, last := storetest.Load(t, join(t, members, prefix).lead(t))
+	require.NotEmpty(t, records)
+	require.Less(t, len(records), size)
+	require.EqualValues(t, len(records), last)
+	require.EqualValues(t, last, records[len(records)-1].Token)
+}
+
+// What is loaded in pages is of one moment, whatever happens meanwhile.
+func TestLoadOfManyPages(t *testing.T) {
+	const size = 12_345
+	members, prefix := etcdtest.Start(t, 1, "--unsafe-no-fsync"), newPrefix()
+	st, harm := join(t, members, prefix).lead(t), client(t, members)
+	var changes []lock.Change
+	for token := range int64(size) {
+		changes = append(changes, put(token+1, true))
+	}
+	storetest.Commit(t, st, changes...)
+	loaded := map[int64]bool{}
+	last, err := st.Load(t.Context(), func(r lock.Record) error {
+		if len(loaded) == 0 {
+			_, err := harm.Delete(t.Context(), prefix+"/grant/", clientv3.WithPrefix())
+			require.NoError(t, err)
+		}
+		loaded[r.Token] = true
+		return nil
+	})
+	require.NoError(t, err)
+	require.Len(t, loaded, size)
+	require.EqualValues(t, size, last)
+	records, _ := storetest.Load(t, st)
+	require.Empty(t, records)
+}
+
 func TestWhatCannotBeReadIsRefused(t *testing.T) {
 	members := etcdtest.Start(t, 1, "--unsafe-no-fsync")
 	for name, test := range map[string]struct {
@@ -266,4 +316,41 @@ func TestFullEtcd(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, kept.Kvs, 1)
 	require.Equal(t, prefix+"/grant/0000000000000008", string(kept.Kvs[0].Key))
+}
+
+// Transactions go on when the member of etcd that leads is lost or hangs, to which they are sent, and find the next one that does.
+func TestEtcdsLeaderIsLost(t *testing.T) {
+	for name, harm := range map[string]func(*etcdtest.Member){
+		"killed": (*etcdtest.Member).Kill,
+		"paused": func(m *etcdtest.Member) { require.NoError(t, m.Signal(syscall.SIGSTOP)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			members, prefix := etcdtest.Start(t, 3, "--unsafe-no-fsync", "--heartbeat-interval", "50", "--election-timeout", "500"), newPrefix()
+			st := join(t, members, prefix).lead(t)
+			for token := range int64(20) {
+				storetest.Commit(t, st, put(token+1, true))
+				if token == 10 {
+					harm(members[leader(t, members)])
+				}
+			}
+			storetest.Commit(t, st)
+			records, last := storetest.Load(t, st)
+			require.Len(t, records, 20)
+			require.EqualValues(t, 20, last)
+		})
+	}
+}
+
+// leader returns which member of etcd leads.
+func leader(t *testing.T, members []*etcdtest.Member) (leads int) {
+	t.Helper()
+	for i, m := range members {
+		status, err := client(t, members).Status(t.Context(), m.URL)
+		require.NoError(t, err)
+		if status.Leader == status.Header.MemberId {
+			leads = i
+		}
+	}
+	return leads
 }

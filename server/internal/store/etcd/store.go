@@ -62,8 +62,11 @@ func (s *etcdStore) Load(ctx context.Context, yield func(lock.Record) error) (la
 	end := clientv3.GetPrefixRangeEnd(s.keys.grants())
 	for from := s.keys.grants(); ; {
 		var page *clientv3.GetResponse
+		first := true
 		err := s.try(ctx, func(ctx context.Context) (err error) {
-			page, err = s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
+			to := s.near.pick(first)
+			first = false
+			page, err = to.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
 			return err
 		})
 		if err != nil {
