@@ -147,6 +147,17 @@ type wireHolder struct {
 	Note      string   `json:"note"`
 	HeldFor   float64  `json:"held_for"`
 	ExpiresIn *float64 `json:"expires_in"`
+	Renewed   *float64 `json:"renewed_ago"`
+}
+
+type wireEstimate struct {
+	P50   float64 `json:"p50"`
+	P90   float64 `json:"p90"`
+	Holds int     `json:"holds"`
+}
+
+func (w *wireEstimate) estimate() Estimate {
+	return Estimate{P50: duration(w.P50), P90: duration(w.P90), Holds: w.Holds}
 }
 
 type wireWaiter struct {
@@ -156,6 +167,8 @@ type wireWaiter struct {
 	Note     string  `json:"note"`
 	Waited   float64 `json:"waited"`
 	Present  bool    `json:"present"`
+
+	Estimate wireEstimate `json:"estimate"`
 }
 
 type wireLock struct {
@@ -163,7 +176,9 @@ type wireLock struct {
 	Mode     string `json:"mode"`
 	Limit    int    `json:"limit"`
 	wireBlockers
-	Queue []wireWaiter `json:"queue"`
+	Queue    []wireWaiter `json:"queue"`
+	Held     wireEstimate `json:"held"`
+	Estimate wireEstimate `json:"estimate"`
 }
 
 func (w *wireLock) missing(int) string { return absent("holders", w.Holders == nil) }
@@ -305,6 +320,14 @@ type LockInfo struct {
 	HoldersTotal int
 	Waiters      int
 	Queue        []Waiter // of Show only: the first 100
+	Held         Estimate // of Show only: how long it was held lately
+	Estimate     Estimate // of Show only: how long who asks now may wait
+}
+
+// Estimate is a time by the last times that a resource was held: half of them took up to P50, nine in ten up to P90.
+type Estimate struct {
+	P50, P90 time.Duration
+	Holds    int // of how many; 0 if there is no estimate
 }
 
 // Holder is one grant.
@@ -315,11 +338,13 @@ type Holder struct {
 	Note      string
 	HeldFor   time.Duration
 	ExpiresIn time.Duration // 0: held until released
+	Renewed   time.Duration // since the last renewal; negative if there was none, or if the server does not say
 }
 
 // Waiter is one acquisition that waits.
 type Waiter struct {
-	Position int // 1 is next
+	Position int      // 1 is next
+	Estimate Estimate // how long it may still wait
 	Owner    string
 	ID       string
 	Note     string
@@ -345,10 +370,12 @@ func (w *wireLock) info() *LockInfo {
 	info := &LockInfo{
 		Resource: w.Resource, Mode: w.Mode, Limit: w.Limit,
 		Holders: holders(w.Holders), HoldersTotal: w.HoldersTotal, Waiters: w.Waiters,
+		Held: w.Held.estimate(), Estimate: w.Estimate.estimate(),
 	}
 	for _, q := range w.Queue {
 		info.Queue = append(info.Queue, Waiter{
 			Position: q.Position, Owner: q.Owner, ID: q.ID, Note: q.Note, Waited: duration(q.Waited), Present: q.Present,
+			Estimate: q.Estimate.estimate(),
 		})
 	}
 	return info
@@ -359,7 +386,10 @@ func holders(wire []wireHolder) []Holder {
 	for i, h := range wire {
 		list[i] = Holder{
 			Owner: h.Owner, ID: h.ID, Token: h.Token, Note: h.Note,
-			HeldFor: duration(h.HeldFor), ExpiresIn: optionalDuration(h.ExpiresIn),
+			HeldFor: duration(h.HeldFor), ExpiresIn: optionalDuration(h.ExpiresIn), Renewed: -1,
+		}
+		if h.Renewed != nil {
+			list[i].Renewed = duration(*h.Renewed)
 		}
 	}
 	return list

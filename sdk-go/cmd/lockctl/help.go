@@ -10,7 +10,7 @@ Usage:
   lockctl show [--json] [--timeout TIME] RESOURCE
                               holders and queue of one lock
   lockctl why [--timeout TIME] RESOURCE
-                              the same in words; from a server with --history also how long it is held as a rule
+                              the same in words, and how long it is held as a rule
   lockctl history [--limit N] [--json] [--timeout TIME] RESOURCE
                               what happened last to one lock: who had it, how it ended, who gave up waiting; for a server with --history
   lockctl force-release [--yes] [--token T] [--json] [--timeout TIME] RESOURCE

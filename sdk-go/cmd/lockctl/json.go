@@ -15,6 +15,20 @@ type holderJSON struct {
 	Note      *string  `json:"note"`
 	HeldFor   float64  `json:"held_for"`
 	ExpiresIn *float64 `json:"expires_in"`
+	Renewed   *float64 `json:"renewed_ago"`
+}
+
+type estimateJSON struct {
+	P50   float64 `json:"p50"`
+	P90   float64 `json:"p90"`
+	Holds int     `json:"holds"`
+}
+
+func jsonEstimate(e lockserver.Estimate) *estimateJSON {
+	if e.Holds == 0 {
+		return nil
+	}
+	return &estimateJSON{inSeconds(e.P50), inSeconds(e.P90), e.Holds}
 }
 
 type waiterJSON struct {
@@ -24,6 +38,8 @@ type waiterJSON struct {
 	Note     *string `json:"note"`
 	Waited   float64 `json:"waited"`
 	Present  bool    `json:"present"`
+
+	Estimate *estimateJSON `json:"estimate"`
 }
 
 type lockJSON struct {
@@ -38,7 +54,9 @@ type lockJSON struct {
 // shownJSON has the queue too, also where it is empty.
 type shownJSON struct {
 	lockJSON
-	Queue []waiterJSON `json:"queue"`
+	Queue    []waiterJSON  `json:"queue"`
+	Held     *estimateJSON `json:"held"`
+	Estimate *estimateJSON `json:"estimate"`
 }
 
 // orNull makes null of a zero value.
@@ -55,10 +73,15 @@ func inSeconds(d time.Duration) float64 { return d.Seconds() }
 func jsonHolders(holders []lockserver.Holder) []holderJSON {
 	list := make([]holderJSON, 0, len(holders))
 	for _, h := range holders {
-		list = append(list, holderJSON{
+		j := holderJSON{
 			Owner: h.Owner, ID: orNull(h.ID), Token: h.Token, Note: orNull(h.Note),
 			HeldFor: inSeconds(h.HeldFor), ExpiresIn: orNull(inSeconds(h.ExpiresIn)),
-		})
+		}
+		if h.Renewed >= 0 {
+			ago := inSeconds(h.Renewed)
+			j.Renewed = &ago
+		}
+		list = append(list, j)
 	}
 	return list
 }
@@ -71,10 +94,11 @@ func jsonLock(l *lockserver.LockInfo) lockJSON {
 }
 
 func jsonShown(l *lockserver.LockInfo) shownJSON {
-	j := shownJSON{lockJSON: jsonLock(l), Queue: make([]waiterJSON, 0, len(l.Queue))}
+	j := shownJSON{lockJSON: jsonLock(l), Queue: make([]waiterJSON, 0, len(l.Queue)), Held: jsonEstimate(l.Held), Estimate: jsonEstimate(l.Estimate)}
 	for _, w := range l.Queue {
 		j.Queue = append(j.Queue, waiterJSON{
 			Position: w.Position, Owner: w.Owner, ID: orNull(w.ID), Note: orNull(w.Note), Waited: inSeconds(w.Waited), Present: w.Present,
+			Estimate: jsonEstimate(w.Estimate),
 		})
 	}
 	return j

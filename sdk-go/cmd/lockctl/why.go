@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	lockserver "github.com/lockserver/lockserver/sdk-go"
@@ -21,7 +19,7 @@ func (t *tool) why(args []string) error {
 		return err
 	}
 	if *asJSON {
-		return &usageError{errors.New("--json is not allowed, as these are words; allowed: lockctl show --json, lockctl history --json")}
+		return &usageError{errors.New("--json is not allowed, as these are words; allowed: lockctl show --json")}
 	}
 	return t.asking(resource, *patience, func(q *question) error {
 		info, err := q.look()
@@ -31,20 +29,7 @@ func (t *tool) why(args []string) error {
 		fmt.Fprintf(t.stdout, "%s is %s.\n", quote(info.Resource), heldBy(info.Holders, info.HoldersTotal))
 		fmt.Fprintln(t.stdout, leases(info.Holders))
 		fmt.Fprintln(t.stdout, inLine(info))
-		const most = 1000
-		var h *lockserver.History
-		err = q.once(func(ctx context.Context) (err error) {
-			h, err = q.History(ctx, resource, most)
-			return err
-		})
-		switch {
-		case errors.Is(err, lockserver.ErrNotFound):
-			fmt.Fprintln(t.stdout, "The server keeps no history (--history), so how long it is held as a rule is not known.")
-		case err != nil:
-			return err
-		default:
-			fmt.Fprintln(t.stdout, asARule(info, holds(h.Events)))
-		}
+		fmt.Fprintln(t.stdout, asARule(info))
 		return nil
 	})
 }
@@ -58,7 +43,11 @@ func leases(holders []lockserver.Holder) string {
 		}
 		latest = max(latest, h.ExpiresIn)
 	}
-	return "The lease has " + short(latest) + " left; a holder that lives may renew it."
+	text := "The lease has " + short(latest) + " left"
+	if len(holders) == 1 && holders[0].Renewed >= 0 {
+		return text + ", and was renewed " + short(holders[0].Renewed) + " ago."
+	}
+	return text + "; a holder that lives may renew it."
 }
 
 // inLine says who waits.
@@ -80,29 +69,17 @@ func inLine(info *lockserver.LockInfo) string {
 	return text + "."
 }
 
-// holds returns how long the lock was held each time, in order of length.
-func holds(events []lockserver.Event) (lengths []time.Duration) {
-	for i := range events {
-		switch events[i].Kind {
-		case "released", "expired", "evicted":
-			lengths = append(lengths, events[i].HeldFor)
-		}
-	}
-	slices.Sort(lengths)
-	return lengths
-}
-
 // asARule says how long the lock was held before, and what that means for who asks now.
-func asARule(info *lockserver.LockInfo, lengths []time.Duration) string {
+func asARule(info *lockserver.LockInfo) string {
 	const few = 5
-	if len(lengths) < few {
-		return fmt.Sprintf("It was held %d times lately: too few to say how long that takes as a rule.", len(lengths))
+	h := info.Held
+	if h.Holds < few {
+		return fmt.Sprintf("It was held %d times lately: too few to say how long that takes as a rule.", h.Holds)
 	}
-	half, most := lengths[len(lengths)/2], lengths[len(lengths)*9/10]
-	text := fmt.Sprintf("Of the last %d times that it was held, half took up to %s, and nine in ten up to %s.", len(lengths), short(half), short(most))
-	if info.Mode != "exclusive" || len(info.Holders) == 0 {
-		return text
+	text := fmt.Sprintf("Of the last %d times that it was held, half took up to %s, and nine in ten up to %s.\n", h.Holds, short(h.P50), short(h.P90))
+	if info.Estimate.Holds == 0 {
+		return text + "It has never been held for as long as now, so nobody can say how long a wait would take."
 	}
-	wait := max(0, half-info.Holders[0].HeldFor) + time.Duration(info.Waiters)*half
-	return text + fmt.Sprintf("\nIf that goes on, who asks now waits for about %s.", short(wait))
+	return text + fmt.Sprintf("If that goes on, who asks now waits for about %s, and nine times in ten for no more than %s.",
+		short(info.Estimate.P50), short(info.Estimate.P90))
 }

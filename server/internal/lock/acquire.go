@@ -40,7 +40,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p asking) Ticket {
 		}
 	}
 	if r != nil && r.otherKind(req.Limit) {
-		t.blocked(now, p, r, LimitMismatch)
+		t.blocked(now, p, r, req.Mode, LimitMismatch)
 		return Ticket{}
 	}
 
@@ -54,7 +54,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p asking) Ticket {
 		t.answer(p.Reply, r, Answer{Code: TooManyLocks})
 		return Ticket{}
 	case !free && p.until == now:
-		t.blocked(now, p, r, Locked)
+		t.blocked(now, p, r, req.Mode, Locked)
 		return Ticket{}
 	case !free && t.stats.Waiters >= t.bounds.MaxWaiters:
 		t.answer(p.Reply, r, Answer{Code: TooManyWaiters})
@@ -98,7 +98,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p asking) Ticket {
 	}
 	if !c.present() && r.otherKind(c.permits) {
 		t.forget(now, c, WhyPlaceLost)
-		t.blocked(now, p, r, LimitMismatch)
+		t.blocked(now, p, r, c.mode, LimitMismatch)
 		return Ticket{}
 	}
 	c.more = newMore(req.Note, c.lease, c.lease)
@@ -149,24 +149,12 @@ func (t *Table) queued(now int64, c *claim, r *resource) Answer {
 	if c.state == waiting {
 		position = r.queue.position(c)
 	}
-	return Answer{Code: Queued, ID: c.id, Position: position, PlaceKept: PlaceKept, Detail: r.inTheWay(now)}
+	return Answer{Code: Queued, ID: c.id, Position: position, PlaceKept: PlaceKept, Detail: t.inTheWay(now, r, position-1, c.mode)}
 }
 
 // blocked answers a request that cannot have r, as others hold or await it.
-func (t *Table) blocked(now int64, p asking, r *resource, code Code) {
+func (t *Table) blocked(now int64, p asking, r *resource, mode Mode, code Code) {
 	t.answer(p.Reply, r, Answer{
-		Code: code, Waited: time.Duration(now - p.arrived), Mode: r.mode(), Limit: r.permits, Detail: r.inTheWay(now),
+		Code: code, Waited: time.Duration(now - p.arrived), Mode: r.mode(), Limit: r.permits, Detail: t.inTheWay(now, r, r.waiters(), mode),
 	})
-}
-
-// named is how many holders the answer to an acquire names.
-const named = 10
-
-// inTheWay tells a client that did not get the lock who holds it, and how many wait.
-func (r *resource) inTheWay(now int64) *Detail {
-	if r == nil {
-		return &Detail{Holders: []Holder{}}
-	}
-	holders, total := r.view(now, named)
-	return &Detail{Holders: holders, HoldersTotal: total, Waiters: r.waiters()}
 }

@@ -45,14 +45,14 @@ type scene struct {
 
 func newScene() *scene {
 	s := &scene{now: int64(time.Second)}
-	s.Table = lock.New(lock.Bounds{MaxLocks: 1e6, MaxWaiters: 1e6, MaxRemembered: 1000, MaxWait: time.Hour}, 100, &s.effects)
+	s.Table = lock.New(lock.Bounds{MaxLocks: 1e6, MaxWaiters: 1e6, MaxRemembered: 1000, MaxWait: 1000 * time.Hour}, 100, &s.effects)
 	return s
 }
 
 func (s *scene) after(d time.Duration) *scene { s.now += int64(d); return s }
 
 func (s *scene) acquire(resource, owner string) {
-	s.Acquire(s.now, &lock.Request{Resource: resource, Owner: owner, Wait: time.Hour}, lock.Reply{To: nowhere{}})
+	s.Acquire(s.now, &lock.Request{Resource: resource, Owner: owner, Wait: 1000 * time.Hour}, lock.Reply{To: nowhere{}})
 	s.settle()
 }
 

@@ -91,15 +91,14 @@ func (t *Table) Show(now int64, name string, to Reply) {
 		t.answer(to, r, Answer{Code: NotFound})
 		return
 	}
-	d := &Detail{Locks: []Lock{r.lock(now, shown)}}
-	if r.queue != nil {
-		position := 1
-		for c := r.queue.head; c != nil && position <= shown; c = c.next {
-			d.Queue = append(d.Queue, Waiter{
-				Position: position, Owner: c.owner, ID: c.id, Note: c.note(), Waited: time.Duration(now - c.since), Present: c.present(),
-			})
-			position++
-		}
+	f := t.forecast(now, r)
+	d := &Detail{Locks: []Lock{r.lock(now, shown)}, Queue: f.queue(now, r, shown)}
+	if more := r.waiters() - shown; more > 0 {
+		f.turns *= float64(shown+more) / shown
+	}
+	d.Estimate = f.here(r.mode())
+	if n := len(f.lengths); n > 0 {
+		d.Held = Estimate{n, f.hold[0], f.hold[1]}
 	}
 	t.answer(to, r, Answer{Code: Found, Detail: d})
 }
@@ -138,9 +137,12 @@ func (r *resource) view(now int64, most int) (first []Holder, total int) {
 }
 
 func (c *claim) holder(now int64) Holder {
-	h := Holder{Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease}
+	h := Holder{Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease, Renewed: Never}
 	if c.deadline != 0 {
 		h.ExpiresIn = time.Duration(max(0, c.deadline-now))
+		if at := c.deadline - c.lease; at > c.since {
+			h.Renewed = time.Duration(now - at)
+		}
 	}
 	return h
 }

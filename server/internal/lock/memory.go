@@ -27,7 +27,7 @@ func newMemory(full int) memory {
 }
 
 func (m *memory) idKey(resource, owner, id string) uint64 {
-	return mix(m.names(resource, owner), maphash.String(m.seed, id))
+	return mix(m.names(resource, owner), m.hash(id))
 }
 
 func (m *memory) tokenKey(resource, owner string, token int64) uint64 {
@@ -36,8 +36,10 @@ func (m *memory) tokenKey(resource, owner string, token int64) uint64 {
 }
 
 func (m *memory) names(resource, owner string) uint64 {
-	return mix(maphash.String(m.seed, resource), maphash.String(m.seed, owner))
+	return mix(m.hash(resource), m.hash(owner))
 }
+
+func (m *memory) hash(s string) uint64 { return maphash.String(m.seed, s) }
 
 // mix makes one hash of two, whose order counts.
 func mix(a, b uint64) uint64 {

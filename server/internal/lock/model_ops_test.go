@@ -285,11 +285,7 @@ func (m *model) show(n uint64, resource string) {
 		return
 	}
 	d := &lock.Detail{Locks: []lock.Lock{m.view(resource, 100)}}
-	for i, c := range m.queue(resource) {
-		d.Queue = append(d.Queue, lock.Waiter{
-			Position: i + 1, Owner: c.owner, ID: c.id, Note: c.note, Waited: time.Duration(m.now - c.since), Present: c.parked,
-		})
-	}
+	d.Queue = m.first(m.queue(resource), 100)
 	m.answer(n, lock.Answer{Code: lock.Found, Detail: d})
 }
 

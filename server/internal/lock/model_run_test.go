@@ -101,6 +101,14 @@ func newDuel(t tb, w world, c chooser) *duel {
 
 func (d *duel) Answer(n uint64, a *lock.Answer) {
 	require.NotContains(d.t, d.answers, n, "answered twice")
+	if a.Detail != nil {
+		a.Detail.Estimate, a.Detail.Held = lock.Estimate{}, lock.Estimate{}
+		for _, waiters := range [][]lock.Waiter{a.Detail.Queue, a.Detail.Ahead} {
+			for i := range waiters {
+				waiters[i].Estimate = lock.Estimate{}
+			}
+		}
+	}
 	d.answers[n] = *a
 }
 

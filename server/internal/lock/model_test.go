@@ -270,7 +270,7 @@ func (m *model) lookAgain() {
 	for _, g := range m.granted {
 		switch {
 		case g.request != g.place.request:
-			m.answer(g.request, lock.Answer{Code: lock.Queued, ID: g.place.id, Position: 1, PlaceKept: lock.PlaceKept, Detail: m.inTheWay(g.place.resource)})
+			m.answer(g.request, lock.Answer{Code: lock.Queued, ID: g.place.id, Position: 1, PlaceKept: lock.PlaceKept, Detail: m.inTheWay(g.place.resource, 0)})
 		case g.place.id != "" && !slices.Contains(m.claims, g.place):
 			m.answer(g.request, lock.Answer{Code: lock.IDUsed})
 		}
@@ -289,7 +289,7 @@ func (m *model) grantAnswer(c *place, arrived int64) lock.Answer {
 
 func (m *model) queued(c *place) lock.Answer {
 	return lock.Answer{
-		Code: lock.Queued, ID: c.id, Position: 1 + slices.Index(m.queue(c.resource), c), PlaceKept: lock.PlaceKept, Detail: m.inTheWay(c.resource),
+		Code: lock.Queued, ID: c.id, Position: 1 + slices.Index(m.queue(c.resource), c), PlaceKept: lock.PlaceKept, Detail: m.inTheWay(c.resource, slices.Index(m.queue(c.resource), c)),
 	}
 }
 
@@ -300,14 +300,25 @@ func (m *model) refusal(code lock.Code, resource string, arrived int64) lock.Ans
 	if len(holders) > 0 {
 		a.Mode = holders[0].mode
 	}
-	a.Detail = m.inTheWay(resource)
+	a.Detail = m.inTheWay(resource, len(m.queue(resource)))
 	return a
 }
 
-func (m *model) inTheWay(resource string) *lock.Detail {
-	d := &lock.Detail{Waiters: len(m.queue(resource))}
+func (m *model) inTheWay(resource string, ahead int) *lock.Detail {
+	queue := m.queue(resource)
+	d := &lock.Detail{Waiters: len(queue), Ahead: m.first(queue[:min(ahead, len(queue))], 10)}
 	d.Holders, d.HoldersTotal = m.views(m.holders(resource), 10)
 	return d
+}
+
+// first are the first places of a queue, without estimates, which have tests of their own.
+func (m *model) first(queue []*place, most int) (out []lock.Waiter) {
+	for i, c := range queue[:min(most, len(queue))] {
+		out = append(out, lock.Waiter{
+			Position: i + 1, Owner: c.owner, ID: c.id, Note: c.note, Waited: time.Duration(m.now - c.since), Present: c.parked,
+		})
+	}
+	return out
 }
 
 func (m *model) views(holders []*place, most int) (out []lock.Holder, total int) {
@@ -320,9 +331,12 @@ func (m *model) views(holders []*place, most int) (out []lock.Holder, total int)
 			total--
 			continue // seen only by a refusal that comes late itself, before the late end of this lease
 		}
-		h := lock.Holder{Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, HeldFor: time.Duration(m.now - c.since), ExpiresIn: lock.NoLease}
+		h := lock.Holder{Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, HeldFor: time.Duration(m.now - c.since), ExpiresIn: lock.NoLease, Renewed: lock.Never}
 		if c.deadline != 0 {
 			h.ExpiresIn = time.Duration(c.deadline - m.now)
+			if at := c.deadline - int64(c.lease); at > c.since {
+				h.Renewed = time.Duration(m.now - at)
+			}
 		}
 		out = append(out, h)
 	}

@@ -131,7 +131,7 @@ func (t *Table) unpark(now int64, c *claim, p asking) {
 		return
 	}
 	t.leave(now, c, WhyTimedOut)
-	t.blocked(now, p, r, Locked)
+	t.blocked(now, p, r, c.mode, Locked)
 	t.promote(now, r)
 	t.drop(r)
 }

@@ -60,13 +60,17 @@ func (t *Table) end(now int64, c *claim, how EventKind) {
 func (t *Table) free(now int64, c *claim, how EventKind) {
 	t.unhold(c)
 	t.tell(now, c, how, 0)
-	t.stats.Hold.Observe(time.Duration(now - c.since))
+	lasted := time.Duration(now - c.since)
+	t.stats.Hold.Observe(lasted)
+	resource := t.memory.hash(c.res.name)
+	t.habits.held(resource, lasted)
 	if q := c.res.queue; q != nil {
-		q.contention.held(time.Duration(now - c.since))
+		q.contention.held(lasted)
 	}
-	t.memory.put(now, t.memory.tokenKey(c.res.name, c.owner, c.token), how, c.token)
+	names := mix(resource, t.memory.hash(c.owner))
+	t.memory.put(now, mix(names, uint64(c.token)), how, c.token)
 	if c.id != "" {
-		t.memory.put(now, t.memory.idKey(c.res.name, c.owner, c.id), how, c.token)
+		t.memory.put(now, mix(names, t.memory.hash(c.id)), how, c.token)
 	}
 	c.state = ended
 	t.arm(c)

@@ -16,15 +16,19 @@ type Spread struct {
 // spreadUnit is the width of the first four buckets. From then on four buckets double the duration, up to 19 hours.
 const spreadUnit = 14 // 2^14 ns
 
+// spreadBucket is the bucket that d counts in.
+func spreadBucket(d time.Duration) int {
+	v := uint64(max(d, 0)) >> spreadUnit
+	if v < 4 {
+		return int(v)
+	}
+	octave := bits.Len64(v) - 1
+	return min(4*(octave-1)+int(v>>(octave-2))&3, len(Spread{}.counts)-1)
+}
+
 // Observe counts d.
 func (s *Spread) Observe(d time.Duration) {
-	v := uint64(max(d, 0)) >> spreadUnit
-	i := int(v)
-	if v >= 4 {
-		octave := bits.Len64(v) - 1
-		i = 4*(octave-1) + int(v>>(octave-2))&3
-	}
-	s.counts[min(i, len(s.counts)-1)]++
+	s.counts[spreadBucket(d)]++
 	s.n++
 	s.most = max(s.most, d)
 }

@@ -33,6 +33,7 @@ type Table struct {
 	spare     []*contention
 	timers    timers
 	memory    memory
+	habits    habits
 	out       *Effects
 	seq       uint64 // Seq of the newest change
 	token     int64  // the newest token
@@ -76,7 +77,7 @@ const (
 // New returns an empty table whose tokens start above lastToken.
 func New(bounds Bounds, lastToken int64, out *Effects) *Table {
 	return &Table{
-		bounds: bounds, resources: map[string]*resource{}, contended: map[string]*contention{}, memory: newMemory(bounds.MaxRemembered), token: lastToken, out: out,
+		bounds: bounds, resources: map[string]*resource{}, contended: map[string]*contention{}, memory: newMemory(bounds.MaxRemembered), habits: newHabits(bounds.MaxRemembered), token: lastToken, out: out,
 	}
 }
 

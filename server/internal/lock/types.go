@@ -19,6 +19,9 @@ const (
 // NoLease is the time left of a lock that is held until it is released.
 const NoLease time.Duration = -1
 
+// Never is the time since what has not happened.
+const Never time.Duration = -1
+
 // Request asks for a grant. The caller has validated it.
 type Request struct {
 	Resource string
@@ -122,9 +125,12 @@ type Detail struct {
 	Holders      []Holder // with ForceReleased all that were evicted; with Queued, Locked and LimitMismatch the first few
 	HoldersTotal int
 	Waiters      int
-	Locks        []Lock // with Found
-	Next         string // with Found of a list: the cursor of the next page, or ""
-	Queue        []Waiter
+	Locks        []Lock   // with Found
+	Next         string   // with Found of a list: the cursor of the next page, or ""
+	Queue        []Waiter // with Found of one lock, the first of them
+	Ahead        []Waiter // with Queued, Locked and LimitMismatch: the first of those who wait before the request
+	Estimate     Estimate // with the same, if somebody waits, of the wait from now on; with Found, of one that begins now
+	Held         Estimate // with Found of one lock: how long it was held lately
 }
 
 // Holder is one grant as people see it.
@@ -135,6 +141,7 @@ type Holder struct {
 	Token     int64
 	HeldFor   time.Duration
 	ExpiresIn time.Duration // or NoLease
+	Renewed   time.Duration // since the last renewal, as one for the lease's own length; Never if there was none
 }
 
 // Waiter is one place in a queue as people see it.
@@ -145,6 +152,7 @@ type Waiter struct {
 	Note     string
 	Waited   time.Duration // since the first request for this place
 	Present  bool          // whether a request is parked there now
+	Estimate Estimate      // of its wait from now on
 }
 
 // Lock is one resource that is held, as people see it.

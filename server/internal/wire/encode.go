@@ -151,24 +151,54 @@ func appendHolder(b []byte, h *lock.Holder) []byte {
 	b = appendOptional(b, `,"id":`, h.ID)
 	b = appendToken(b, `,"token":`, h.Token)
 	b = appendOptional(b, `,"note":`, h.Note)
-	b = appendSeconds(b, `,"held_for":`, h.HeldFor)
-	b = appendTimeLeft(b, `,"expires_in":`, h.ExpiresIn)
-	return append(b, '}')
+	return appendHeld(b, h)
 }
 
-// appendRival appends a holder as a client that did not get the lock sees it: without id and note.
+// appendRival appends a holder as a client that did not get the lock sees it: without the id.
 func appendRival(b []byte, h *lock.Holder) []byte {
 	b = appendText(b, `{"owner":`, h.Owner)
 	b = appendToken(b, `,"token":`, h.Token)
-	b = appendSeconds(b, `,"held_for":`, h.HeldFor)
-	b = appendTimeLeft(b, `,"expires_in":`, h.ExpiresIn)
-	return append(b, '}')
+	b = appendOptional(b, `,"note":`, h.Note)
+	return appendHeld(b, h)
 }
 
-// appendInTheWay appends the members that tell a client that did not get the lock who holds it and how many wait.
+func appendHeld(b []byte, h *lock.Holder) []byte {
+	b = appendSeconds(b, `,"held_for":`, h.HeldFor)
+	b = appendTimeLeft(b, `,"expires_in":`, h.ExpiresIn)
+	return append(appendTimeLeft(b, `,"renewed_ago":`, h.Renewed), '}')
+}
+
+// appendInTheWay appends the members that tell a client that did not get the lock who holds it, who waits before it, and how long that
+// may take.
 func appendInTheWay(b []byte, d *lock.Detail) []byte {
 	b = appendHolders(b, `,"holders":`, d.Holders, appendRival)
-	return appendCounts(b, d.HoldersTotal, d.Waiters)
+	b = appendCounts(b, d.HoldersTotal, d.Waiters)
+	b = append(b, `,"ahead":[`...)
+	for i := range d.Ahead {
+		w := &d.Ahead[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, `{"owner":`, w.Owner)
+		b = append(appendWaiting(b, w), '}')
+	}
+	return appendEstimate(b, `],"estimate":`, d.Estimate)
+}
+
+func appendWaiting(b []byte, w *lock.Waiter) []byte {
+	b = appendOptional(b, `,"note":`, w.Note)
+	b = appendSeconds(b, `,"waited":`, w.Waited)
+	return strconv.AppendBool(append(b, `,"present":`...), w.Present)
+}
+
+// appendEstimate appends what the last holds say about a time, or null if they say nothing.
+func appendEstimate(b []byte, key string, e lock.Estimate) []byte {
+	if e.Holds == 0 {
+		return append(append(b, key...), "null"...)
+	}
+	b = appendSeconds(append(b, key...), `{"p50":`, e.P50)
+	b = appendSeconds(b, `,"p90":`, e.P90)
+	return append(appendInt(b, `,"holds":`, int64(e.Holds)), '}')
 }
 
 func appendHolders(b []byte, key string, holders []lock.Holder, one func([]byte, *lock.Holder) []byte) []byte {
@@ -208,11 +238,11 @@ func AppendLockAndQueue(b []byte, d *lock.Detail) []byte {
 		b = appendInt(b, `{"position":`, int64(w.Position))
 		b = appendText(b, `,"owner":`, w.Owner)
 		b = appendOptional(b, `,"id":`, w.ID)
-		b = appendOptional(b, `,"note":`, w.Note)
-		b = appendSeconds(b, `,"waited":`, w.Waited)
-		b = append(strconv.AppendBool(append(b, `,"present":`...), w.Present), '}')
+		b = append(appendEstimate(appendWaiting(b, w), `,"estimate":`, w.Estimate), '}')
 	}
-	return append(b, "]}\n"...)
+	b = appendEstimate(b, `],"held":`, d.Held)
+	b = appendEstimate(b, `,"estimate":`, d.Estimate)
+	return append(b, "}\n"...)
 }
 
 // AppendPage appends the answer to a look at many locks.

@@ -73,12 +73,12 @@ func TestAppendGrant(t *testing.T) {
 
 func TestAppendLooks(t *testing.T) {
 	holders := []lock.Holder{
-		{Owner: "a", ID: "i", Note: "n\n", Token: 5, HeldFor: 2 * time.Second, ExpiresIn: 3 * time.Second},
-		{Owner: "b", Token: 6, ExpiresIn: lock.NoLease},
+		{Owner: "a", ID: "i", Note: "n\n", Token: 5, HeldFor: 2 * time.Second, ExpiresIn: 3 * time.Second, Renewed: 500 * time.Millisecond},
+		{Owner: "b", Token: 6, ExpiresIn: lock.NoLease, Renewed: lock.Never},
 	}
 	shown := []any{
-		map[string]any{"owner": "a", "id": "i", "token": json.Number("5"), "note": "n\n", "held_for": json.Number("2"), "expires_in": json.Number("3")},
-		map[string]any{"owner": "b", "id": nil, "token": json.Number("6"), "note": nil, "held_for": json.Number("0"), "expires_in": nil},
+		map[string]any{"owner": "a", "id": "i", "token": json.Number("5"), "note": "n\n", "held_for": json.Number("2"), "expires_in": json.Number("3"), "renewed_ago": json.Number("0.5")},
+		map[string]any{"owner": "b", "id": nil, "token": json.Number("6"), "note": nil, "held_for": json.Number("0"), "expires_in": nil, "renewed_ago": nil},
 	}
 	l := lock.Lock{Resource: "r", Mode: lock.Shared, Holders: holders, HoldersTotal: 12, Waiters: 2}
 	shownLock := map[string]any{
@@ -90,11 +90,14 @@ func TestAppendLooks(t *testing.T) {
 
 	require.Equal(t, map[string]any{"resource": "r", "evicted": shown}, decodeJSON(t, AppendEvicted(nil, "r", &lock.Detail{Holders: holders})))
 
+	estimate := map[string]any{"p50": json.Number("1.5"), "p90": json.Number("60"), "holds": json.Number("9")}
+	known := lock.Estimate{Holds: 9, P50: 1500 * time.Millisecond, P90: time.Minute}
+	shownLock["held"], shownLock["estimate"] = estimate, nil
 	shownLock["queue"] = []any{
-		map[string]any{"position": json.Number("1"), "owner": "w", "id": "i", "note": "n", "waited": json.Number("0.25"), "present": true},
-		map[string]any{"position": json.Number("2"), "owner": "v", "id": nil, "note": nil, "waited": json.Number("0"), "present": false},
+		map[string]any{"position": json.Number("1"), "owner": "w", "id": "i", "note": "n", "waited": json.Number("0.25"), "present": true, "estimate": estimate},
+		map[string]any{"position": json.Number("2"), "owner": "v", "id": nil, "note": nil, "waited": json.Number("0"), "present": false, "estimate": nil},
 	}
-	require.Equal(t, shownLock, decodeJSON(t, AppendLockAndQueue(nil, &lock.Detail{Locks: []lock.Lock{l}, Queue: []lock.Waiter{
-		{Position: 1, Owner: "w", ID: "i", Note: "n", Waited: 250 * time.Millisecond, Present: true}, {Position: 2, Owner: "v"},
+	require.Equal(t, shownLock, decodeJSON(t, AppendLockAndQueue(nil, &lock.Detail{Locks: []lock.Lock{l}, Held: known, Queue: []lock.Waiter{
+		{Position: 1, Owner: "w", ID: "i", Note: "n", Waited: 250 * time.Millisecond, Present: true, Estimate: known}, {Position: 2, Owner: "v"},
 	}})))
 }
