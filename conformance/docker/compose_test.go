@@ -21,6 +21,7 @@ import (
 const (
 	root        = "../.."
 	ordinary    = "docker-compose.yml"
+	cluster     = "docker-compose.cluster.yml"
 	withSecret  = "docker-compose.secret.yml"
 	lockRequest = `{"resource": "a", "owner": "me"}`
 )
@@ -48,7 +49,7 @@ type project struct {
 func newProject(t *testing.T, command []string) *project {
 	t.Helper()
 	p := &project{dir: t.TempDir(), command: command}
-	for _, name := range []string{ordinary, withSecret, "server/scripts/make-env"} {
+	for _, name := range []string{ordinary, withSecret, cluster, "server/scripts/make-env"} {
 		target := filepath.Join(p.dir, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(target), 0o755))
 		require.NoError(t, os.WriteFile(target, []byte(read(t, filepath.Join(root, name))), 0o755))
@@ -64,7 +65,7 @@ func (p *project) run(t *testing.T, file string, args ...string) (string, error)
 	defer cancel()
 	c := exec.CommandContext(ctx, p.command[0], append(append(p.command[1:len(p.command):len(p.command)], "-f", file), args...)...)
 	c.Dir, c.WaitDelay = p.dir, time.Second
-	c.Env = append(environ(), "LOCKSERVER_PORT=0", "COMPOSE_PROJECT_NAME="+projectName(p.dir))
+	c.Env = append(environ(), "LOCKSERVER_PORT=0", "LOCKSERVER_PORT_1=0", "LOCKSERVER_PORT_2=0", "LOCKSERVER_PORT_3=0", "ETCD_IMAGE=lockserver-etcd:dev", "COMPOSE_PROJECT_NAME="+projectName(p.dir))
 	var errors bytes.Buffer
 	c.Stderr = &errors
 	out, err := c.Output()
@@ -82,18 +83,18 @@ func (p *project) up(t *testing.T, file string) (url string) {
 	t.Helper()
 	t.Cleanup(func() { p.must(t, file, "down", "-v", "--timeout", "10") })
 	p.must(t, file, "up", "-d", "--no-build")
-	return p.healthy(t, file)
+	return p.healthy(t, file, "lockserver")
 }
 
-func (p *project) healthy(t *testing.T, file string) (url string) {
+func (p *project) healthy(t *testing.T, file, service string) (url string) {
 	t.Helper()
 	pool := engine(t)
-	id := p.must(t, file, "ps", "-q", "lockserver")
+	id := p.must(t, file, "ps", "-q", service)
 	require.Eventually(t, func() bool {
 		c, err := pool.Client.InspectContainer(id)
 		return err == nil && c.State.Health.Status == "healthy"
 	}, 3*time.Minute, 50*time.Millisecond, "the server does not get healthy")
-	address := p.must(t, file, "port", "lockserver", "8080")
+	address := p.must(t, file, "port", service, "8080")
 	require.Regexp(t, `^127\.0\.0\.1:\d+$`, address, "nobody beyond this machine reaches it")
 	return "http://" + address
 }
@@ -165,7 +166,7 @@ func TestComposeServesAndKeepsLocks(t *testing.T) {
 
 			p.must(t, ordinary, "down")
 			p.must(t, ordinary, "up", "-d", "--no-build")
-			url = p.healthy(t, ordinary)
+			url = p.healthy(t, ordinary, "lockserver")
 			require.Equal(t, http.StatusConflict, status(t, url+"/acquire", secret, lockRequest), "the volume has kept the lock")
 		})
 	}
@@ -188,6 +189,56 @@ func TestComposeWithADockerSecret(t *testing.T) {
 			shown, err := json.Marshal(c)
 			require.NoError(t, err)
 			require.NotContains(t, string(shown), secret)
+		})
+	}
+}
+
+// A cluster answers on every server, and goes on without its leader and without one of etcd's members.
+func TestComposeCluster(t *testing.T) {
+	t.Parallel()
+	for version, command := range generations(t) {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			p := newProject(t, command)
+			secret := p.makeEnv(t)
+			t.Cleanup(func() { p.must(t, cluster, "down", "-v", "--timeout", "10") })
+			p.must(t, cluster, "up", "-d", "--no-build")
+			urls := map[string]string{}
+			for _, server := range []string{"server1", "server2", "server3"} {
+				urls[server] = p.healthy(t, cluster, server)
+			}
+			var leaders []string
+			for server, url := range urls {
+				a, err := http.Get(url + "/healthz")
+				require.NoError(t, err)
+				var health struct{ Role string }
+				require.NoError(t, json.NewDecoder(a.Body).Decode(&health))
+				require.NoError(t, a.Body.Close())
+				if health.Role == "leader" {
+					leaders = append(leaders, server)
+				}
+			}
+			require.Len(t, leaders, 1)
+			taken := false
+			for _, url := range urls {
+				want := http.StatusOK
+				if taken {
+					want = http.StatusConflict
+				}
+				require.Equal(t, want, status(t, url+"/acquire", secret, lockRequest))
+				taken = true
+			}
+
+			p.must(t, cluster, "kill", "etcd1")
+			p.must(t, cluster, "stop", leaders[0])
+			delete(urls, leaders[0])
+			for _, url := range urls {
+				require.Eventually(t, func() bool {
+					got, _, err := post(t.Context(), url+"/renew", secret, lockRequest)
+					return err == nil && got == http.StatusOK
+				}, time.Minute, 50*time.Millisecond, "the holder keeps its lock")
+				require.Equal(t, http.StatusConflict, status(t, url+"/acquire", secret, strings.Replace(lockRequest, "me", "another", 1)))
+			}
 		})
 	}
 }
