@@ -16,12 +16,14 @@ import (
 	"github.com/lockserver/lockserver/server/internal/events"
 	"github.com/lockserver/lockserver/server/internal/forward"
 	"github.com/lockserver/lockserver/server/internal/httpapi"
+	"github.com/lockserver/lockserver/server/internal/journal"
 	"github.com/lockserver/lockserver/server/internal/metrics"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/session"
 	"github.com/lockserver/lockserver/server/internal/stats"
 	"github.com/lockserver/lockserver/server/internal/store"
 	"github.com/lockserver/lockserver/server/internal/store/etcd"
+	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
 // App is a server. [New] opens its listener, and [App.Run] serves.
@@ -34,6 +36,7 @@ type App struct {
 	sessions *session.Server
 	events   *events.Hub
 	stats    *stats.Recorder
+	journal  *journal.Journal // nil without a history file
 	http     *http.Server
 	silent   *httpapi.Silent
 	listener net.Listener
@@ -67,12 +70,24 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		accepted = append(accepted, opts.PreviousSecret.Reveal())
 	}
 	counts := metrics.New(version)
-	ops := service.New(service.Config{Secrets: accepted, Observer: counts})
+	core := service.Config{Secrets: accepted, Observer: counts}
+	watch := events.Config{MaxReaders: opts.MaxEventReaders, History: opts.History, Logger: log}
+	var past []wire.Event
+	var file *journal.Journal
+	if opts.HistoryFile != "" {
+		if file, past, err = openJournal(opts, log); err != nil {
+			return nil, errors.Join(err, listener.Close())
+		}
+		core.Auditor, watch.Journal = file, file
+		counts.Journal(file.Lost)
+	}
+	ops := service.New(core)
 	sessions := session.NewServer(ops, session.Config{
 		MaxOperations: opts.MaxSessionOperations, MaxUnsent: opts.MaxSessionUnsent, WriteTimeout: opts.SessionTimeout, Logger: log,
 	})
 	counts.Sessions(sessions.Sessions)
-	hub := events.NewHub(events.Config{MaxReaders: opts.MaxEventReaders, History: opts.History, Logger: log})
+	hub := events.NewHub(watch)
+	hub.Recall(past)
 	counts.Events(hub)
 	recorder := stats.New(stats.Config{Store: opts.Store.Kind, Sessions: sessions.Sessions})
 	cfg := httpapi.Config{
@@ -96,6 +111,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		sessions: sessions,
 		events:   hub,
 		stats:    recorder,
+		journal:  file,
 		forward:  forwarder,
 		metrics:  counts,
 		http:     server,
@@ -109,6 +125,19 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		}
 	}
 	return a, nil
+}
+
+// openJournal opens the history file, and returns what it has for the history.
+func openJournal(opts *config.Options, log *slog.Logger) (*journal.Journal, []wire.Event, error) {
+	j, err := journal.Open(journal.Config{Path: opts.HistoryFile, Size: int64(opts.HistoryFileSize), Files: opts.HistoryFiles, Logger: log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("--history-file %s: %w; allowed: a file that can be written", opts.HistoryFile, err)
+	}
+	past, err := j.Events(opts.History)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("--history-file %s: %w; allowed: files that can be read", opts.HistoryFile, err), j.Close())
+	}
+	return j, past, nil
 }
 
 func listen(opts *config.Options) (net.Listener, error) {
@@ -140,6 +169,9 @@ func (a *App) Close() error {
 		err = errors.Join(ignoreClosed(a.http.Close()), ignoreClosed(a.listener.Close()))
 		if a.cluster != nil {
 			err = errors.Join(err, a.cluster.Close())
+		}
+		if a.journal != nil {
+			err = errors.Join(err, a.journal.Close())
 		}
 	})
 	return err

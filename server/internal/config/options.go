@@ -32,7 +32,10 @@ type Options struct {
 	MaxSessionUnsent     int // bytes
 	SessionTimeout       time.Duration
 	MaxEventReaders      int
-	History              int // events
+	History              int    // events
+	HistoryFile          string // "" for none
+	HistoryFileSize      int    // bytes
+	HistoryFiles         int
 
 	HeaderTimeout   time.Duration
 	IdleTimeout     time.Duration

@@ -139,6 +139,13 @@ func groups() []group {
 		}},
 		{"What happened", []setting{
 			count("history", "events kept for GET /history, with up to 500 bytes each on average; 0 for none", 0, 0, 100_000_000, func(o *Options) *int { return &o.History }),
+			{
+				flag: "history-file", variable: "LOCKSERVER_HISTORY_FILE", arg: "FILE",
+				about:   "write events, and who took and freed what, to this file of JSON lines; --history reads it back",
+				allowed: "a file that can be written", set: func(o *Options, v string) bool { o.HistoryFile = v; return true },
+			},
+			count("history-file-size", "bytes after which another file is begun, and FILE is FILE.1", 64<<20, 4<<10, 1<<40, func(o *Options) *int { return &o.HistoryFileSize }),
+			count("history-files", "files at most; the oldest is deleted", 4, 1, 1000, func(o *Options) *int { return &o.HistoryFiles }),
 		}},
 		{"Logs, on standard error", []setting{
 			{

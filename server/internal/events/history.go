@@ -22,6 +22,9 @@ func (h *Hub) History(b []byte, f *wire.Fields) ([]byte, *wire.Problem) {
 	return wire.AppendHistory(b, resource, since, next-1, events), nil
 }
 
+// Recall gives the history what happened before the server began, the newest at the end. It must be called before Serve.
+func (h *Hub) Recall(past []wire.Event) { h.past = past }
+
 // position returns the number of the next event, and false between terms.
 func (h *Hub) position() (int64, bool) {
 	h.mu.Lock()
@@ -40,9 +43,17 @@ func (h *Hub) last(resource string, next int64, most int) (events []wire.Event, 
 			return len(events) < most
 		})
 	}
-	slices.Reverse(events)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for i := len(h.past) - 1; i >= 0 && len(events) < most; i-- {
+		if h.past[i].Resource == resource {
+			events = append(events, h.past[i])
+		}
+	}
+	slices.Reverse(events)
+	if len(h.past) > 0 {
+		return events, h.past[0].Time
+	}
 	return events, h.ring.since()
 }
 

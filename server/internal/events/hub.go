@@ -23,7 +23,14 @@ type Config struct {
 	History    int           // events that are kept although nobody reads; 0: none
 	Kept       int           // events that are kept for readers, if there is no history; 0: 16,384
 	Linger     time.Duration // how long events are kept for a reader that comes back; 0: 10 s
+	Journal    Journal       // gets all events but renewals; nil for none
 	Logger     *slog.Logger
+}
+
+// Journal keeps events beyond the life of the server. It must not wait.
+type Journal interface {
+	Event(e *wire.Event)
+	Missed(n int64)
 }
 
 // Source is what the hub needs of the engine.
@@ -48,6 +55,7 @@ type Hub struct {
 	source   Source               // nil between terms
 	sub      *engine.Subscription // nil while the engine is not watched
 	ring     ring
+	past     []wire.Event // what was in the journal at the start, the newest at the end
 	readers  int
 	renewals int           // readers that want them
 	missed   uint64        // events that readers have missed
@@ -81,7 +89,7 @@ func (h *Hub) Serve(s Source) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.source, h.draining, h.ended = s, false, make(chan struct{})
-	if h.cfg.History > 0 {
+	if h.always() {
 		h.watch()
 	}
 }
@@ -101,6 +109,9 @@ func (h *Hub) Drain() {
 func (h *Hub) Withdraw() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.sub != nil {
+		h.keep()
+	}
 	h.source = nil
 	h.end()
 	h.unwatch()
@@ -126,7 +137,7 @@ func (h *Hub) Readers() int {
 func (h *Hub) Kept() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return int(h.ring.next - h.ring.oldest)
+	return h.ring.len() + len(h.past)
 }
 
 // Missed returns how many events readers have missed as they, or the hub, were too slow.
@@ -152,6 +163,22 @@ func (h *Hub) unwatch() {
 		h.sub.Close()
 		h.sub = nil
 		h.ring.clear()
+	}
+}
+
+// always reports whether the engine is watched although nobody reads.
+func (h *Hub) always() bool { return h.cfg.History > 0 || h.cfg.Journal != nil }
+
+// add keeps one event, and has it in the journal.
+func (h *Hub) add(e *lock.Event, now time.Time) {
+	kept := h.ring.add(e, now)
+	if j := h.cfg.Journal; j != nil && e.Kind != lock.EventRenewed {
+		j.Event(kept)
+	}
+	if over := len(h.past) + h.ring.len() - h.ring.size; over > 0 {
+		over = min(over, len(h.past))
+		clear(h.past[:over])
+		h.past = h.past[over:]
 	}
 }
 
@@ -185,10 +212,13 @@ func (h *Hub) keep() {
 		h.spare = batch
 	}()
 	for i := range batch {
-		h.ring.add(&batch[i], now)
+		h.add(&batch[i], now)
 	}
 	if n := sub.Dropped.Swap(0); n > 0 {
 		h.ring.add(&lock.Event{Lasted: time.Duration(n)}, now)
+		if j := h.cfg.Journal; j != nil {
+			j.Missed(n)
+		}
 		h.missed += uint64(n) * uint64(h.readers)
 		h.log.Warn("events not told: more came at once than can be queued", "events", n)
 	}

@@ -84,7 +84,7 @@ func (r *reader) leave() {
 			h.sub.Want(h.kinds()...)
 		}
 	}
-	if h.readers > 0 || h.cfg.History > 0 {
+	if h.readers > 0 || h.always() {
 		return
 	}
 	h.idle = time.AfterFunc(h.cfg.Linger, func() {

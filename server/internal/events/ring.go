@@ -43,8 +43,10 @@ func (r *ring) since() time.Time {
 	return r.at(r.oldest).Time
 }
 
+func (r *ring) len() int { return int(r.next - r.oldest) }
+
 // add keeps an event as the newest.
-func (r *ring) add(e *lock.Event, now time.Time) {
+func (r *ring) add(e *lock.Event, now time.Time) *wire.Event {
 	r.bytes += text(e)
 	for r.next-r.oldest == int64(r.size) || r.next > r.oldest && r.bytes > r.size*textBytes {
 		r.drop()
@@ -55,6 +57,7 @@ func (r *ring) add(e *lock.Event, now time.Time) {
 	to := r.at(r.next)
 	to.Event, to.Number, to.Time = *e, r.next, now
 	r.next++
+	return to
 }
 
 // drop forgets the oldest event.

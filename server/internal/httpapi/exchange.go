@@ -74,6 +74,7 @@ func (x *exchange) serve() (outcome string) {
 	if !ok {
 		return service.Gone
 	}
+	x.api.service.Audit(x.call.From, &result)
 	x.deliver(&result)
 	return result.Outcome()
 }

@@ -51,6 +51,15 @@ func (w Why) String() string {
 	return [whys]string{"", "gone", "timed_out", "cancelled", "place_lost", "draining"}[w]
 }
 
+// Whys returns every reason.
+func Whys() []Why {
+	all := make([]Why, 0, whys-1)
+	for w := WhyGone; w < whys; w++ {
+		all = append(all, w)
+	}
+	return all
+}
+
 // Event is something that happened to a grant or a waiter.
 type Event struct {
 	Kind      EventKind

@@ -110,6 +110,13 @@ func (m *Metrics) Events(e Events) {
 	}, func() float64 { return float64(e.Missed()) }))
 }
 
+// Journal makes the metrics tell how many lines the history file lacks.
+func (m *Metrics) Journal(lost func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "lockserver_history_file_missed_total", Help: "Lines that are not in the history file, as they came too fast or the disk refused them.",
+	}, func() float64 { return float64(lost()) }))
+}
+
 // Request counts one request. It allocates only for the first of its kind.
 func (m *Metrics) Request(operation, code string, took time.Duration) {
 	k := kind{operation, code}

@@ -29,7 +29,11 @@ type Engine interface {
 type Config struct {
 	Secrets  []string // each is accepted
 	Observer Observer // nil for none
+	Auditor  Auditor  // nil for none
 }
+
+// Auditor notes who asked for what. It must not wait.
+type Auditor interface{ Done(d *wire.Done) }
 
 // Observer counts operations.
 type Observer interface {
@@ -40,6 +44,7 @@ type Observer interface {
 type Service struct {
 	secrets  secrets
 	observer Observer
+	auditor  Auditor
 	term     atomic.Pointer[term] // nil between terms
 	sinks    sync.Pool            // of *sink
 }
@@ -52,7 +57,7 @@ type term struct {
 
 // New makes a service without an engine.
 func New(cfg Config) *Service {
-	s := &Service{secrets: newSecrets(cfg.Secrets), observer: cfg.Observer}
+	s := &Service{secrets: newSecrets(cfg.Secrets), observer: cfg.Observer, auditor: cfg.Auditor}
 	s.sinks.New = func() any { return newSink() }
 	return s
 }
@@ -89,6 +94,16 @@ func (s *Service) Ready() *wire.Problem {
 	default:
 		return nil
 	}
+}
+
+// Audit notes the answer to who asked from that address to take or free a lock.
+func (s *Service) Audit(from string, r *Result) {
+	if s.auditor == nil || r.Op != wire.Acquire && r.Op != wire.Release && r.Op != wire.ForceRelease {
+		return
+	}
+	s.auditor.Done(&wire.Done{
+		Op: r.Op, Time: time.Now(), From: from, Resource: r.Resource, Owner: r.Owner, ID: r.ID, Token: r.answer.Token, Result: r.Outcome(),
+	})
 }
 
 // Count records the outcome of an operation.

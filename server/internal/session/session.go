@@ -163,7 +163,10 @@ func (x *session) handle(op wire.Operation, p *wire.Problem) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.answer(slot, &service.Result{Op: op, Problem: p})
+	f := &c.Fields
+	x.answer(slot, &service.Result{
+		Op: op, Resource: f.Text(wire.FieldResource), Owner: f.Text(wire.FieldOwner), ID: f.Text(wire.FieldID), Problem: p,
+	})
 	return nil
 }
 
@@ -257,6 +260,7 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	if x.ended {
 		return
 	}
+	x.server.service.Audit(x.from, r)
 	c := x.calls.at(slot)
 	x.counts = append(x.counts, count{c.op, r.Outcome(), time.Since(x.server.start) - c.began})
 	seq := c.seq
