@@ -73,6 +73,10 @@ conformance: build ## run the conformance suite in Docker; IMAGE=…: your SDK a
 conformance-local: build ## run the conformance suite with local processes; DRIVER='command …' tests your SDK
 	$(MAKE) -C conformance local
 
+.PHONY: prove
+prove: ## check the promises under bad luck (minutes); FOR=5m, SEED=… to have the same faults again
+	$(MAKE) -C conformance prove
+
 .PHONY: clean
 clean: ## remove what was built, but no .env and no locks
 	rm -rf bin

@@ -30,3 +30,6 @@ func late() int64 {
 	}
 	return 0
 }
+
+// Is reports whether the fault of that name is chosen, for faults that are edits of a build.
+func Is(name string) bool { return chosen == name }

@@ -34,7 +34,7 @@ type diskStore struct {
 // Open opens the store in the directory dir. It makes the directory and the store if they are missing. If it fails with
 // store.ErrInUse, store.ErrFormat or store.ErrCorrupt, it has left the store as it was.
 func Open(dir string, logger *slog.Logger) (store.Store, error) {
-	return open(dir, vfs.Default, logger)
+	return open(dir, system(), logger)
 }
 
 func open(path string, fs vfs.FS, logger *slog.Logger) (_ store.Store, err error) {

@@ -1,0 +1,108 @@
+package prove_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lockserver/lockserver/conformance/internal/prove"
+)
+
+// setting is a length of time from the environment.
+func setting(t *testing.T, name string, usual time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
+	}
+	length, err := time.ParseDuration(text)
+	require.NoError(t, err, name)
+	return length
+}
+
+// seed is another one each time, if SEED does not say which.
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv("SEED")
+	if text == "" {
+		return uint64(time.Now().UnixNano()) >> 16
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	require.NoError(t, err)
+	return n
+}
+
+// progress is the log of a run, of which the test shows the last lines.
+type progress struct{ t *testing.T }
+
+func (p progress) Write(b []byte) (int, error) {
+	p.t.Log(string(b[:len(b)-1]))
+	return len(b), nil
+}
+
+func options(t *testing.T) prove.Options {
+	t.Helper()
+	o := prove.Usual()
+	o.Out, o.Log, o.Seed = t.ArtifactDir(), progress{t}, seed(t)
+	return o
+}
+
+// The promises are kept under bad luck. PROVE_FOR makes it longer.
+func TestPromisesAreKept(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.For = setting(t, "PROVE_FOR", 6*time.Second)
+	var err error
+	var unlock func() error
+	o.Drivers, unlock, err = prove.Drivers(t.Context(), "../../drivers")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, unlock()) }()
+	o.Server, err = prove.Build(t.Context(), "../../../server", t.TempDir())
+	require.NoError(t, err)
+	rep, err := prove.Run(t.Context(), o)
+	require.NoError(t, err)
+	t.Log(rep)
+	require.Empty(t, rep.Wrong)
+	require.Positive(t, rep.Checked.Order)
+}
+
+// few are the faults that are tried each time; PROVE_BROKEN=all tries all.
+var few = []string{"one-permit-more", "early-expiry"}
+
+// Each fault of the server is caught, by a promise that it breaks.
+func TestBrokenServersAreCaught(t *testing.T) {
+	t.Parallel()
+	all, err := prove.ReadBroken("../../broken/prove.yaml")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(all), 12)
+	binary, err := prove.Build(t.Context(), "../../../server", t.TempDir(), all...)
+	require.NoError(t, err)
+	tried := os.Getenv("PROVE_BROKEN") == "all"
+	for _, b := range all {
+		if !tried && !slices.Contains(few, b.Fault) {
+			continue
+		}
+		t.Run(b.Fault, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			o := options(t)
+			o.Server, o.Fault, o.For, o.Round, o.Drain = binary, b.Fault, 2*time.Minute, 4*time.Second, 15*time.Second
+			o.Out = filepath.Join(o.Out, b.Fault)
+			rep, err := prove.Run(ctx, o)
+			require.NotNil(t, rep, "%v", err)
+			require.NotEmpty(t, rep.Wrong, "%s: %s (%v)", b.Says, rep, err)
+			require.True(t, slices.ContainsFunc(rep.Wrong, func(v prove.Violation) bool {
+				return regexp.MustCompile(b.Promise).MatchString(v.Promise)
+			}), "%s is caught otherwise than expected: %s", b.Fault, rep)
+			t.Logf("caught after %d operations: %s", rep.Checked.Ops, rep.Wrong[0])
+		})
+	}
+}
