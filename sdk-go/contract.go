@@ -12,6 +12,7 @@ var (
 	opList         = operation{name: "list", method: "GET", path: "/locks", query: true, answerMax: 16777216}
 	opShow         = operation{name: "show", method: "GET", path: "/lock", query: true, answerMax: 16777216, session: true}
 	opForceRelease = operation{name: "force_release", method: "DELETE", path: "/lock", query: true, answerMax: 16777216}
+	opYield        = operation{name: "yield", method: "POST", path: "/yield", answerMax: 16777216}
 	opKeepalive    = operation{name: "keepalive", answerMax: 1048576, session: true}
 	opHistory      = operation{name: "history", method: "GET", path: "/history", query: true, answerMax: 16777216}
 )

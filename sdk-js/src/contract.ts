@@ -16,6 +16,7 @@ export const OPERATIONS = {
   acquire: { name: 'acquire', method: 'POST', path: '/acquire', answers: [200, 202], answerMax: 1048576 },
   release: { name: 'release', method: 'POST', path: '/release', answers: [200], answerMax: 1048576 },
   renew: { name: 'renew', method: 'POST', path: '/renew', answers: [200], answerMax: 1048576 },
+  yield: { name: 'yield', method: 'POST', path: '/yield', answers: [200], answerMax: 16777216 },
 } as const satisfies Record<string, Operation>
 
 /** How a session begins. */

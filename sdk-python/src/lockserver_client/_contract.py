@@ -23,6 +23,7 @@ class Operation(NamedTuple):
 ACQUIRE = Operation("acquire", "POST", "/acquire", (200, 202), 1048576)
 RELEASE = Operation("release", "POST", "/release", (200,), 1048576)
 RENEW = Operation("renew", "POST", "/renew", (200,), 1048576)
+YIELD = Operation("yield", "POST", "/yield", (200,), 16777216)
 KEEPALIVE = Operation("keepalive", "", "", (200,), 1048576)
 
 SESSION_PATH = "/session"

@@ -47,6 +47,11 @@ func (e *Engine) ForceRelease(resource string, token int64, by string, to lock.R
 	}
 }
 
+// Yield asks the holder with that token, or the first holders if token is 0, to give the lock back. by is who asks.
+func (e *Engine) Yield(resource string, token int64, by string, to lock.Reply) {
+	e.do(to, func(now int64) { e.table.Yield(now, resource, token, by, to) })
+}
+
 // Show answers with one lock and its queue.
 func (e *Engine) Show(resource string, to lock.Reply) {
 	e.do(to, func(now int64) { e.table.Show(now, resource, to) })

@@ -191,3 +191,16 @@ func TestDrainAnswersWaiters(t *testing.T) {
 	require.Equal(t, "draining", s.acquire(`{"resource":"x","owner":"o"}`).code())
 	require.Equal(t, 200, s.release(`{"resource":"r","owner":"o"}`).status)
 }
+
+func TestAskingAHolderToYield(t *testing.T) {
+	s := start(t, setup{})
+	yield := func(body string) answer { return s.do("POST", "/yield", body) }
+	require.Equal(t, "not_found", yield(`{"resource":"r"}`).code())
+	require.Equal(t, "by", yield(`{"resource":"r","by":""}`).body["field"])
+	token := s.acquire(`{"resource":"r","owner":"o","expire":30}`).body["token"]
+	require.Equal(t, "not_found", yield(`{"resource":"r","token":1}`).code())
+	got := yield(`{"resource":"r","by":"boss"}`)
+	require.Equal(t, 200, got.status)
+	require.Equal(t, token, got.body["asked"].([]any)[0].(map[string]any)["token"])
+	require.Equal(t, "boss", s.do("POST", "/renew", `{"resource":"r","owner":"o"}`).body["yield_to"])
+}

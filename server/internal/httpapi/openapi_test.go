@@ -299,6 +299,7 @@ func TestEveryOperationHasTheCommonAnswers(t *testing.T) {
 		{"POST", "/acquire", grant},
 		{"POST", "/release", grant},
 		{"POST", "/renew", grant},
+		{"POST", "/yield", `{"resource":"r"}`},
 		{"GET", "/locks", ""},
 		{"GET", "/lock?resource=r", ""},
 		{"DELETE", "/lock?resource=r", ""},

@@ -57,6 +57,8 @@ func (e answering) Release(_ *lock.Ref, to lock.Reply) { to.Send(&e.a) }
 
 func (e answering) Renew(_ *lock.Ref, _ time.Duration, to lock.Reply) { to.Send(&e.a) }
 
+func (e answering) Yield(_ string, _ int64, _ string, to lock.Reply) { to.Send(&e.a) }
+
 func (e answering) ForceRelease(_ string, _ int64, _ string, to lock.Reply) { to.Send(&e.a) }
 
 func (e answering) Show(_ string, to lock.Reply) { to.Send(&e.a) }
@@ -77,7 +79,7 @@ func (failed) Failed() <-chan struct{} {
 func everyOperation(s *server) []answer {
 	return []answer{
 		s.acquire(`{"resource":"r","owner":"o"}`), s.release(`{"resource":"r","owner":"o"}`), s.do("POST", "/renew", `{"resource":"r","owner":"o"}`),
-		s.do("GET", "/locks", ""), s.do("GET", "/lock?resource=r", ""), s.do("DELETE", "/lock?resource=r", ""),
+		s.do("GET", "/locks", ""), s.do("GET", "/lock?resource=r", ""), s.do("DELETE", "/lock?resource=r", ""), s.do("POST", "/yield", `{"resource":"r"}`),
 	}
 }
 

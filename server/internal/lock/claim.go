@@ -75,8 +75,9 @@ type label struct {
 
 // more is what few labels have.
 type more struct {
-	note  string
-	asked int64 // the lease that the first request asked for; a renewal may have made it longer
+	note    string
+	asked   int64  // the lease that the first request asked for; a renewal may have made it longer
+	yieldTo string // who asked the holder to give the lock back, or ""
 }
 
 // parked is a request that waits for a grant. While it does, the end of its wait is the claim's deadline.
@@ -108,7 +109,7 @@ func newMore(note string, asked, lease int64) *more {
 	if note == "" && asked == lease {
 		return nil
 	}
-	return &more{note, asked}
+	return &more{note: note, asked: asked}
 }
 
 func (c *claim) note() string {

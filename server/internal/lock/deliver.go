@@ -107,6 +107,9 @@ func (t *Table) lapse(now int64, d *Due) bool {
 	t.tell(now, c, EventExpired, 0)
 	t.unhold(c)
 	c.token, c.state, c.offered, c.since = 0, waiting, false, d.arrived
+	if c.more != nil {
+		c.more.yieldTo = ""
+	}
 	t.enqueue(c)
 	p := asking{parked{d.Reply, d.arrived}, d.until}
 	t.park(now, c, p)

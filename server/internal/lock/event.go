@@ -13,6 +13,7 @@ const (
 	EventExpired                         // its lease ran out
 	EventEvicted                         // it was force-released
 	EventHandedBack                      // its client never got it
+	EventYield                           // its holder was asked to give it back
 	EventRenewed                         // its lease was renewed
 
 	eventKinds
@@ -21,7 +22,7 @@ const (
 
 // String returns the name of the kind as clients know it.
 func (k EventKind) String() string {
-	return [eventKinds]string{"", "queued", "left", "granted", "released", "expired", "evicted", "handed_back", "renewed"}[k]
+	return [eventKinds]string{"", "queued", "left", "granted", "released", "expired", "evicted", "handed_back", "yield", "renewed"}[k]
 }
 
 // EventKinds returns every kind.
@@ -74,7 +75,7 @@ type Event struct {
 	Lasted    time.Duration // how long the grant was held; with EventGranted and EventLeft, the wait
 	ExpiresIn time.Duration // time left of the lease, or NoLease; of a waiter, the length of the lease that it asks for
 	Waiters   int           // places in the queue after it
-	By        string        // with EventEvicted: who asked for it
+	By        string        // with EventEvicted and EventYield: who asked for it
 }
 
 // Watch makes the table add events of these kinds, and no others, to its effects.

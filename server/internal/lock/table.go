@@ -222,6 +222,6 @@ func (t *Table) answer(to Reply, r *resource, a Answer) {
 func (t *Table) promise(kind dueKind, c *claim, to Reply, arrived, until int64) {
 	t.out.Answers = append(t.out.Answers, Due{
 		Reply: to, After: c.res.changed, kind: kind, gen: c.gen, claim: c, arrived: arrived, until: until, deadline: c.deadline,
-		Answer: Answer{Code: Granted, Mode: c.mode, Limit: c.permits, Token: c.token, ID: c.id},
+		Answer: Answer{Code: Granted, Mode: c.mode, Limit: c.permits, Token: c.token, ID: c.id, YieldTo: c.askedToYield()},
 	})
 }

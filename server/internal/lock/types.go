@@ -81,6 +81,7 @@ const (
 	Cancelled                      // release of a waiter by its ID
 	ForceReleased                  // force release: the holders in Detail were evicted
 	Found                          // show, list: see Detail
+	Asked                          // yield: the holders in Detail were asked
 	Locked                         // acquire: held by others
 	LimitMismatch                  // acquire: held or awaited with another limit, or with none
 	IDUsed                         // acquire: the ID has ended
@@ -114,6 +115,7 @@ type Answer struct {
 	ID        string        // of the grant, or ""
 	ExpiresIn time.Duration // time left of the lease, or NoLease
 	Waited    time.Duration // how long this request was on the server
+	YieldTo   string        // with Granted of a renewal, or of an id again: who asked the holder to give it back, or ""
 	Position  int           // with Queued; 1 is the head
 	PlaceKept time.Duration // with Queued
 	Field     string        // with Mismatch: "id", "token" or "cursor"

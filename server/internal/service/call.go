@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/lockserver/lockserver/server/internal/fault"
@@ -67,6 +68,8 @@ func (c *Call) start(ctx context.Context, t *term, to lock.Reply) (ticket Ticket
 		e.Renew(&c.ref, f.Duration(wire.FieldExpire), to)
 	case wire.ForceRelease:
 		e.ForceRelease(f.Text(wire.FieldResource), f.Number(wire.FieldToken), c.From, to)
+	case wire.Yield:
+		e.Yield(f.Text(wire.FieldResource), f.Number(wire.FieldToken), cmp.Or(f.Text(wire.FieldBy), c.From), to)
 	case wire.Show:
 		e.Show(f.Text(wire.FieldResource), to)
 	case wire.List:

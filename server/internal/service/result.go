@@ -81,7 +81,9 @@ func (r *Result) Append(b []byte) []byte {
 	case lock.Released, lock.Cancelled:
 		return wire.AppendReleased(b, r.Resource, r.Owner, &r.answer)
 	case lock.ForceReleased:
-		return wire.AppendEvicted(b, r.Resource, r.answer.Detail)
+		return wire.AppendTold(b, r.Resource, "evicted", r.answer.Detail)
+	case lock.Asked:
+		return wire.AppendTold(b, r.Resource, "asked", r.answer.Detail)
 	}
 	if r.Op == wire.List {
 		return wire.AppendPage(b, r.answer.Detail)

@@ -19,6 +19,7 @@ type Engine interface {
 	Release(ref *lock.Ref, to lock.Reply)
 	Renew(ref *lock.Ref, expire time.Duration, to lock.Reply)
 	ForceRelease(resource string, token int64, by string, to lock.Reply)
+	Yield(resource string, token int64, by string, to lock.Reply)
 	Show(resource string, to lock.Reply)
 	List(ctx context.Context, q lock.Query, to lock.Reply)
 	Leave(t lock.Ticket)

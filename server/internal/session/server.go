@@ -100,17 +100,24 @@ func (s *Server) each(do func(*session)) {
 const MaxLost = 1 << 14
 
 // Lost are the kinds of events that [Server.Watch] needs.
-var Lost = []lock.EventKind{lock.EventExpired, lock.EventEvicted}
+var Lost = []lock.EventKind{lock.EventExpired, lock.EventEvicted, lock.EventYield}
 
-// Watch tells sessions of the grants that they lose, until events is closed. If it falls behind so far that events are dropped, the
+// Watch tells sessions of the grants that they lose, or are asked to give back, until events is closed. If it falls behind so far that events are dropped, the
 // sessions concerned learn of the loss by their next renewal.
 func (s *Server) Watch(events <-chan []lock.Event, dropped *atomic.Int64) {
 	reported := int64(0)
 	for batch := range events {
 		for i := range batch {
 			e := &batch[i]
+			grant := &wire.Lost{Resource: e.Resource, Owner: e.Owner, ID: e.ID, Token: e.Token, Reason: e.Kind.String()}
+			if e.Kind == lock.EventYield {
+				if x := s.holders.get(e.Token); x != nil {
+					x.push(func(b []byte) []byte { return wire.AppendYieldEvent(b, grant, e.By) })
+				}
+				continue
+			}
 			if x := s.holders.remove(e.Token); x != nil && !fault.LossesNotTold {
-				x.lose(&wire.Lost{Resource: e.Resource, Owner: e.Owner, ID: e.ID, Token: e.Token, Reason: e.Kind.String()})
+				x.lose(grant)
 			}
 		}
 		if n := dropped.Load(); n > reported {
@@ -197,6 +204,14 @@ func (h holders) set(token int64, x *session) {
 	p.mu.Lock()
 	p.sessions[token] = x
 	p.mu.Unlock()
+}
+
+// get returns which session is to be told, or nil.
+func (h holders) get(token int64) *session {
+	p := h.part(token)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sessions[token]
 }
 
 // remove forgets the token, and returns which session was to be told.

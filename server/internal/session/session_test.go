@@ -252,6 +252,22 @@ func TestTheFirstToKnowOfALoss(t *testing.T) {
 	require.InDelta(t, 200, c.ask(acquire(5, "u", "o", "l", ""))["status"], 0, "what was released cannot be lost")
 }
 
+// Who is asked to give a lock back hears of it, and keeps the lock.
+func TestAHolderIsAskedToYield(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	token := c.ask(acquire(1, "r", "o", "i", `,"expire":30`))["token"]
+	for _, by := range []string{"boss", "other"} {
+		s.do("POST", "/yield", `{"resource":"r","by":"`+by+`"}`)
+		got := c.next()
+		require.Equal(t, map[string]any{"event": "yield", "resource": "r", "owner": "o", "id": "i", "token": token, "by": by}, got)
+	}
+	require.Equal(t, "other", c.ask(`{"seq":2,"op":"renew","resource":"r","owner":"o","id":"i"}`)["yield_to"])
+	s.do("DELETE", "/lock?resource=r", "")
+	require.Equal(t, "lost", c.next()["event"], "it was still held")
+	require.NotContains(t, c.ask(acquire(3, "r", "o", "j", "")), "yield_to", "the next grant was asked nothing")
+}
+
 // A renewal by id takes the lease over from a session that is gone, or from HTTP. One by token or owner does not.
 func TestARenewalByIDTakesOver(t *testing.T) {
 	s := start(t, session.Config{}, nil)

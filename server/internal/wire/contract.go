@@ -60,6 +60,7 @@ const (
 	FieldPageLimit
 	FieldKinds
 	FieldTop
+	FieldBy
 	FieldSeq
 	FieldOp
 	fieldCount
@@ -116,11 +117,15 @@ var fieldRows = [fieldCount]fieldRow{
 	},
 	FieldKinds: {
 		name: "kinds", kind: kindString, min: 1, max: 256,
-		allowed: "some of queued, left, granted, released, expired, evicted, handed_back and renewed, with commas between them",
+		allowed: "some of queued, left, granted, released, expired, evicted, handed_back, yield and renewed, with commas between them",
 	},
 	FieldTop: {
 		name: "top", kind: kindInteger, min: 1, max: 100, absent: 10,
 		allowed: "a whole number from 1 to 100",
+	},
+	FieldBy: {
+		name: "by", kind: kindString, min: 1, max: 256,
+		allowed: "a string of 1 to 256 bytes of UTF-8 without control characters, or null",
 	},
 	FieldSeq: {
 		name: "seq", kind: kindInteger, min: 1, max: 9007199254740991,
@@ -140,6 +145,7 @@ const (
 	List
 	Show
 	ForceRelease
+	Yield
 	Keepalive
 	Session
 	Events
@@ -180,6 +186,11 @@ var operationRows = [operationCount]operationRow{
 	ForceRelease: {
 		name: "force_release", method: "DELETE", path: "/lock",
 		fields:   1<<FieldResource | 1<<FieldToken,
+		required: 1 << FieldResource,
+	},
+	Yield: {
+		name: "yield", method: "POST", path: "/yield", inBody: true,
+		fields:   1<<FieldResource | 1<<FieldToken | 1<<FieldBy,
 		required: 1 << FieldResource,
 	},
 	Keepalive: {

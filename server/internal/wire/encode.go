@@ -116,6 +116,9 @@ func AppendGrant(b []byte, resource, owner string, a *lock.Answer) []byte {
 	b = appendKind(b, a.Mode, a.Limit)
 	b = appendTimeLeft(b, `,"expires_in":`, a.ExpiresIn)
 	b = appendSeconds(b, `,"waited":`, a.Waited)
+	if a.YieldTo != "" {
+		b = appendText(b, `,"yield_to":`, a.YieldTo)
+	}
 	return append(b, "}\n"...)
 }
 
@@ -258,9 +261,9 @@ func AppendPage(b []byte, d *lock.Detail) []byte {
 	return append(b, "}\n"...)
 }
 
-// AppendEvicted appends the answer to a force release.
-func AppendEvicted(b []byte, resource string, d *lock.Detail) []byte {
+// AppendTold appends the answer to what was done to holders: evicted or asked.
+func AppendTold(b []byte, resource, what string, d *lock.Detail) []byte {
 	b = appendText(b, `{"resource":`, resource)
-	b = appendHolders(b, `,"evicted":`, d.Holders, appendHolder)
+	b = appendHolders(b, `,"`+what+`":`, d.Holders, appendHolder)
 	return append(b, "}\n"...)
 }

@@ -88,7 +88,7 @@ func TestAppendLooks(t *testing.T) {
 		decodeJSON(t, AppendPage(nil, &lock.Detail{Locks: []lock.Lock{l, l}, Next: "c"})))
 	require.Equal(t, map[string]any{"locks": []any{}, "next": nil}, decodeJSON(t, AppendPage(nil, &lock.Detail{})))
 
-	require.Equal(t, map[string]any{"resource": "r", "evicted": shown}, decodeJSON(t, AppendEvicted(nil, "r", &lock.Detail{Holders: holders})))
+	require.Equal(t, map[string]any{"resource": "r", "evicted": shown}, decodeJSON(t, AppendTold(nil, "r", "evicted", &lock.Detail{Holders: holders})))
 
 	estimate := map[string]any{"p50": json.Number("1.5"), "p90": json.Number("60"), "holds": json.Number("9")}
 	known := lock.Estimate{Holds: 9, P50: 1500 * time.Millisecond, P90: time.Minute}

@@ -67,7 +67,7 @@ func AppendProblem(b []byte, p *Problem) []byte {
 // Refusal returns the problem that an answer of the engine stands for, or nil if the operation succeeded.
 func Refusal(a *lock.Answer) *Problem {
 	switch a.Code {
-	case lock.Granted, lock.Queued, lock.Released, lock.Cancelled, lock.ForceReleased, lock.Found:
+	case lock.Granted, lock.Queued, lock.Released, lock.Cancelled, lock.ForceReleased, lock.Found, lock.Asked:
 		return nil
 	case lock.Locked:
 		return &Problem{Code: Locked, Detail: "others hold the lock", Holds: a.Detail}

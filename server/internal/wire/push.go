@@ -34,16 +34,26 @@ func AppendLostEvent(b []byte, l *Lost) []byte {
 	return appendLost(b, l)
 }
 
+// AppendYieldEvent appends what tells a session that it is asked to give a lock back.
+func AppendYieldEvent(b []byte, l *Lost, by string) []byte {
+	b = append(b, `{"event":"yield",`...)
+	b = appendGrantNames(b, l)
+	return append(appendText(b, `,"by":`, by), '}')
+}
+
 // AppendDrainingEvent appends what tells a session that the server is shutting down.
 func AppendDrainingEvent(b []byte) []byte { return append(b, `{"event":"draining"}`...) }
 
 func appendLost(b []byte, l *Lost) []byte {
+	b = appendText(appendGrantNames(b, l), `,"reason":`, l.Reason)
+	return append(b, '}')
+}
+
+func appendGrantNames(b []byte, l *Lost) []byte {
 	b = appendText(b, `"resource":`, l.Resource)
 	b = appendText(b, `,"owner":`, l.Owner)
 	b = appendOptional(b, `,"id":`, l.ID)
-	b = appendToken(b, `,"token":`, l.Token)
-	b = appendText(b, `,"reason":`, l.Reason)
-	return append(b, '}')
+	return appendToken(b, `,"token":`, l.Token)
 }
 
 // AppendKept appends the answer to a keepalive. The shortest time left is null if no lease was renewed.
