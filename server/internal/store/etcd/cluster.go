@@ -45,6 +45,7 @@ type Cluster struct {
 	log    *slog.Logger
 	keys   keys
 	client *clientv3.Client // nil until etcd was reached
+	kept   *candidate       // leads on, without a store; or nil
 }
 
 // New returns a cluster that etcd need not have been reached for.
@@ -81,7 +82,7 @@ func (c *Cluster) stand(ctx context.Context) (store.Store, error) {
 	if err := c.connect(); err != nil {
 		return nil, err
 	}
-	m, err := c.nominate(ctx)
+	m, err := c.candidate(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +95,20 @@ func (c *Cluster) stand(ctx context.Context) (store.Store, error) {
 	}
 	m.withdraw()
 	return nil, err
+}
+
+// candidate returns the one that leads on without a store, or else a new one.
+func (c *Cluster) candidate(ctx context.Context) (*candidate, error) {
+	m := c.kept
+	c.kept = nil
+	switch {
+	case m == nil:
+	case m.err() == nil:
+		return m, nil
+	default:
+		m.withdraw()
+	}
+	return c.nominate(ctx)
 }
 
 func (c *Cluster) connect() (err error) {
@@ -116,7 +131,13 @@ func (c *Cluster) Close() error {
 	if c.client == nil {
 		return nil
 	}
-	return c.client.Close()
+	if c.kept != nil {
+		c.kept.withdraw()
+		c.kept = nil
+	}
+	client := c.client
+	c.client = nil
+	return client.Close()
 }
 
 // patience is how long one attempt of a request may take. etcd has several members, and the next attempt goes to another one.

@@ -25,7 +25,7 @@ func (s *etcdStore) Commit(ctx context.Context, changes []lock.Change) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.hopes, func() { cancel(s.err()) })()
+	defer context.AfterFunc(s.over, func() { cancel(s.Err()) })()
 	if len(changes) == 0 {
 		// A transaction without a read would not ask the other members.
 		_, err := s.guarded(ctx, nil, clientv3.OpGet(s.key, clientv3.WithKeysOnly()))
@@ -128,17 +128,19 @@ func (s *etcdStore) guarded(ctx context.Context, numbered *string, operations ..
 	} else if numbered != nil {
 		guard = append(guard, clientv3.Compare(clientv3.Value(sequence), "=", s.stored))
 	}
-	first := true
+	attempts := 0
 	err = s.try(ctx, func(ctx context.Context) (err error) {
-		to := s.near.pick(first)
+		to := s.near.pick(attempts == 0)
+		attempts++
 		r, err = to.Txn(ctx).If(guard...).Then(operations...).Else(clientv3.OpGet(key), clientv3.OpGet(sequence)).Commit()
 		if err != nil && !isFinal(err) {
 			s.near.drop(to)
 		}
-		first = false
 		return err
 	})
 	switch {
+	case isFull(err) && attempts == 1:
+		return nil, s.refused(err)
 	case err != nil:
 		return nil, s.broken(ctx, err)
 	case r.Succeeded:

@@ -2,19 +2,18 @@ package etcd_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -297,25 +296,61 @@ func remove(token int64) lock.Change {
 	return lock.Change{Delete: true, Last: true, Record: lock.Record{Resource: "r", Token: token}}
 }
 
-// An etcd that is full takes no grant, but releases, and a confirmation. What it refused was not done.
+// An etcd that is full takes no grant, but releases, and a confirmation. What it refused was not done. The server that leads, leads on,
+// and grants again once there is room.
 func TestFullEtcd(t *testing.T) {
 	members, prefix := etcdtest.Start(t, 1, "--unsafe-no-fsync", "--quota-backend-bytes", "200000"), newPrefix()
-	st := join(t, members, prefix).lead(t)
+	s, harm := join(t, members, prefix), client(t, members)
+	candidates := func() []*mvccpb.KeyValue {
+		r, err := harm.Get(t.Context(), prefix+"/leader/", clientv3.WithPrefix())
+		require.NoError(t, err)
+		return r.Kvs
+	}
+	st, err := s.Open(t.Context())
+	require.NoError(t, err)
+	full, _ := st.(interface{ Full() (bool, <-chan struct{}) }).Full()
+	require.False(t, full)
 	storetest.Commit(t, st, put(7, true), put(8, true))
-	fills := client(t, members)
-	require.Eventually(t, func() bool {
-		_, err := fills.Put(t.Context(), "/other", strings.Repeat("x", 50_000))
-		return errors.Is(err, rpctypes.ErrNoSpace)
-	}, time.Minute, time.Millisecond)
+	leads := candidates()
+	etcdtest.Fill(t, harm)
 	storetest.Commit(t, st)
 	storetest.Commit(t, st, remove(7))
 	require.NoError(t, st.Err())
 	require.ErrorIs(t, st.Commit(t.Context(), []lock.Change{put(9, true)}), rpctypes.ErrNoSpace)
+	<-st.Lost()
 	require.ErrorIs(t, st.Err(), store.ErrReplaced)
-	kept, err := fills.Get(t.Context(), prefix+"/grant/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	require.NoError(t, st.Close())
+
+	again := s.lead(t)
+	require.Equal(t, leads, candidates(), "it leads on")
+	full, changed := again.(interface{ Full() (bool, <-chan struct{}) }).Full()
+	require.True(t, full)
+	records, last := storetest.Load(t, again)
+	require.Len(t, records, 1)
+	require.EqualValues(t, 8, last)
+	storetest.Commit(t, again, remove(8))
+	storetest.Commit(t, again)
+
+	etcdtest.MakeRoom(t, harm)
+	<-changed
+	full, _ = again.(interface{ Full() (bool, <-chan struct{}) }).Full()
+	require.False(t, full)
+	storetest.Commit(t, again, put(10, true))
+}
+
+// A store that was closed as etcd was full resigns with its cluster.
+func TestFullEtcdAtTheEnd(t *testing.T) {
+	members, prefix := etcdtest.Start(t, 1, "--unsafe-no-fsync", "--quota-backend-bytes", "200000"), newPrefix()
+	s, harm := join(t, members, prefix), client(t, members)
+	st, err := s.Open(t.Context())
 	require.NoError(t, err)
-	require.Len(t, kept.Kvs, 1)
-	require.Equal(t, prefix+"/grant/0000000000000008", string(kept.Kvs[0].Key))
+	etcdtest.Fill(t, harm)
+	require.ErrorIs(t, st.Commit(t.Context(), []lock.Change{put(9, true)}), rpctypes.ErrNoSpace)
+	require.NoError(t, st.Close())
+	require.NoError(t, s.Cluster.Close())
+	left, err := harm.Get(t.Context(), prefix+"/leader/", clientv3.WithPrefix())
+	require.NoError(t, err)
+	require.Empty(t, left.Kvs)
 }
 
 // Transactions go on when the member of etcd that leads is lost or hangs, to which they are sent, and find the next one that does.

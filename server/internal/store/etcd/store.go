@@ -15,6 +15,9 @@ import (
 // etcdStore is the store of one leadership.
 type etcdStore struct {
 	*candidate
+	over     context.Context // ends with the leadership, or before it
+	end      context.CancelCauseFunc
+	room     room
 	sequence sequence // as it is in etcd
 	stored   string   // its value there, or "" if it was never put
 	closed   bool
@@ -30,8 +33,11 @@ func (s *etcdStore) Shared() {}
 
 // open reads the sequence.
 func (s *etcdStore) open(ctx context.Context) error {
-	_, err := s.readSequence(ctx)
-	return err
+	s.over, s.end = context.WithCancelCause(s.hopes)
+	if _, err := s.readSequence(ctx); err != nil {
+		return err
+	}
+	return s.look(ctx)
 }
 
 // readSequence returns the revision at which it did.
@@ -102,15 +108,21 @@ func (s *etcdStore) decode(key, value []byte) (lock.Record, error) {
 	return record.Decode(key, token, value)
 }
 
-func (s *etcdStore) Lost() <-chan struct{} { return s.hopes.Done() }
-func (s *etcdStore) Err() error            { return s.err() }
+func (s *etcdStore) Lost() <-chan struct{} { return s.over.Done() }
+func (s *etcdStore) Err() error            { return context.Cause(s.over) }
 
-// Close resigns.
+// Close resigns, unless the store has ended before the leadership: then the next one that is opened has that.
 func (s *etcdStore) Close() error {
-	if !s.closed {
-		s.closed = true
-		s.withdraw()
+	if s.closed {
+		return nil
 	}
+	s.closed = true
+	s.lookNoMore()
+	if s.Err() != nil && s.err() == nil {
+		s.kept = s.candidate
+		return nil
+	}
+	s.withdraw()
 	return nil
 }
 
