@@ -227,7 +227,7 @@ func TestLargeGroupOfAFencedLeader(t *testing.T) {
 	require.NotEmpty(t, records)
 	require.Less(t, len(records), size)
 	require.EqualValues(t, len(records), last)
-	require.EqualValues(t, last, records[len(records)-1].Token)
+	require.Equal(t, last, records[len(records)-1].Token)
 }
 
 // What is loaded in pages is of one moment, whatever happens meanwhile.
@@ -296,6 +296,11 @@ func remove(token int64) lock.Change {
 	return lock.Change{Delete: true, Last: true, Record: lock.Record{Resource: "r", Token: token}}
 }
 
+// bounded is what the engine asks of a store that can be full.
+type bounded interface {
+	Full() (full bool, changed <-chan struct{})
+}
+
 // An etcd that is full takes no grant, but releases, and a confirmation. What it refused was not done. The server that leads, leads on,
 // and grants again once there is room.
 func TestFullEtcd(t *testing.T) {
@@ -308,7 +313,7 @@ func TestFullEtcd(t *testing.T) {
 	}
 	st, err := s.Open(t.Context())
 	require.NoError(t, err)
-	full, _ := st.(interface{ Full() (bool, <-chan struct{}) }).Full()
+	full, _ := st.(bounded).Full()
 	require.False(t, full)
 	storetest.Commit(t, st, put(7, true), put(8, true))
 	leads := candidates()
@@ -323,7 +328,7 @@ func TestFullEtcd(t *testing.T) {
 
 	again := s.lead(t)
 	require.Equal(t, leads, candidates(), "it leads on")
-	full, changed := again.(interface{ Full() (bool, <-chan struct{}) }).Full()
+	full, changed := again.(bounded).Full()
 	require.True(t, full)
 	records, last := storetest.Load(t, again)
 	require.Len(t, records, 1)
@@ -333,7 +338,7 @@ func TestFullEtcd(t *testing.T) {
 
 	etcdtest.MakeRoom(t, harm)
 	<-changed
-	full, _ = again.(interface{ Full() (bool, <-chan struct{}) }).Full()
+	full, _ = again.(bounded).Full()
 	require.False(t, full)
 	storetest.Commit(t, again, put(10, true))
 }
