@@ -41,6 +41,7 @@ var verdicts = map[Code]verdict{
 	ErrDraining:         retry,
 	ErrNoLeader:         retry,
 	ErrStoreUnavailable: retry,
+	ErrStorageFull:      retry,
 }
 
 // withoutCode says what a status means that came without a code. Every other is otherStatus.

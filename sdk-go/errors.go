@@ -44,6 +44,8 @@ const (
 	ErrNoLeader Code = "no_leader"
 	// The server could not make the change durable; whether it happened is unknown. Retried by the SDK.
 	ErrStoreUnavailable Code = "store_unavailable"
+	// The server has no room to store a grant or a longer lease; nothing was done, and releases go on. Retried by the SDK.
+	ErrStorageFull Code = "storage_full"
 
 	// The context's deadline passed before the lock was free, or before there was an answer: of an acquisition a [*LockTimeoutError]. The
 	// error satisfies errors.Is(err, context.DeadlineExceeded) too.

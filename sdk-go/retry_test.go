@@ -15,17 +15,17 @@ import (
 // A connection that breaks and a proxy in trouble are survived, under one id and without anything to clean up after the grant.
 func TestTransientFailuresAreRetriedUnderOneID(t *testing.T) {
 	server := newMemory().on("/acquire",
-		cut(), answer(502, "<html>"), answer(503, ""), answer(504, "{}"), problem(503, "draining", ""), problem(503, "store_unavailable", ""),
+		cut(), answer(502, "<html>"), answer(503, ""), answer(504, "{}"), problem(503, "draining", ""), problem(503, "store_unavailable", ""), problem(507, "storage_full", ""),
 		answer(202, `{"id":"x","position":2,"place_kept":10}`), cut(), grant(7, "null"))
 	client := server.client(t, quick)
 	lock, err := client.Acquire(within(t, soon), "r")
 	require.NoError(t, err)
 	require.EqualValues(t, 7, lock.Token())
 	calls := server.seen("/acquire")
-	require.Len(t, calls, 9)
+	require.Len(t, calls, 10)
 	for i, call := range calls {
 		require.Equal(t, calls[0].Body["id"], call.Body["id"])
-		require.Equal(t, i > 0 && i != 7, call.Fresh, "attempt %d: a retry after a failure has a connection of its own", i)
+		require.Equal(t, i > 0 && i != 8, call.Fresh, "attempt %d: a retry after a failure has a connection of its own", i)
 	}
 	require.Empty(t, server.seen("/release"))
 }

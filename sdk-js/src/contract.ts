@@ -43,6 +43,7 @@ export const CODES = {
   draining: 503,
   no_leader: 503,
   store_unavailable: 503,
+  storage_full: 507,
 
   lock_timeout: null,
   lock_lost: null,
@@ -74,6 +75,7 @@ export const VERDICTS: Readonly<Record<string, Verdict>> = {
   draining: 'retry',
   no_leader: 'retry',
   store_unavailable: 'retry',
+  storage_full: 'retry',
 }
 
 /** What an answer without a code means, by its status; any other is connection_failed and raised. */

@@ -162,6 +162,11 @@ export class StoreUnavailableError extends CodedError {
   static override readonly code = 'store_unavailable'
 }
 
+/** 507: the server has no room to store a grant or a longer lease. Retried; seen as the `cause` of a {@link ConnectionFailedError}. */
+export class StorageFullError extends CodedError {
+  static override readonly code = 'storage_full'
+}
+
 /**
  * The caller's `timeout` ran out before the lock was granted. The place in the queue has been given up. The message says
  * what stood in the way last; who held the lock then is in `holders`, if the server said so.
@@ -203,7 +208,15 @@ for (const type of [
     NotHeldError,
   ],
   ...[LimitMismatchError, IdUsedError, TooLargeError, TooManyLocksError, TooManyWaitersError, InternalError, DrainingError],
-  ...[NoLeaderError, StoreUnavailableError, LockTimeoutError, LockLostError, ConnectionFailedError, ConfigInvalidError],
+  ...[
+    NoLeaderError,
+    StoreUnavailableError,
+    StorageFullError,
+    LockTimeoutError,
+    LockLostError,
+    ConnectionFailedError,
+    ConfigInvalidError,
+  ],
 ]) {
   classes.set(type.code, type)
   name(type, `${type.code.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase())}Error`)

@@ -19,6 +19,7 @@ export {
   NoLeaderError,
   NotFoundError,
   NotHeldError,
+  StorageFullError,
   StoreUnavailableError,
   TokenRequiredError,
   TooLargeError,

@@ -110,6 +110,12 @@ class StoreUnavailableError(LockserverError):
     code = "store_unavailable"
 
 
+class StorageFullError(LockserverError):
+    """The server has no room to store a grant or a longer lease; nothing was done, and releases go on."""
+
+    code = "storage_full"
+
+
 CODES: dict[str, tuple[str, type[LockserverError]]] = {
     "invalid_request": ("raise", InvalidRequestError),
     "token_required": ("raise", TokenRequiredError),
@@ -127,6 +133,7 @@ CODES: dict[str, tuple[str, type[LockserverError]]] = {
     "draining": ("retry", DrainingError),
     "no_leader": ("retry", NoLeaderError),
     "store_unavailable": ("retry", StoreUnavailableError),
+    "storage_full": ("retry", StorageFullError),
 }
 """The codes of a server: what a client does about each, and its error."""
 

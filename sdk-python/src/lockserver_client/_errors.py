@@ -22,7 +22,8 @@
     ├── InternalError                     internal
     ├── DrainingError                     draining
     ├── NoLeaderError                     no_leader
-    └── StoreUnavailableError             store_unavailable
+    ├── StoreUnavailableError             store_unavailable
+    └── StorageFullError                  storage_full
 
 The first four arise in this process, the others are the server's own words. A class is named after its code.
 A code that this version does not know comes as a plain `LockserverError` that carries it.

@@ -77,6 +77,7 @@ async def test_what_is_passing_is_repeated_with_the_same_id(to: Make) -> None:
         Say(504, "<html>gateway time-out"),
         refused(503, "draining"),
         refused(503, "store_unavailable"),
+        refused(507, "storage_full"),
         granted(),
     )
     lock = await to(script).acquire("r")

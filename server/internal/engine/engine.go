@@ -97,6 +97,11 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.mu.Unlock()
 	e.host.Go(e.commitLoop)
 	e.startLog(ctx)
+	if bounded, ok := cfg.Store.(store.Bounded); ok {
+		full, changed := bounded.Full()
+		e.setFull(full)
+		e.host.Go(func() { e.watchRoom(bounded, changed) })
+	}
 	e.log.Info("locks loaded", "locks", records, "took", e.host.Since(began).Round(time.Millisecond))
 	return e, nil
 }

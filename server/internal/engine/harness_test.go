@@ -26,6 +26,7 @@ type testStore struct {
 	records  map[int64]lock.Record
 	last     int64
 	largest  int           // changes of a commit
+	put      int           // records that were put
 	gate     chan struct{} // while not nil, commits wait for it to be closed
 	takes    time.Duration // every commit takes so long
 	fails    error         // the next commit fails,
@@ -75,6 +76,7 @@ func (s *testStore) Commit(_ context.Context, changes []lock.Change) error {
 			delete(s.records, c.Record.Token)
 		} else {
 			s.records[c.Record.Token] = c.Record
+			s.put++
 			s.last = max(s.last, c.Record.Token)
 		}
 		if c.Last {
@@ -99,6 +101,13 @@ func (s *testStore) slow(takes time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takes, s.largest = takes, 0
+}
+
+// puts is how many records were put.
+func (s *testStore) puts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put
 }
 
 // largestCommit is the number of changes of the largest commit since slow.

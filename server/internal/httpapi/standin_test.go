@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"testing"
 	"time"
 
@@ -117,3 +118,13 @@ func TestPanicIsAnAnswerAndALogLine(t *testing.T) {
 }
 
 var _ service.Engine = answering{}
+
+func TestAFullStore(t *testing.T) {
+	s := start(t, setup{engine: answering{lock.Answer{Code: lock.StorageFull}}})
+	for _, path := range []string{"/acquire", "/renew"} {
+		got := s.do("POST", path, `{"resource":"r","owner":"o"}`)
+		require.Equal(t, http.StatusInsufficientStorage, got.status)
+		require.Equal(t, "storage_full", got.code())
+		require.Equal(t, "1", got.header.Get("Retry-After"))
+	}
+}

@@ -50,6 +50,9 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p asking) Ticket {
 		arrival: t.arrivals, since: now, timer: noTimer, permits: req.Limit, mode: req.Mode,
 	}
 	switch free := r == nil || (r.present() == 0 || fault.Barging) && (r.holders.n == 0 || r.admits(c)); {
+	case free && t.full:
+		t.answer(p.Reply, r, Answer{Code: StorageFull})
+		return Ticket{}
 	case free && t.stats.Grants >= t.bounds.MaxLocks:
 		t.answer(p.Reply, r, Answer{Code: TooManyLocks})
 		return Ticket{}

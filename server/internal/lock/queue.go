@@ -100,9 +100,13 @@ func (t *Table) park(now int64, c *claim, p asking) {
 }
 
 // promote grants what it can to the waiters of r: it goes through those that are present, in their order, up to the first that has
-// to wait on.
+// to wait on. While nothing can be stored, all wait on.
 func (t *Table) promote(now int64, r *resource) {
 	if r.present() == 0 || r.full() {
+		return
+	}
+	if t.full {
+		t.heldBack[r.name] = struct{}{}
 		return
 	}
 	for c := r.queue.head; c != nil; {

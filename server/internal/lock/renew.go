@@ -13,6 +13,8 @@ func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 		t.answer(to, r, t.notHeld(r, ref))
 	case c.over(now):
 		t.answer(to, r, Answer{Code: NotHeld, Reason: Expired})
+	case t.full && c.lease > 0 && int64(expire) > c.lease:
+		t.answer(to, r, Answer{Code: StorageFull})
 	default:
 		t.renew(now, c, int64(expire))
 		t.promise(dueRenew, c, to, now, 0)

@@ -40,6 +40,8 @@ type Table struct {
 	serial    int64  // counts created resources
 	arrivals  int64  // counts requests for new claims
 	draining  bool
+	full      bool                // the store takes no grants
+	heldBack  map[string]struct{} // resources with waiters that only that keeps waiting
 	stats     Stats
 	watched   [eventKinds]bool
 }

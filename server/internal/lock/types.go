@@ -91,6 +91,7 @@ const (
 	NotFound                       // show, force release: nobody holds it
 	TooManyLocks                   // acquire: Bounds.MaxLocks is reached
 	TooManyWaiters                 // acquire: Bounds.MaxWaiters is reached
+	StorageFull                    // acquire: no grant can be stored; renew: nor a longer lease; nothing was done
 	Draining                       // the server is shutting down
 	Unavailable                    // the store failed, so the outcome is unknown
 )

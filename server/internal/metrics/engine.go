@@ -15,6 +15,7 @@ type Engine interface {
 	CommitStats() engine.CommitStats
 	Survey() lock.Survey
 	Err() error
+	Full() bool
 }
 
 // engineCollector turns the engine's own counts into metrics, so that counting costs the engine almost nothing.
@@ -46,12 +47,13 @@ var (
 	confirm    = describe("confirm_seconds", "Time that etcd took to confirm that this server leads, before answers that changed nothing.")
 	batch      = describe("commit_changes", "Changes in a batch.")
 	storeUp    = describe("store_up", "1 while the store works; 0 after it failed, just before the server exits.")
+	storeFull  = describe("store_full", "1 while the store has no room for more grants, 0 else.")
 )
 
 // Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		locks, waiters, deepest, oldestWait, oldestHold, grants, renewals, ends, waitsEnded, wait, hold, commit, confirm, batch, storeUp,
+		locks, waiters, deepest, oldestWait, oldestHold, grants, renewals, ends, waitsEnded, wait, hold, commit, confirm, batch, storeUp, storeFull,
 	} {
 		to <- d
 	}
@@ -76,11 +78,15 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(deepest, float64(found.Deepest))
 	gauge(oldestWait, found.Wait.Seconds())
 	gauge(oldestHold, found.Hold.Seconds())
-	up := 1.0
-	if (*e).Err() != nil {
-		up = 0
+	flag := func(d *prometheus.Desc, on bool) {
+		v := 0.0
+		if on {
+			v = 1
+		}
+		gauge(d, v)
 	}
-	gauge(storeUp, up)
+	flag(storeUp, (*e).Err() == nil)
+	flag(storeFull, (*e).Full())
 	count(grants, s.Events[lock.EventGranted])
 	count(renewals, s.Events[lock.EventRenewed])
 	for _, kind := range []lock.EventKind{lock.EventReleased, lock.EventExpired, lock.EventEvicted, lock.EventHandedBack} {

@@ -11,7 +11,7 @@ import (
 // Store makes the changes of one lock table durable.
 //
 // A store may be on this machine or behind a network: a commit may take milliseconds, fail, come too late because another writer took
-// over, or land in part. Only the engine uses a store, and except for Lost it never calls two methods at the same time.
+// over, or land in part. Only the engine uses a store, and except for Lost and Full it never calls two methods at the same time.
 type Store interface {
 	// Load fences off older writers, calls yield for every record, in any order, and returns the highest token that was ever
 	// committed, even if its grant is long gone, or 0. It stops at the first error of yield and returns it. It fails, and never
@@ -44,6 +44,15 @@ type Instant interface {
 type Shared interface {
 	Store
 	Shared()
+}
+
+// Bounded is a store that can run out of room, and that tells so before a commit fails over it. While it is full, it has room for what
+// deletes, but perhaps not for what puts.
+type Bounded interface {
+	Store
+
+	// Full reports whether the store is full. changed is closed when that has changed.
+	Full() (full bool, changed <-chan struct{})
 }
 
 var (

@@ -22,6 +22,7 @@ const (
 	Draining         Code = "draining"
 	NoLeader         Code = "no_leader"
 	StoreUnavailable Code = "store_unavailable"
+	StorageFull      Code = "storage_full"
 )
 
 // codes has what follows from a code.
@@ -42,6 +43,7 @@ var codes = map[Code]codeRow{
 	Draining:         {status: 503, title: "Service Unavailable", retryAfter: true},
 	NoLeader:         {status: 503, title: "Service Unavailable", retryAfter: true},
 	StoreUnavailable: {status: 503, title: "Service Unavailable", retryAfter: true},
+	StorageFull:      {status: 507, title: "Insufficient Storage", retryAfter: true},
 }
 
 // The fields of requests.

@@ -87,6 +87,8 @@ func Refusal(a *lock.Answer) *Problem {
 		return &Problem{Code: TooManyLocks, Detail: "the server holds as many locks as it may (--max-locks); ask again later"}
 	case lock.TooManyWaiters:
 		return &Problem{Code: TooManyWaiters, Detail: "as many requests wait as may (--max-waiters); ask again later"}
+	case lock.StorageFull:
+		return &Problem{Code: StorageFull, Detail: "the server has no room to store a grant or a longer lease, and did nothing; ask again later, when there is room"}
 	case lock.Draining:
 		return &Problem{Code: Draining, Detail: "the server shuts down; ask again"}
 	case lock.Unavailable:
