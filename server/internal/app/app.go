@@ -106,7 +106,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	a := &App{
 		opts:     opts,
 		log:      log,
-		open:     func(context.Context) (store.Store, error) { return openStore(opts.Store, log) },
+		open:     func(context.Context) (store.Store, error) { return openStore(opts, log) },
 		service:  ops,
 		sessions: sessions,
 		events:   hub,

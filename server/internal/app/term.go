@@ -139,9 +139,9 @@ func (a *App) closeEngine(eng *engine.Engine) error {
 }
 
 // openStore opens a store that belongs to one server, so it need not wait for the right to write.
-func openStore(s config.Store, log *slog.Logger) (store.Store, error) {
-	if s.Kind == "memory" {
+func openStore(opts *config.Options, log *slog.Logger) (store.Store, error) {
+	if opts.Store.Kind == "memory" {
 		return memory.New(), nil
 	}
-	return disk.Open(s.Target, log)
+	return disk.Open(opts.Store.Target, int64(opts.DiskReserve), log)
 }

@@ -19,6 +19,7 @@ type Options struct {
 	Secret         Secret
 	PreviousSecret Secret // also accepted, if set
 	Store          Store
+	DiskReserve    int  // bytes, if the store is disk
 	Etcd           Etcd // if the store is etcd
 
 	MaxWait        time.Duration

@@ -89,6 +89,7 @@ func groups() []group {
 				about:   "disk:DIR survives a crash; memory does not; etcd:URLS/PREFIX",
 				allowed: "disk:DIR, memory or etcd:URL,URL…/PREFIX, with all URLs http or all https", set: setStore,
 			},
+			count("disk-reserve", "bytes that disk:DIR keeps for itself; on a full disk, releases and a restart go on with them", 32<<20, 1<<20, 1<<40, func(o *Options) *int { return &o.DiskReserve }),
 		}},
 		{"Cluster: servers with the same PREFIX in etcd", []setting{
 			{

@@ -38,7 +38,7 @@ func benchEngine(b *testing.B, s store.Store) *engine.Engine {
 
 func diskStore(b *testing.B, dir string) store.Store {
 	b.Helper()
-	s, err := disk.Open(dir, slog.New(slog.DiscardHandler))
+	s, err := disk.Open(dir, 0, slog.New(slog.DiscardHandler))
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, s.Close()) })
 	return s
@@ -282,7 +282,7 @@ func slowest(b *testing.B, e *engine.Engine, until time.Time) (most time.Duratio
 func BenchmarkStart(b *testing.B) {
 	const leases, batch = 1_000_000, 10_000
 	dir := b.TempDir()
-	fill, err := disk.Open(dir, slog.New(slog.DiscardHandler))
+	fill, err := disk.Open(dir, 0, slog.New(slog.DiscardHandler))
 	require.NoError(b, err)
 	_, err = fill.Load(context.Background(), func(lock.Record) error { return nil })
 	require.NoError(b, err)
@@ -299,7 +299,7 @@ func BenchmarkStart(b *testing.B) {
 	}
 	require.NoError(b, fill.Close())
 	for b.Loop() {
-		s, err := disk.Open(dir, slog.New(slog.DiscardHandler))
+		s, err := disk.Open(dir, 0, slog.New(slog.DiscardHandler))
 		require.NoError(b, err)
 		e, err := engine.Open(context.Background(), engine.Config{Store: s, Logger: slog.New(slog.DiscardHandler), Bounds: bounds})
 		require.NoError(b, err)

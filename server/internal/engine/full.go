@@ -7,7 +7,8 @@ import (
 
 // watchRoom tells the table whether the store is full, until the engine ends.
 func (e *Engine) watchRoom(s store.Bounded, changed <-chan struct{}) {
-	for full := false; e.host.Wait(changed, e.done, nil, nil) == 0; {
+	for e.host.Wait(changed, e.done, nil, nil) == 0 {
+		var full bool
 		full, changed = s.Full()
 		e.setFull(full)
 	}

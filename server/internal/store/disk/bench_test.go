@@ -26,7 +26,7 @@ func record(token int64) lock.Record {
 func BenchmarkCommit(b *testing.B) {
 	for _, n := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprint("changes=", n), func(b *testing.B) {
-			s, err := disk.Open(b.TempDir(), quiet)
+			s, err := disk.Open(b.TempDir(), 0, quiet)
 			require.NoError(b, err)
 			defer s.Close()
 			changes := make([]lock.Change, n)
@@ -90,7 +90,7 @@ func BenchmarkLoad(b *testing.B) {
 	fill(b, dir, leases)
 	b.ReportAllocs()
 	for b.Loop() {
-		s, err := disk.Open(dir, quiet)
+		s, err := disk.Open(dir, 0, quiet)
 		require.NoError(b, err)
 		n := 0
 		_, err = s.Load(b.Context(), func(lock.Record) error { n++; return nil })
@@ -105,7 +105,7 @@ func BenchmarkLoadAfterChurn(b *testing.B) {
 	dir := b.TempDir()
 	churn(b, dir, 2_000_000)
 	for b.Loop() {
-		s, err := disk.Open(dir, quiet)
+		s, err := disk.Open(dir, 0, quiet)
 		require.NoError(b, err)
 		n := 0
 		_, err = s.Load(b.Context(), func(lock.Record) error { n++; return nil })
@@ -137,7 +137,7 @@ const kept = 1000
 // churn puts grants and deletes them 2000 grants later, as in a server with as many locks held, some of them renewed.
 func churn(tb testing.TB, dir string, pairs int) {
 	tb.Helper()
-	s, err := disk.Open(dir, quiet)
+	s, err := disk.Open(dir, 0, quiet)
 	require.NoError(tb, err)
 	const batch, held = 1000, 2000
 	var changes []lock.Change
@@ -163,7 +163,7 @@ func churn(tb testing.TB, dir string, pairs int) {
 
 func fill(tb testing.TB, dir string, leases int) {
 	tb.Helper()
-	s, err := disk.Open(dir, quiet)
+	s, err := disk.Open(dir, 0, quiet)
 	require.NoError(tb, err)
 	var changes []lock.Change
 	for token := range leases {

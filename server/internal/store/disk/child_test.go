@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case childOpens:
-		s, err := disk.Open(os.Getenv(childDir), quiet)
+		s, err := disk.Open(os.Getenv(childDir), 0, quiet)
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -54,7 +54,7 @@ func TestRefusesDamage(t *testing.T) {
 			require.NoError(t, db.Close())
 
 			for range 2 { // the refusal changes nothing
-				s, err = disk.Open(dir, quiet)
+				s, err = disk.Open(dir, 0, quiet)
 				if err == nil {
 					_, err = s.Load(t.Context(), func(lock.Record) error { return nil })
 					require.NoError(t, s.Close())

@@ -40,7 +40,7 @@ func TestRefusesWhatIsNotADirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for _, path := range []string{file, filepath.Join(file, "below")} {
-		_, err := disk.Open(path, quiet)
+		_, err := disk.Open(path, 0, quiet)
 		require.ErrorContains(t, err, path)
 		require.ErrorContains(t, err, "not a directory")
 	}
@@ -70,7 +70,7 @@ func TestRefusesADirectoryThatCannotBeWritten(t *testing.T) {
 func TestRefusesSomebodyElsesDirectory(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "thesis.tex"), []byte("x"), 0o600))
-	_, err := disk.Open(dir, quiet)
+	_, err := disk.Open(dir, 0, quiet)
 	require.ErrorIs(t, err, store.ErrCorrupt)
 	require.ErrorContains(t, err, "thesis.tex")
 	require.Equal(t, []string{"thesis.tex"}, list(t, dir), "nothing was added")
@@ -81,7 +81,7 @@ func TestRefusesAStoreInUse(t *testing.T) {
 	s := openDisk(t, dir)
 	storetest.Commit(t, s, change(1))
 
-	_, err := disk.Open(dir, quiet)
+	_, err := disk.Open(dir, 0, quiet)
 	require.ErrorIs(t, err, store.ErrInUse)
 	require.ErrorContains(t, err, dir)
 
@@ -101,7 +101,7 @@ func TestRefusesANewerFormat(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, openDisk(t, dir).Close())
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "FORMAT"), []byte("lockserver-store 2\n"), 0o600))
-	_, err := disk.Open(dir, quiet)
+	_, err := disk.Open(dir, 0, quiet)
 	require.ErrorIs(t, err, store.ErrFormat)
 	require.ErrorContains(t, err, "has format 2, this server reads up to 1")
 	require.ErrorContains(t, err, dir)
@@ -112,7 +112,7 @@ func TestRefusesAFormatThatMakesNoSense(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, openDisk(t, dir).Close())
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "FORMAT"), []byte(text), 0o600))
-		_, err := disk.Open(dir, quiet)
+		_, err := disk.Open(dir, 0, quiet)
 		require.ErrorIs(t, err, store.ErrCorrupt, "%q", text)
 		require.ErrorContains(t, err, "FORMAT")
 	}
@@ -124,7 +124,7 @@ func TestRefusesAStoreWithoutItsFormat(t *testing.T) {
 	storetest.Commit(t, s, change(1))
 	require.NoError(t, s.Close())
 	require.NoError(t, os.Remove(filepath.Join(dir, "FORMAT")))
-	_, err := disk.Open(dir, quiet)
+	_, err := disk.Open(dir, 0, quiet)
 	require.ErrorIs(t, err, store.ErrCorrupt)
 	require.ErrorContains(t, err, "FORMAT")
 }
@@ -141,10 +141,10 @@ func TestRefusesAStoreWithoutItsDatabase(t *testing.T) {
 			if name == "emptied" {
 				require.NoError(t, os.Mkdir(filepath.Join(dir, "db"), 0o700))
 			}
-			_, err := disk.Open(dir, quiet)
+			_, err := disk.Open(dir, 0, quiet)
 			require.ErrorIs(t, err, store.ErrCorrupt)
 			require.ErrorContains(t, err, "database is missing")
-			_, err = disk.Open(dir, quiet)
+			_, err = disk.Open(dir, 0, quiet)
 			require.ErrorIs(t, err, store.ErrCorrupt, "the first try has made no new one")
 		})
 	}

@@ -26,18 +26,20 @@ type diskStore struct {
 	mark  int64     // highest token ever committed
 
 	failure *failure
+	room    *room
 	batches chan *pebble.Batch
 	done    chan error
 	closed  bool
 }
 
 // Open opens the store in the directory dir. It makes the directory and the store if they are missing. If it fails with
-// store.ErrInUse, store.ErrFormat or store.ErrCorrupt, it has left the store as it was.
-func Open(dir string, logger *slog.Logger) (store.Store, error) {
-	return open(dir, system(), logger)
+// store.ErrInUse, store.ErrFormat or store.ErrCorrupt, it has left the store as it was. The store keeps so many bytes in reserve on the
+// disk, to go on if others fill it; 0 for none.
+func Open(dir string, reserve int64, logger *slog.Logger) (store.Store, error) {
+	return open(dir, system(), reserve, logger)
 }
 
-func open(path string, fs vfs.FS, logger *slog.Logger) (_ store.Store, err error) {
+func open(path string, fs vfs.FS, reserve int64, logger *slog.Logger) (_ store.Store, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("disk store %s: %w", path, err)
@@ -58,12 +60,18 @@ func open(path string, fs vfs.FS, logger *slog.Logger) (_ store.Store, err error
 		dir:     path,
 		lock:    l,
 		failure: newFailure(),
+		room:    newRoom(d, reserve, logger),
 		batches: make(chan *pebble.Batch),
 		done:    make(chan error, 1),
 	}
-	if err := s.openDB(d, logger); err != nil {
-		return nil, errors.Join(err, s.unlock())
+	err = s.room.find()
+	if err == nil {
+		err = s.openDB(d, logger)
 	}
+	if err != nil {
+		return nil, errors.Join(err, s.room.end(), s.unlock())
+	}
+	s.room.watch()
 	go s.apply()
 	return s, nil
 }
@@ -102,7 +110,7 @@ func (s *diskStore) openDB(d dir, logger *slog.Logger) (err error) {
 
 	log := pebbleLog{logger, s.failure}
 	watched, watch := vfs.WithDiskHealthChecks(d.fs, slowDisk, nil, log.diskSlow)
-	guard := &guardFS{FS: watched, failure: s.failure}
+	guard := &guardFS{FS: watched, failure: s.failure, room: s.room}
 	s.watch = watch
 	s.db, err = await(s.failure, func() (*pebble.DB, error) { return openPebble(path, options(guard, log)) })
 	if err != nil {
@@ -284,13 +292,17 @@ func (s *diskStore) apply() {
 func (s *diskStore) Lost() <-chan struct{} { return s.failure.lost }
 func (s *diskStore) Err() error            { return s.failure.get() }
 
+// Full reports whether the disk has little space left.
+func (s *diskStore) Full() (full bool, changed <-chan struct{}) { return s.room.state() }
+
 func (s *diskStore) Close() error {
 	if s.closed {
 		return nil
 	}
 	s.closed = true
+	s.room.hurry()
 	close(s.batches)
-	if err := s.closeDB(); err != nil {
+	if err := errors.Join(s.closeDB(), s.room.end()); err != nil {
 		return fmt.Errorf("disk store %s: close: %w", s.dir, err)
 	}
 	return s.unlock()

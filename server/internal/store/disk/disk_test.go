@@ -24,7 +24,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(tb testing.TB) func() (store.Store, error) {
 		dir := filepath.Join(tb.TempDir(), "data")
-		return func() (store.Store, error) { return disk.Open(dir, quiet) }
+		return func() (store.Store, error) { return disk.Open(dir, 0, quiet) }
 	})
 }
 
@@ -56,7 +56,7 @@ func TestCommitGivenUpFailsTheStore(t *testing.T) {
 
 func openDisk(t *testing.T, dir string) store.Store {
 	t.Helper()
-	s, err := disk.Open(dir, quiet)
+	s, err := disk.Open(dir, 0, quiet)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s

@@ -13,7 +13,7 @@ import (
 // For tests that break the disk, and for the fuzzing of records.
 
 func OpenFS(dir string, fs vfs.FS, logger *slog.Logger) (store.Store, error) {
-	return open(dir, fs, logger)
+	return open(dir, fs, 0, logger)
 }
 
 func EncodeGrant(r *lock.Record) (key, value []byte, err error) {
@@ -39,3 +39,7 @@ var (
 	DecodeMark  = decodeMark
 	Checksum    = record.Checksum
 )
+
+func OpenWithReserve(dir string, fs vfs.FS, reserve int64, logger *slog.Logger) (store.Store, error) {
+	return open(dir, fs, reserve, logger)
+}

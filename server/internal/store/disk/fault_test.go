@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -80,16 +79,10 @@ func commitUntilTheLogFails() {
 }
 
 func TestFaultsFailTheStore(t *testing.T) {
-	writes := []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileWriteAt}
 	faults := map[string]struct {
 		err   error
 		match func(errorfs.Op) bool
 	}{
-		"full disk, log":        {syscall.ENOSPC, func(op errorfs.Op) bool { return isLog(op) && slices.Contains(writes, op.Kind) }},
-		"full disk, everything": {syscall.ENOSPC, func(op errorfs.Op) bool { return slices.Contains(writes, op.Kind) || op.Kind == errorfs.OpCreate }},
-		"full disk, tables": {syscall.ENOSPC, func(op errorfs.Op) bool {
-			return strings.HasSuffix(op.Path, ".sst") && (op.Kind == errorfs.OpCreate || slices.Contains(writes, op.Kind))
-		}},
 		"next log": {syscall.EIO, func(op errorfs.Op) bool {
 			return isLog(op) && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
 		}},

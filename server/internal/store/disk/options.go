@@ -57,7 +57,13 @@ func (l pebbleLog) write(level slog.Level, format string, args []any) {
 
 func (l pebbleLog) events() *pebble.EventListener {
 	return &pebble.EventListener{
-		BackgroundError: l.failure.halt,
+		BackgroundError: func(err error) {
+			if noRoom(err) { // a compaction, which can be done later
+				l.log.Warn("disk store: no room for a compaction", "error", err)
+				return
+			}
+			l.failure.halt(err)
+		},
 		// The loader's own goroutine calls this too. It gets the error as well, so this must return.
 		DataCorruption: func(info pebble.DataCorruptionInfo) { _ = l.failure.set(fmt.Errorf("corruption: %s", info)) },
 		LowDiskSpace: func(info pebble.LowDiskSpaceInfo) {
