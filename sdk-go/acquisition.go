@@ -19,26 +19,27 @@ import (
 // was a deadline, the error is a [*LockTimeoutError] (ErrLockTimeout), which says what stood in the way. Nothing stays held, even if
 // the grant was already on its way.
 func (c *Client) Acquire(ctx context.Context, resource string, opts ...AcquireOption) (*Lock, error) {
-	return c.acquire(ctx, resource, readOptions(opts))
+	return c.newAcquisition(opts).acquire(ctx, resource)
 }
 
 // TryAcquire takes the lock if it is free, and fails with ErrLocked, a [*LockedError], if it is not. It retries and gives up as
 // [Client.Acquire] does.
 func (c *Client) TryAcquire(ctx context.Context, resource string, opts ...AcquireOption) (*Lock, error) {
-	o := readOptions(opts)
-	o.nonBlocking = true
-	return c.acquire(ctx, resource, o)
+	a := c.newAcquisition(opts)
+	a.options.nonBlocking = true
+	return a.acquire(ctx, resource)
 }
 
-func readOptions(opts []AcquireOption) acquireOptions {
-	var o acquireOptions
+func (c *Client) newAcquisition(opts []AcquireOption) *acquisition {
+	a := &acquisition{client: c}
 	for _, opt := range opts {
-		opt(&o)
+		opt(&a.options)
 	}
-	return o
+	return a
 }
 
-func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions) (*Lock, error) {
+func (a *acquisition) acquire(ctx context.Context, resource string) (*Lock, error) {
+	c, o := a.client, &a.options
 	if err := o.check(resource); err != nil {
 		return nil, err
 	}
@@ -54,18 +55,14 @@ func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions)
 		defer c.keeper.expect(-1)
 	}
 
-	a := acquisition{
-		client:  c,
-		options: &o,
-		request: acquireRequest{Resource: resource, Owner: c.owner, Expire: o.expire.Seconds(), ID: rand.Text(), Limit: o.limit, Note: o.note},
-	}
+	a.request = acquireRequest{Resource: resource, Owner: c.owner, Expire: o.expire.Seconds(), ID: rand.Text(), Limit: o.limit, Note: o.note}
 	if o.shared {
 		a.request.Mode = "shared"
 	}
 	a.call = c.newCall(&opAcquire, resource, c.bounds.Silence, a.next)
 	a.early = a.call.backoff
 	if deadline, limited := ctx.Deadline(); limited {
-		left := time.Until(deadline)
+		left := deadline.Sub(a.call.began)
 		a.deadline, a.look = deadline, deadline.Add(-min(lastLook, left/lastLookPart))
 	}
 	lock, err := a.run(ctx)
@@ -79,9 +76,9 @@ func (c *Client) acquire(ctx context.Context, resource string, o acquireOptions)
 // acquisition is one lock on its way: one id, from the first request to the grant or to giving up.
 type acquisition struct {
 	client  *Client
-	options *acquireOptions
+	options acquireOptions
 	request acquireRequest
-	call    *call   // of all requests
+	call    call    // of all requests
 	early   backoff // between those that waited for nothing
 
 	deadline time.Time // zero: none
@@ -103,9 +100,9 @@ const (
 const shortestHop = 50 * time.Millisecond
 
 // next makes the next request, which the server may hold for all the time that is left.
-func (a *acquisition) next() attempt {
+func (a *acquisition) next(now time.Time) attempt {
 	wait := time.Duration(0)
-	switch now := time.Now(); {
+	switch {
 	case a.options.nonBlocking:
 	case a.deadline.IsZero():
 		wait = longestWait
@@ -114,7 +111,8 @@ func (a *acquisition) next() attempt {
 	default:
 		wait = max(a.deadline.Sub(now), time.Millisecond)
 	}
-	a.sent, a.granted = a.client.clock.now(), newGrant()
+	a.sent = a.client.clock.now()
+	a.granted.empty()
 	return attempt{request: &a.request, wait: wait, bound: a.client.bounds.Answer}
 }
 
@@ -129,13 +127,16 @@ func (a *acquisition) run(ctx context.Context) (*Lock, error) {
 		var locked *LockedError
 		switch {
 		case err == nil && a.granted.Token != 0:
-			a.answered(nil)
 			a.on = a.call.on
-			if ctx.Err() != nil || a.client.life.Err() != nil {
-				continue // the end of the wait came first: the grant goes back
+			ended := ctx.Err() != nil || a.client.life.Err() != nil
+			if !ended {
+				if lock := a.client.hold(a); lock != nil {
+					return lock, nil
+				}
 			}
-			if lock := a.client.hold(a); lock != nil {
-				return lock, nil
+			a.answered(nil)
+			if ended {
+				continue // the end of the wait came first: the grant goes back
 			}
 			// It ran out, or was taken back, on its way here.
 			delay = a.call.backoff.after(0)
@@ -237,11 +238,12 @@ func (a *acquisition) abandon(ctx context.Context) {
 	if a.call.tried == 0 {
 		return
 	}
-	c, session, request := a.client, a.client.transport.session(), releaseRequest{Resource: a.request.Resource, Owner: a.request.Owner, ID: a.request.ID}
-	c.cleanup(ctx, func(own context.Context) {
-		if _, err := c.sendRelease(own, &request); err != nil && !errors.Is(err, ErrNotHeld) {
+	c, session, resource := a.client, a.client.transport.session(), a.request.Resource
+	r := c.newRelease(releaseRequest{Resource: resource, Owner: a.request.Owner, ID: a.request.ID})
+	c.cleanup(ctx, &r.call, func(own context.Context) {
+		if _, err := r.send(own); err != nil && !errors.Is(err, ErrNotHeld) {
 			c.keeper.spoil(session)
-			c.logger.WarnContext(own, "lockserver: an acquisition could not be cancelled", "resource", request.Resource, "error", err)
+			c.logger.WarnContext(own, "lockserver: an acquisition could not be cancelled", "resource", resource, "error", err)
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ type Client struct {
 	closed  bool
 	pending int                // calls and clean-ups that Close waits for
 	drained *sync.Cond         // pending is 0
-	held    map[string][]*Lock // by resource
+	held    map[string]*Lock   // by resource: the newest, which knows the others
 	early   map[int64]struct{} // tokens that the server told to be lost before they were held here
 	losses  map[string]*Lock   // by resource: the last one lost, which Release must not take for none
 }
@@ -70,7 +69,7 @@ func New(opts ...Option) (*Client, error) {
 func newClient(s *settings, addr string, t transport) *Client {
 	c := &Client{
 		addr: addr, secret: s.Secret, owner: s.Owner, transport: t, logger: s.Logger, clock: s.Clock, bounds: s.Bounds,
-		held: make(map[string][]*Lock), early: make(map[int64]struct{}), losses: make(map[string]*Lock),
+		held: make(map[string]*Lock), early: make(map[int64]struct{}), losses: make(map[string]*Lock),
 	}
 	c.keeper = newKeeper(c)
 	c.life, c.end = context.WithCancel(context.Background())
@@ -100,8 +99,8 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	var renewed []*Lock
-	for _, locks := range c.held {
-		for _, l := range locks {
+	for _, l := range c.held {
+		for ; l != nil; l = l.beside {
 			if l.renewed {
 				renewed = append(renewed, l)
 			}
@@ -135,7 +134,10 @@ func (c *Client) Release(ctx context.Context, resource string) error {
 		c.mu.Unlock()
 		return closedError(resource)
 	}
-	mine := slices.Clone(c.held[resource])
+	var mine []*Lock
+	for l := c.held[resource]; l != nil; l = l.beside {
+		mine = append(mine, l)
+	}
 	if l := c.losses[resource]; len(mine) == 0 && l != nil {
 		delete(c.losses, resource)
 		if !l.asked.Load() {
@@ -165,10 +167,10 @@ func (c *Client) releaseByOwner(ctx context.Context, resource string) error {
 	}
 	defer c.done()
 	request, limit := releaseRequest{Resource: resource, Owner: c.owner}, c.bounds.Cleanup
-	release := c.newCall(&opRelease, resource, limit, func() attempt { return attempt{request: &request, bound: limit} })
+	release := c.newCall(&opRelease, resource, limit, func(time.Time) attempt { return attempt{request: &request, bound: limit} })
 	release.cleanup, release.hard, release.once = true, true, true
 	var err error
-	if !c.cleanup(ctx, func(own context.Context) { err = release.run(own, &releaseAnswer{}) }) {
+	if !c.cleanup(ctx, &release, func(own context.Context) { err = release.run(own, &releaseAnswer{}) }) {
 		return gaveUp(ctx, &opRelease, resource, release.began, "")
 	}
 	return err
@@ -206,7 +208,7 @@ func (c *Client) ForceRelease(ctx context.Context, resource string, token int64)
 	}
 	defer c.done()
 	request, limit := lockRequest{Resource: resource, Token: token}, c.bounds.Answer
-	release := c.newCall(&opForceRelease, resource, limit, func() attempt { return attempt{request: &request, bound: limit} })
+	release := c.newCall(&opForceRelease, resource, limit, func(time.Time) attempt { return attempt{request: &request, bound: limit} })
 	release.hard, release.once = true, true
 	var answer wireEvicted
 	if err := release.run(ctx, &answer); err != nil {
@@ -221,7 +223,8 @@ func (c *Client) look(ctx context.Context, resource string, op *operation, reque
 		return err
 	}
 	defer c.done()
-	return c.newCall(op, resource, c.bounds.Silence, func() attempt { return attempt{request: request, bound: c.bounds.Answer} }).run(ctx, out)
+	asking := c.newCall(op, resource, c.bounds.Silence, func(time.Time) attempt { return attempt{request: request, bound: c.bounds.Answer} })
+	return asking.run(ctx, out)
 }
 
 // begin registers a call that Close has to wait for, and refuses it if the client is closed.
@@ -254,28 +257,43 @@ func closedError(resource string) *Error {
 	return &Error{Code: ErrConnectionFailed, Resource: resource, Message: "the client is closed", cause: net.ErrClosed}
 }
 
-// sendRelease sends a release that names its grant, and so does no harm when it arrives twice, until the server answers or the clean-up
-// time-out ends. It returns how many attempts may have had their effect.
-func (c *Client) sendRelease(ctx context.Context, request *releaseRequest) (attempts int, err error) {
-	limit := c.bounds.Cleanup
-	end := time.Now().Add(limit)
-	release := c.newCall(&opRelease, request.Resource, limit, func() attempt {
-		left := max(time.Until(end), time.Millisecond)
-		// Half of it, so that one connection that has gone silent leaves time for another.
-		return attempt{request: request, bound: max(left/2, min(left, 100*time.Millisecond))}
-	})
-	release.cleanup, release.hard = true, true
-	err = release.run(ctx, &releaseAnswer{})
-	return release.tried - release.drained, err // a server that drains says that it did nothing
+// release is a release that names its grant, and so does no harm when it arrives twice. It is sent until the server answers or the
+// clean-up time-out ends.
+type release struct {
+	call
+	request releaseRequest
+	answer  releaseAnswer
+	end     time.Time
+	got     releaseResult // what giveBack returned
+	err     error
 }
 
-// cleanup runs f, which must reach the server whatever became of the caller's context, on a context that outlives it; f bounds itself by
-// the clean-up time-out. cleanup returns false when the caller's context and the grace after it ended before f, which then goes on, and
-// Close waits for it.
-func (c *Client) cleanup(ctx context.Context, f func(context.Context)) bool {
+func (c *Client) newRelease(request releaseRequest) *release {
+	r := &release{request: request}
+	r.call = c.newCall(&opRelease, request.Resource, c.bounds.Cleanup, r.next)
+	r.cleanup, r.hard, r.end = true, true, r.began.Add(r.limit)
+	return r
+}
+
+func (r *release) next(now time.Time) attempt {
+	left := max(r.end.Sub(now), time.Millisecond)
+	// Half of it, so that one connection that has gone silent leaves time for another.
+	return attempt{request: &r.request, bound: max(left/2, min(left, 100*time.Millisecond))}
+}
+
+// send returns how many attempts may have had their effect.
+func (r *release) send(ctx context.Context) (attempts int, err error) {
+	err = r.run(ctx, &r.answer)
+	return r.tried - r.drained, err // a server that drains says that it did nothing
+}
+
+// cleanup runs f, which must reach the server whatever became of the caller's context, on a context that outlives it; f runs the call and
+// bounds itself by the clean-up time-out. cleanup returns false when the caller's context and the grace after it ended before f, which
+// then goes on, and Close waits for it. If the first attempt is answered before that, no goroutine is needed.
+func (c *Client) cleanup(ctx context.Context, first *call, f func(context.Context)) bool {
 	own := context.WithoutCancel(ctx)
 	c.beginCleanup()
-	if ctx.Done() == nil {
+	if ctx.Done() == nil || first.ahead(ctx) {
 		defer c.done()
 		f(own)
 		return true
@@ -310,7 +328,7 @@ func (c *Client) await(ctx context.Context, ended <-chan struct{}) bool {
 func (c *Client) lost(resource string, token int64, reason string) {
 	c.mu.Lock()
 	var mine *Lock
-	for _, l := range c.held[resource] {
+	for l := c.held[resource]; l != nil; l = l.beside {
 		if l.token == token {
 			mine = l
 		}
@@ -338,7 +356,8 @@ func (c *Client) keep(l *Lock) bool {
 		delete(c.early, l.token)
 		return false
 	}
-	c.held[l.resource] = append(c.held[l.resource], l)
+	l.beside = c.held[l.resource]
+	c.held[l.resource] = l
 	delete(c.losses, l.resource)
 	return true
 }
@@ -361,13 +380,18 @@ func (c *Client) lose(l *Lock) {
 func (c *Client) forget(l *Lock) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	locks := c.held[l.resource]
-	i := slices.Index(locks, l)
-	switch {
-	case i < 0:
-	case len(locks) == 1:
-		delete(c.held, l.resource)
-	default:
-		c.held[l.resource] = slices.Delete(locks, i, i+1)
+	for before, at := (*Lock)(nil), c.held[l.resource]; at != nil; before, at = at, at.beside {
+		switch {
+		case at != l:
+			continue
+		case before != nil:
+			before.beside = l.beside
+		case l.beside != nil:
+			c.held[l.resource] = l.beside
+		default:
+			delete(c.held, l.resource)
+		}
+		l.beside = nil
+		return
 	}
 }

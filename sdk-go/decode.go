@@ -39,13 +39,9 @@ func (g *grantAnswer) readPlain(body []byte) bool {
 		return false
 	}
 	g.Token, g.Waited = token, waited
-	switch {
-	case !ever:
-		g.ExpiresIn = nil
-	case g.ExpiresIn == nil:
-		g.ExpiresIn = &expiresIn
-	default:
-		*g.ExpiresIn = expiresIn
+	g.ExpiresIn = nil
+	if ever {
+		g.seconds, g.ExpiresIn = expiresIn, &g.seconds
 	}
 	return true
 }

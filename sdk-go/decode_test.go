@@ -35,7 +35,7 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for name, of := range map[string]func() reply{
-			"grant":    func() reply { g := newGrant(); return &g },
+			"grant":    func() reply { return newGrant() },
 			"no lease": func() reply { return &grantAnswer{} },
 			"release":  func() reply { return &releaseAnswer{} },
 		} {
@@ -43,7 +43,33 @@ func FuzzAnswers(f *testing.F) {
 			if got.(plainReply).readPlain(body) {
 				require.NoError(t, json.Unmarshal(body, want), "%s", name)
 			}
-			require.Equal(t, want, got, "%s", name)
+			require.Equal(t, members(want), members(got), "%s", name)
+		}
+	})
+}
+
+// members returns what a reply says, wherever it keeps that.
+func members(r reply) any {
+	g, ok := r.(*grantAnswer)
+	if !ok {
+		return r
+	}
+	if g.ExpiresIn != nil {
+		expiresIn := *g.ExpiresIn
+		g.ExpiresIn = &expiresIn
+	}
+	g.seconds = 0
+	return *g
+}
+
+// What is cut out quickly is what looking at every byte would cut out.
+func FuzzObjectLength(f *testing.F) {
+	for _, text := range []string{``, `{`, `{}`, `{"a":1},{"b":2}]`, `{"a":"}"}`, `{"a":"\\"}"}`, `{"a":{}}`, `{"a":[1]}`, `{"a":"{}"}`, `}`, `"}"`, `{"a}`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if n := plainLength(text); n > 0 {
+			require.Equal(t, nestedLength(text), n)
 		}
 	})
 }

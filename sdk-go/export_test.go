@@ -41,7 +41,7 @@ func (m *Memory) send(ctx context.Context, a attempt) outcome {
 		if lost.unsent = got.status == Unsent; got.status <= 0 {
 			return lost
 		}
-		return outcome{answer: &got}
+		return outcome{answer: got}
 	}
 }
 

@@ -98,38 +98,79 @@ func pingFrame() []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFram
 func (s *session) beWritten() {
 	if !s.writing {
 		s.writing, s.written = true, time.Now()
-		go s.write()
+		go s.write(nil)
 	}
 }
 
-// write writes until nothing is queued. First it lets others run, who may have requests for the same message.
-func (s *session) write() {
-	runtime.Gosched()
-	var m *message // that was written last
+// write writes until nothing is queued: first the rest of what its caller began. It lets others run before, who may have requests for
+// the same message.
+func (s *session) write(rest []byte) {
+	if rest == nil {
+		runtime.Gosched()
+	}
 	for {
-		s.mu.Lock()
-		if m != nil && s.spare == nil && cap(m.b) <= fullMessage {
-			s.spare = m
+		if rest == nil {
+			if rest = s.next(); rest == nil {
+				return
+			}
 		}
-		out := s.control
-		s.control, m = nil, nil
-		if out == nil && len(s.queue) > 0 {
-			m = s.queue[0]
-			s.queue[0] = nil
-			s.queue = s.queue[1:]
-			out = m.frame()
-		}
-		if out == nil || s.ended != nil {
-			s.writing = false
-			s.mu.Unlock()
-			return
-		}
-		s.written = time.Now()
-		s.mu.Unlock()
-		if _, err := s.stream.Write(out); err != nil {
+		if _, err := s.stream.Write(rest); err != nil {
 			s.end(err)
 		}
+		rest = nil
 	}
+}
+
+// writeFor writes what is queued from the goroutine of a request, as long as that waits for its answer and the connection takes what is
+// written. A goroutine does the rest. A request that is alone need not let others run before.
+func (s *session) writeFor(p *pending, alone bool) {
+	if !alone {
+		runtime.Gosched()
+	}
+	for {
+		out := s.next()
+		if out == nil {
+			return
+		}
+		n, err := s.direct.write(out)
+		if err != nil {
+			s.end(err)
+			continue
+		}
+		if rest := out[n:]; len(rest) > 0 {
+			go s.write(rest)
+			return
+		}
+		if len(p.answered) > 0 {
+			go s.write(nil)
+			return
+		}
+	}
+}
+
+// next returns what is to be written next, or nil if there is nothing: then its caller is the writer no longer.
+func (s *session) next() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.last; m != nil && s.spare == nil && cap(m.b) <= fullMessage {
+		s.spare = m
+	}
+	s.last = nil
+	out := s.control
+	s.control = nil
+	if out == nil && len(s.queue) > 0 {
+		m := s.queue[0]
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		s.last = m
+		out = m.frame()
+	}
+	if out == nil || s.ended != nil {
+		s.writing = false
+		return nil
+	}
+	s.written = time.Now()
+	return out
 }
 
 // writeControl writes a control frame, now or between two messages.
@@ -193,6 +234,14 @@ type head struct {
 
 // take passes on the objects of a message.
 func (s *session) take(text []byte) error {
+	err := s.objects(text)
+	s.deliver(s.got)
+	clear(s.got)
+	s.got = s.got[:0]
+	return err
+}
+
+func (s *session) objects(text []byte) error {
 	if len(text) > 0 && text[0] != '[' {
 		return s.object(text)
 	}
@@ -210,6 +259,7 @@ func (s *session) take(text []byte) error {
 	return nil
 }
 
+// object takes an answer or an event.
 func (s *session) object(text []byte) error {
 	seq, status := quickHead(text)
 	if seq == 0 {
@@ -225,7 +275,7 @@ func (s *session) object(text []byte) error {
 		}
 		seq, status = h.Seq, h.Status
 	}
-	s.answer(seq, &answer{status: status, body: text})
+	s.got = append(s.got, answered{seq, answer{status: status, body: text}})
 	return nil
 }
 
@@ -249,6 +299,13 @@ func quickHead(text []byte) (seq int64, status int) {
 // objectLength returns the length of the JSON object that text begins with, or 0. It looks at brackets and strings alone: what it
 // cuts out is decoded later.
 func objectLength(text []byte) int {
+	if n := plainLength(text); n > 0 {
+		return n
+	}
+	return nestedLength(text)
+}
+
+func nestedLength(text []byte) int {
 	depth, inString := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -271,4 +328,17 @@ func objectLength(text []byte) int {
 		}
 	}
 	return 0
+}
+
+// plainLength is objectLength for an object that has no other in it, no array, and no escape in a string; else 0.
+func plainLength(text []byte) int {
+	n := bytes.IndexByte(text, '}') + 1
+	if n == 0 || text[0] != '{' {
+		return 0
+	}
+	inside := text[1:n]
+	if bytes.IndexByte(inside, '{') >= 0 || bytes.IndexByte(inside, '[') >= 0 || bytes.IndexByte(inside, '\\') >= 0 || bytes.Count(inside, []byte{'"'})%2 != 0 {
+		return 0
+	}
+	return n
 }

@@ -119,7 +119,7 @@ func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 	if err != nil {
 		return t.failure(ctx, bounded, bound, err)
 	}
-	return outcome{answer: &answer{response.StatusCode, body, retryAfter(response.Header.Get("Retry-After"))}}
+	return outcome{answer: answer{response.StatusCode, body, retryAfter(response.Header.Get("Retry-After"))}}
 }
 
 func (t *httpTransport) request(ctx context.Context, a attempt) (*http.Request, error) {

@@ -60,7 +60,7 @@ type counting struct{ calls int }
 
 func (c *counting) send(context.Context, attempt) outcome {
 	c.calls++
-	return outcome{answer: &answer{status: 200, body: []byte(`{"token":7,"expires_in":60,"waited":0}`)}}
+	return outcome{answer: answer{status: 200, body: []byte(`{"token":7,"expires_in":60,"waited":0}`)}}
 }
 
 func (c *counting) peer() string { return "nowhere" }
@@ -77,7 +77,7 @@ func TestRenewalIsNotBegunWhileTheClientCloses(t *testing.T) {
 	client.transport = network
 	lease := 60.0
 	lock := client.hold(&acquisition{
-		client: client, options: &acquireOptions{expire: time.Minute, renew: true}, request: acquireRequest{Resource: "r"},
+		client: client, options: acquireOptions{expire: time.Minute, renew: true}, request: acquireRequest{Resource: "r"},
 		sent: client.clock.now(), granted: grantAnswer{Token: 7, ExpiresIn: &lease},
 	})
 	require.NotNil(t, lock)

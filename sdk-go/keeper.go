@@ -235,8 +235,8 @@ func (k *keeper) keepAlive(session any, locks []*Lock) {
 	} else if c.begin("") == nil { // else whoever closes the client declares the locks lost
 		defer c.done()
 		var kept keepaliveAnswer
-		o := c.transport.send(c.life, attempt{op: &opKeepalive, request: struct{}{}, on: session, bound: bound, limit: bound})
-		if o.answer != nil && opKeepalive.read(o.answer, c.transport.peer(), &kept) == nil {
+		o := c.transport.send(c.life, attempt{op: &opKeepalive, began: began, request: struct{}{}, on: session, bound: bound, limit: bound})
+		if o.answer.status != 0 && opKeepalive.read(&o.answer, c.transport.peer(), &kept) == nil {
 			renewed = kept.Renewed+len(kept.Lost) >= len(locks)
 			for _, l := range kept.Lost {
 				c.lost(l.Resource, l.Token, l.Reason)

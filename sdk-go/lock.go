@@ -17,20 +17,22 @@ type Lock struct {
 	token    int64
 	lease    time.Duration // as it was asked for, 0 for none
 	renewed  bool
-	done     chan struct{}
 	asked    atomic.Bool // for its release, by whoever has the handle
 
 	mu       sync.Mutex
 	state    state
-	err      error // once lost
+	beside   *Lock         // another that the client holds of the resource; guarded by the client
+	done     chan struct{} // made when it is asked for
+	err      error         // once lost
 	leased   bool
 	deadline instant            // if leased: the safe deadline
 	watch    *time.Timer        // looks at the deadline
 	stop     context.CancelFunc // ends the renewal that is on its way
 	onLoss   func(error)
-	sending  chan struct{}  // closed when the release that is on its way has ended
-	attempts int            // to release that may have had their effect
-	result   *releaseResult // once the server answered
+	sending  bool          // a release is on its way
+	sent     chan struct{} // closed when it has ended; nil: nobody waits for that
+	attempts int           // to release that may have had their effect
+	result   releaseResult
 
 	keeping // guarded by the keeper
 }
@@ -45,7 +47,7 @@ const (
 )
 
 // releaseResult is what the server said about a release.
-type releaseResult struct{ held bool }
+type releaseResult struct{ answered, held bool }
 
 // hold makes a lock of a grant, or returns nil if its safe deadline has passed already, the server took it back, or the client was
 // closed meanwhile.
@@ -53,7 +55,7 @@ func (c *Client) hold(a *acquisition) *Lock {
 	granted := &a.granted
 	l := &Lock{
 		client: c, resource: a.request.Resource, id: a.request.ID, token: granted.Token,
-		lease: a.options.expire, renewed: a.options.renew, done: make(chan struct{}),
+		lease: a.options.expire, renewed: a.options.renew,
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,7 +109,23 @@ func (l *Lock) Expiry() time.Time {
 // Done returns a channel that is closed when the lock is lost (Err then says why) or released (Err then is nil).
 func (l *Lock) Done() <-chan struct{} {
 	l.checkDeadline()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.state == lost || l.state == released {
+			close(l.done)
+		}
+	}
 	return l.done
+}
+
+// end makes it lost or released. l.mu is held.
+func (l *Lock) end(as state) {
+	l.state = as
+	if l.done != nil {
+		close(l.done)
+	}
 }
 
 // Err returns nil while the lock is held and after it was released, and a [*LockLostError] (ErrLockLost) once it is lost: when the
@@ -157,43 +175,47 @@ func (l *Lock) Release(ctx context.Context) (bool, error) {
 
 // release is Release, except that a lock that ran out here is given back all the same, and the server's word on it is returned.
 func (l *Lock) release(ctx context.Context) (releaseResult, error) {
-	began := time.Now()
+	var began time.Time
 	l.asked.Store(true)
 	l.checkDeadline()
 	l.mu.Lock()
-	for l.sending != nil {
-		other := l.sending
+	for l.sending {
+		if l.sent == nil {
+			l.sent = make(chan struct{})
+		}
+		if began.IsZero() {
+			began = time.Now()
+		}
+		other := l.sent
 		l.mu.Unlock()
 		if !l.client.await(ctx, other) {
 			return releaseResult{}, gaveUp(ctx, &opRelease, l.resource, began, "")
 		}
 		l.mu.Lock()
 	}
-	if l.result != nil {
+	if l.result.answered {
 		defer l.mu.Unlock()
-		return *l.result, nil
+		return l.result, nil
 	}
 	if l.state == held {
 		l.state = releasing
 	}
 	l.stopTimers()
-	l.sending = make(chan struct{})
+	l.sending = true
 	l.mu.Unlock()
 
-	var got releaseResult
-	var err error
-	if !l.client.cleanup(ctx, func(own context.Context) { got, err = l.giveBack(own) }) {
-		return releaseResult{}, gaveUp(ctx, &opRelease, l.resource, began, "")
+	r := l.client.newRelease(releaseRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token})
+	if !l.client.cleanup(ctx, &r.call, func(own context.Context) { r.got, r.err = l.giveBack(own, r) }) {
+		return releaseResult{}, gaveUp(ctx, &opRelease, l.resource, r.began, "")
 	}
-	return got, err
+	return r.got, r.err
 }
 
 // giveBack sends the release and makes what comes of it the lock's state.
-func (l *Lock) giveBack(ctx context.Context) (releaseResult, error) {
-	attempts, err := l.client.sendRelease(ctx, &releaseRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token})
-	var failure *Error
-	got := releaseResult{held: true}
-	if errors.As(err, &failure) && failure.Code == ErrNotHeld {
+func (l *Lock) giveBack(ctx context.Context, r *release) (releaseResult, error) {
+	attempts, err := r.send(ctx)
+	got := releaseResult{answered: true, held: true}
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Code == ErrNotHeld {
 		l.mu.Lock()
 		// The answer to an earlier attempt was lost, and the server tells of nothing else that ended the lock: that attempt did it.
 		got.held = l.attempts+attempts > 0 && l.state == releasing && !l.overdue() && !failure.tellsLoss()
@@ -213,8 +235,10 @@ func (l *Lock) giveBack(ctx context.Context) (releaseResult, error) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	close(l.sending)
-	l.sending = nil
+	if l.sending = false; l.sent != nil {
+		close(l.sent)
+		l.sent = nil
+	}
 	l.attempts += attempts
 	if err != nil {
 		if l.state == releasing {
@@ -225,10 +249,9 @@ func (l *Lock) giveBack(ctx context.Context) (releaseResult, error) {
 		}
 		return got, err
 	}
-	l.result = &got
+	l.result = got
 	if l.state == releasing {
-		l.state = released
-		close(l.done)
+		l.end(released)
 		l.client.forget(l)
 	}
 	return got, nil

@@ -55,9 +55,9 @@ func (l *Lock) lose(reason, message string) {
 		l.mu.Unlock()
 		return
 	}
-	l.state, l.err = lost, newLockLost(l.resource, l.token, reason, message)
+	l.err = newLockLost(l.resource, l.token, reason, message)
 	l.stopTimers()
-	close(l.done)
+	l.end(lost)
 	told, err := l.onLoss, l.err
 	l.mu.Unlock()
 
@@ -76,7 +76,7 @@ func (l *Lock) loseByServer(failure *Error) {
 		l.mu.Unlock()
 		return // a release that was answered stays what it was
 	}
-	l.result = &releaseResult{held: false}
+	l.result = releaseResult{answered: true}
 	l.mu.Unlock()
 	l.lose(failure.Reason, "the server says that it is not held any more: "+failure.Reason)
 	l.client.keeper.finish(l)

@@ -88,11 +88,18 @@ type grantAnswer struct {
 	Waited    float64  `json:"waited"`
 	Position  int      `json:"position"`
 	wireBlockers
+	seconds float64 // what ExpiresIn points to, most often
 }
 
-func newGrant() grantAnswer {
-	never := -1.0
-	return grantAnswer{ExpiresIn: &never, Waited: -1}
+func newGrant() *grantAnswer {
+	g := &grantAnswer{}
+	g.empty()
+	return g
+}
+
+func (g *grantAnswer) empty() {
+	*g = grantAnswer{seconds: -1, Waited: -1}
+	g.ExpiresIn = &g.seconds
 }
 
 func (g *grantAnswer) missing(status int) string {

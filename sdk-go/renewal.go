@@ -32,11 +32,12 @@ func (l *Lock) renew(ctx context.Context, d time.Duration, background bool) (beg
 	request := renewRequest{Resource: l.resource, Owner: l.client.owner, Token: l.token, ID: l.id, Expire: d.Seconds()}
 	var sent instant
 	var granted grantAnswer
-	c := l.client.newCall(&opRenew, l.resource, l.client.bounds.Silence, func() attempt {
-		began, sent, granted = time.Now(), l.client.clock.now(), newGrant()
+	c := l.client.newCall(&opRenew, l.resource, l.client.bounds.Silence, func(now time.Time) attempt {
+		began, sent = now, l.client.clock.now()
+		granted.empty()
 		return attempt{request: &request, bound: l.renewalBound(sent)}
 	})
-	c.over, c.ended = l.usable, l.done
+	c.over, c.ended = l.usable, l.Done()
 	if background {
 		c.stubborn, c.limit = true, 1<<63-1 // until the lease ends
 		c.backoff.most = min(c.backoff.most, l.lease/10)

@@ -24,8 +24,8 @@ type call struct {
 	client   *Client
 	op       *operation
 	resource string
-	next     func() attempt // without what is the same for all of them
-	limit    time.Duration  // how long to go on without any answer
+	next     func(now time.Time) attempt // without what is the same for all of them
+	limit    time.Duration               // how long to go on without any answer
 
 	hard     bool            // limit counts although the context has a deadline
 	once     bool            // sent again only while it certainly never arrived
@@ -35,6 +35,8 @@ type call struct {
 	ended    <-chan struct{} // ends a pause, so that over is asked
 
 	began    time.Time
+	again    bool      // it is not the first attempt
+	early    *pending  // the first attempt, if it was made ahead
 	heard    time.Time // the last answer or other sign of life, or the start
 	backoff  backoff
 	trouble  *Error // the last failure
@@ -45,9 +47,9 @@ type call struct {
 }
 
 // newCall starts the clocks of a call; its other fields may be set afterwards.
-func (c *Client) newCall(op *operation, resource string, limit time.Duration, next func() attempt) *call {
+func (c *Client) newCall(op *operation, resource string, limit time.Duration, next func(now time.Time) attempt) call {
 	now := time.Now()
-	return &call{
+	return call{
 		client: c, op: op, resource: resource, next: next, limit: limit, began: now, heard: now,
 		backoff: backoff{first: c.bounds.BackoffFirst, most: c.bounds.BackoffMost},
 	}
@@ -56,19 +58,27 @@ func (c *Client) newCall(op *operation, resource string, limit time.Duration, ne
 // run returns once out is the answer, or with what else became of the call. It can be run again: pauses and patience go on.
 func (c *call) run(ctx context.Context, out reply) error {
 	for {
-		if err := c.giveUp(ctx); err != nil {
-			return err
+		waits, o := false, outcome{}
+		if p := c.early; p != nil {
+			c.early = nil
+			o = p.session.await(ctx, p, nil)
+		} else {
+			now := c.began
+			if c.again {
+				now = time.Now()
+			}
+			c.again = true
+			if err := c.giveUp(ctx, now); err != nil {
+				return err
+			}
+			a := c.attempt(ctx, now)
+			o = c.client.transport.send(ctx, a)
+			waits = a.wait > 0
 		}
-		a := c.next()
-		a.op, a.limit, a.again = c.op, c.patience(ctx), c.backoff.failed()
-		if !c.cleanup {
-			a.life = c.client.life
-		}
-		o := c.client.transport.send(ctx, a)
 		c.on = o.on
 		if !o.heard.IsZero() {
 			c.heard = o.heard
-			if a.wait > 0 {
+			if waits {
 				c.limit = c.client.bounds.SilenceQueued
 			}
 		}
@@ -76,7 +86,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 		if failure == nil {
 			return about(c.resource, err)
 		}
-		if c.obstacle == "" || ctx.Err() == nil && c.patience(ctx) > 0 { // else it is only that time ran out
+		if c.obstacle == "" || ctx.Err() == nil && c.patience(ctx, time.Now()) > 0 { // else it is only that time ran out
 			c.trouble, c.obstacle = failure, failure.short
 		}
 		delay := c.backoff.after(failure.RetryAfter)
@@ -89,10 +99,36 @@ func (c *call) run(ctx context.Context, out reply) error {
 	}
 }
 
+// attempt makes the next attempt.
+func (c *call) attempt(ctx context.Context, now time.Time) attempt {
+	a := c.next(now)
+	a.op, a.began, a.limit, a.again = c.op, now, c.patience(ctx, now), c.backoff.failed()
+	if !c.cleanup {
+		a.life = c.client.life
+	}
+	return a
+}
+
+// ahead makes the first attempt of a clean-up over the session, if there is one, and waits for its outcome as long as ctx lasts. It returns
+// true if run will succeed with that.
+func (c *call) ahead(ctx context.Context) bool {
+	t, ok := c.client.transport.(*sessionTransport)
+	if !ok {
+		return false
+	}
+	s := t.current()
+	if s == nil {
+		return false
+	}
+	a := c.attempt(ctx, c.began)
+	c.again, c.early = true, s.start(&a)
+	return c.early.answeredIn(ctx)
+}
+
 // judge decides what an outcome means. It returns a failure if the request is to be sent again.
 func (c *call) judge(ctx context.Context, o *outcome, out reply) (again *Error, err error) {
-	if o.answer != nil {
-		err = c.op.read(o.answer, c.client.transport.peer(), out)
+	if o.answer.status != 0 {
+		err = c.op.read(&o.answer, c.client.transport.peer(), out)
 	} else {
 		failure := &Error{Code: ErrConnectionFailed, Message: o.reason, Status: o.status, cause: o.cause, short: o.reason, verdict: retry}
 		if o.permanent {
@@ -123,7 +159,7 @@ func (c *call) judge(ctx context.Context, o *outcome, out reply) (again *Error, 
 }
 
 // giveUp returns an error when it is time to.
-func (c *call) giveUp(ctx context.Context) error {
+func (c *call) giveUp(ctx context.Context, now time.Time) error {
 	if c.over != nil {
 		if err := c.over(); err != nil {
 			return err
@@ -134,7 +170,7 @@ func (c *call) giveUp(ctx context.Context) error {
 		return gaveUp(ctx, c.op, c.resource, c.began, c.obstacle)
 	case !c.cleanup && c.client.life.Err() != nil:
 		return closedError(c.resource)
-	case c.patience(ctx) <= 0:
+	case c.patience(ctx, now) <= 0:
 		failure := &Error{Code: ErrConnectionFailed, Resource: c.resource, Message: "no answer for " + inSeconds(c.limit)}
 		if c.trouble != nil {
 			failure.Message, failure.cause = failure.Message+": "+c.trouble.short, c.trouble
@@ -145,16 +181,19 @@ func (c *call) giveUp(ctx context.Context) error {
 }
 
 // patience returns how long the server may stay silent from now on.
-func (c *call) patience(ctx context.Context) time.Duration {
+func (c *call) patience(ctx context.Context, now time.Time) time.Duration {
 	if _, limited := ctx.Deadline(); limited && !c.hard {
 		return 1<<63 - 1
 	}
-	return max(0, c.limit-time.Since(c.heard))
+	return max(0, c.limit-now.Sub(c.heard))
 }
 
 // pause waits for d, and less if it is time to give up before.
 func (c *call) pause(ctx context.Context, d time.Duration) {
-	d = min(d, c.patience(ctx))
+	if d <= 0 {
+		return
+	}
+	d = min(d, c.patience(ctx, time.Now()))
 	if d <= 0 {
 		return
 	}

@@ -15,9 +15,9 @@ import (
 // way, it returns ErrLockLost; if body only returned that its context ended because of that, both. A server that could not be reached
 // for the release alone is no error: the lease then ends by itself.
 func (c *Client) WithLock(ctx context.Context, resource string, body func(ctx context.Context) error, opts ...AcquireOption) (err error) {
-	o := readOptions(opts)
-	o.renew = true
-	lock, err := c.acquire(ctx, resource, o)
+	a := c.newAcquisition(opts)
+	a.options.renew = true
+	lock, err := a.acquire(ctx, resource)
 	if err != nil {
 		return err
 	}

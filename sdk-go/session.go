@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,14 +18,17 @@ import (
 type session struct {
 	t      *sessionTransport
 	stream io.ReadWriteCloser
+	direct *directWriter // to the same connection; nil: it has none
 	in     *bufio.Reader
 	useful atomic.Bool // a request was answered
 	used   sync.Pool   // of *pending
+	got    []answered  // of the reader: what a message has
 
 	mu        sync.Mutex
 	seq       int64
 	waiting   map[int64]*pending
 	queue     []*message // the last one is still filled
+	last      *message   // that was written, or is being; nil: none
 	spare     *message   // to be filled again; nil: none
 	control   []byte     // control frames to be written
 	writing   bool
@@ -40,15 +44,38 @@ type session struct {
 
 // pending is a request that is unanswered.
 type pending struct {
-	answered chan outcome
+	session  *session
+	seq      int64
+	answered chan struct{} // gets one once outcome is set
+	outcome  outcome
 	sent     time.Time
 	bound    time.Duration // for the answer, in all
 	silence  time.Duration // after so long without a sign of life since it was sent, the session is dead
 }
 
-func newSession(t *sessionTransport, stream io.ReadWriteCloser) *session {
+// end sets the outcome. Nobody may know it as waiting any more.
+func (p *pending) end(o outcome) {
+	p.outcome = o
+	p.answered <- struct{}{}
+}
+
+// answeredIn waits for a good answer as long as ctx lasts.
+func (p *pending) answeredIn(ctx context.Context) bool {
+	select {
+	case <-p.answered:
+		p.answered <- struct{}{} // for await
+		return p.outcome.answer.status == http.StatusOK
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// newSession makes a session of a stream, which writes to the connection and does no more; nil: it is not known to which.
+func newSession(t *sessionTransport, stream io.ReadWriteCloser, to net.Conn) *session {
 	now := time.Now()
-	s := &session{t: t, stream: stream, waiting: map[int64]*pending{}, heard: now, before: now, lookAt: now.Add(t.bounds.Ping)}
+	s := &session{
+		t: t, stream: stream, direct: newDirectWriter(to), waiting: map[int64]*pending{}, heard: now, before: now, lookAt: now.Add(t.bounds.Ping),
+	}
 	s.in = bufio.NewReaderSize(listening{s}, 16<<10)
 	s.alarm = time.AfterFunc(t.bounds.Ping, s.look)
 	return s
@@ -56,13 +83,17 @@ func newSession(t *sessionTransport, stream io.ReadWriteCloser) *session {
 
 // send sends a request and waits for its answer.
 func (s *session) send(ctx context.Context, a attempt) outcome {
+	return s.await(ctx, s.start(&a), a.ended())
+}
+
+// start sends a request. Its outcome must be awaited.
+func (s *session) start(a *attempt) *pending {
 	a.hold(longestWait)
 	p, again := s.used.Get().(*pending)
 	if !again {
-		p = &pending{answered: make(chan outcome, 1)}
+		p = &pending{session: s, answered: make(chan struct{}, 1)}
 	}
-	defer s.used.Put(p) // nobody else knows one that does not wait and whose outcome was received
-	p.sent, p.bound, p.silence = time.Now(), a.wait+a.bound, s.t.http.hop+s.t.bounds.Answer
+	p.sent, p.bound, p.silence = a.began, a.wait+a.bound, s.t.http.hop+s.t.bounds.Answer
 	if a.wait == 0 {
 		p.bound = min(a.bound, a.limit)
 		p.silence = min(p.bound, s.t.bounds.Answer)
@@ -70,33 +101,48 @@ func (s *session) send(ctx context.Context, a attempt) outcome {
 	s.mu.Lock()
 	if s.ended != nil {
 		defer s.mu.Unlock()
-		return outcome{reason: "connection closed by " + s.t.peer(), cause: s.ended, unsent: true}
+		p.end(outcome{reason: "connection closed by " + s.t.peer(), cause: s.ended, unsent: true})
+		return p
 	}
 	s.seq++
-	seq := s.seq
-	m := s.filling()
-	if err := m.add(seq, &a); err != nil {
+	p.seq = s.seq
+	if err := s.filling().add(p.seq, a); err != nil {
 		defer s.mu.Unlock()
-		return outcome{reason: err.Error(), cause: err, unsent: true, permanent: true}
+		p.end(outcome{reason: err.Error(), cause: err, unsent: true, permanent: true})
+		return p
 	}
-	s.waiting[seq] = p
+	s.waiting[p.seq] = p
 	s.lookBy(p.sent.Add(min(p.bound, p.silence)))
-	s.beWritten()
+	if s.direct == nil || s.writing {
+		s.beWritten()
+		s.mu.Unlock()
+		return p
+	}
+	s.writing, s.written = true, p.sent
+	alone := len(s.waiting) == 1
 	s.mu.Unlock()
+	s.writeFor(p, alone)
+	return p
+}
+
+// await returns the outcome of a request, at the latest when ctx or its life ends. The request is of no use any more then.
+func (s *session) await(ctx context.Context, p *pending, life <-chan struct{}) outcome {
+	defer s.used.Put(p)
 	select {
-	case o := <-p.answered:
-		return o
+	case <-p.answered:
+		return p.outcome
 	case <-ctx.Done():
-	case <-a.ended():
+	case <-life:
 	}
 	s.mu.Lock()
-	if s.waiting[seq] == p {
-		delete(s.waiting, seq)
+	if s.waiting[p.seq] == p {
+		delete(s.waiting, p.seq)
 		s.closeIfDone()
-		p.answered <- outcome{reason: "no answer from " + s.t.peer(), heard: p.after(s.heard)}
+		p.end(outcome{reason: "no answer from " + s.t.peer(), heard: p.after(s.heard)})
 	}
 	s.mu.Unlock()
-	return <-p.answered
+	<-p.answered
+	return p.outcome
 }
 
 // filling returns the message that requests are put into. s.mu is held.
@@ -121,19 +167,28 @@ func (p *pending) after(t time.Time) time.Time {
 	return time.Time{}
 }
 
-// answer passes an answer to the request it is for. Nobody may wait for it any more.
-func (s *session) answer(seq int64, a *answer) {
+// answered is an answer that came, and what it is for.
+type answered struct {
+	seq int64
+	answer
+}
+
+// deliver passes answers to the requests they are for. Nobody may wait for one any more.
+func (s *session) deliver(answers []answered) {
+	s.useful.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.useful.Store(true)
-	if fault.AnswersSwapped && s.waiting[seq-1] != nil {
-		seq--
+	for i := range answers {
+		seq := answers[i].seq
+		if fault.AnswersSwapped && s.waiting[seq-1] != nil {
+			seq--
+		}
+		if p := s.waiting[seq]; p != nil {
+			delete(s.waiting, seq)
+			p.end(outcome{answer: answers[i].answer, on: s, heard: p.after(s.before)})
+		}
 	}
-	if p := s.waiting[seq]; p != nil {
-		delete(s.waiting, seq)
-		s.closeIfDone()
-		p.answered <- outcome{answer: a, on: s, heard: p.after(s.before)}
-	}
+	s.closeIfDone()
 }
 
 // finish ends the session once nothing is unanswered.
@@ -195,7 +250,7 @@ func (s *session) end(err error) {
 	s.t.ended(s, o)
 	for seq, p := range waiting {
 		o.unsent, o.heard, o.permanent = unsent[seq], p.after(heard), fault.WaitsDropped
-		p.answered <- o
+		p.end(o)
 	}
 }
 
@@ -235,7 +290,7 @@ func (s *session) look() {
 		dead = dead || !now.Before(silent)
 		if !now.Before(due) {
 			delete(s.waiting, seq)
-			p.answered <- outcome{reason: "no answer from " + s.t.peer() + " within " + inSeconds(p.bound), heard: p.after(s.heard)}
+			p.end(outcome{reason: "no answer from " + s.t.peer() + " within " + inSeconds(p.bound), heard: p.after(s.heard)})
 			continue
 		}
 		for _, at := range []time.Time{due, silent} {

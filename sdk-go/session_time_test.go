@@ -50,7 +50,7 @@ func newPiped(t *testing.T, serve func(n int) func(net.Conn)) *piped {
 		p.sessions++
 		near, far := net.Pipe()
 		go f(far)
-		return newSession(sessions, near), outcome{}, false
+		return newSession(sessions, near, nil), outcome{}, false
 	}
 	return p
 }
@@ -105,6 +105,10 @@ func swallow(conn net.Conn) {
 
 func grantOf(r asked) string {
 	return fmt.Sprintf(`{"seq":%d,"status":200,"token":7,"expires_in":null,"waited":0}`, r.Seq)
+}
+
+func freedOf(r asked) string {
+	return fmt.Sprintf(`{"seq":%d,"status":200,"outcome":"released"}`, r.Seq)
 }
 
 func problemOf(r asked, status int, code Code) string {
@@ -270,7 +274,7 @@ func TestASessionIsTriedAgain(t *testing.T) {
 			go each(func(r asked) string {
 				return fmt.Sprintf(`{"seq":%d,"status":200,"resource":"session","holders":[]}`, r.Seq)
 			})(far)
-			return newSession(sessions, near), outcome{}, false
+			return newSession(sessions, near, nil), outcome{}, false
 		}
 		var over []string
 		for range 40 {

@@ -7,7 +7,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -69,11 +71,16 @@ func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
 }
 
 func (t *sessionTransport) session() any {
+	if s := t.current(); s != nil {
+		return s
+	}
+	return nil
+}
+
+// current returns the session that there is now, or nil.
+func (t *sessionTransport) current() *session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.now == nil {
-		return nil
-	}
 	return t.now
 }
 
@@ -138,7 +145,7 @@ func (t *sessionTransport) get(ctx context.Context, a *attempt) (*session, *outc
 	if !ended {
 		o = outcome{reason: o.reason, unsent: true}
 	}
-	if o.answer == nil && o.reason == "" {
+	if o.answer.status == 0 && o.reason == "" {
 		o = outcome{reason: "no session with " + t.peer(), unsent: true}
 	}
 	return nil, &o
@@ -165,7 +172,7 @@ func (t *sessionTransport) dial(ctx context.Context, pause time.Duration) {
 		go s.read()
 	case refused && !t.only || !t.refused.IsZero():
 		t.refused = time.Now()
-	case o.answer == nil || o.answer.status >= http.StatusInternalServerError:
+	case o.answer.status == 0 || o.answer.status >= http.StatusInternalServerError:
 		t.pause(&o)
 	}
 	t.leave()
@@ -173,11 +180,7 @@ func (t *sessionTransport) dial(ctx context.Context, pause time.Duration) {
 
 // pause puts off the next attempt after one that failed, or whose session did. t.mu is held.
 func (t *sessionTransport) pause(o *outcome) {
-	atLeast := time.Duration(0)
-	if o.answer != nil {
-		atLeast = o.answer.retryAfter
-	}
-	t.next = time.Now().Add(t.backoff.after(atLeast))
+	t.next = time.Now().Add(t.backoff.after(o.answer.retryAfter))
 }
 
 // ended is told by a session that it has, with a cause unless nobody wants it any more.
@@ -199,6 +202,10 @@ func (t *sessionTransport) ended(s *session, o outcome) {
 // upgrade asks for a session. It is refused by any answer that a lockserver does not give whose sessions can be had later: there is
 // none at the other end, or something between keeps them away.
 func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, refused bool) {
+	var connection net.Conn
+	if !t.http.foreign { // else who knows what the program's transport does with what is written
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { connection = got.Conn }})
+	}
 	request, err := t.http.request(ctx, attempt{op: &operation{method: http.MethodGet, path: sessionPath, query: true}, request: struct{}{}})
 	if err != nil {
 		return nil, outcome{reason: err.Error(), cause: err, unsent: true, permanent: true}, false
@@ -217,7 +224,7 @@ func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, 
 	stream, ok := response.Body.(io.ReadWriteCloser)
 	if response.StatusCode == http.StatusSwitchingProtocols && ok {
 		if response.Header.Get("Sec-WebSocket-Accept") == acceptOf(key) && response.Header.Get("Sec-WebSocket-Protocol") == sessionSubprotocol {
-			return newSession(t, stream), outcome{}, false
+			return newSession(t, stream, connection), outcome{}, false
 		}
 		_ = stream.Close()
 		return nil, outcome{reason: t.peer() + " does not answer as a WebSocket should", unsent: true, permanent: true}, true
@@ -232,7 +239,7 @@ func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, 
 	_ = decode(body, &problem) // what cannot be read has no code
 	_, ours := verdicts[problem.Code]
 	if ours && (status == http.StatusUnauthorized || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
-		return nil, outcome{answer: &answer{status, body, retryAfter(response.Header.Get("Retry-After"))}, unsent: true}, false
+		return nil, outcome{answer: answer{status, body, retryAfter(response.Header.Get("Retry-After"))}, unsent: true}, false
 	}
 	reason := fmt.Sprintf("%s answered %d to the request for a session", t.peer(), status)
 	return nil, outcome{reason: reason, status: status, unsent: true, permanent: statusMeans(status).client == raise}, true

@@ -21,6 +21,7 @@ type transport interface {
 // attempt is a request that is sent once.
 type attempt struct {
 	op      *operation
+	began   time.Time
 	request any             // with the members of the request as JSON
 	wait    time.Duration   // how long the server may hold the request, as far as the transport lets it
 	bound   time.Duration   // for the answer, beyond that
@@ -58,7 +59,7 @@ func (a *attempt) hold(most time.Duration) {
 
 // outcome is what became of an attempt: an answer, or the reason why there is none.
 type outcome struct {
-	answer *answer
+	answer answer
 
 	reason    string // in a few words
 	cause     error
@@ -72,7 +73,7 @@ type outcome struct {
 
 // answer is what the server said, or who speaks in its place.
 type answer struct {
-	status     int    // of the contract's table
+	status     int    // of the contract's table; 0: there is no answer
 	body       []byte // one byte more than the operation allows if it is too long
 	retryAfter time.Duration
 }
