@@ -13,14 +13,12 @@ const partBits = 10
 // part has each entry at the index that its key says, or at the next free one. At least a quarter of it is free.
 type part struct {
 	entries []entry
+	tags    []uint8 // of each entry: 0 if it is free, else some bits of its key; they stay in a cache that the entries are too large for
 	n       uint32
 	turn    uint32 // the generation's when the part was used last; if that was an earlier one, the part is empty
 }
 
-type entry struct {
-	key   uint64
-	value uint64 // 0: free
-}
+type entry struct{ key, value uint64 }
 
 func (g *generation) part(key uint64) *part { return &g.parts[key>>(64-partBits)] }
 
@@ -30,48 +28,61 @@ func (g *generation) empty() {
 	g.turn++
 }
 
+// get returns 0 for a key that is not there.
 func (g *generation) get(key uint64) (value uint64) {
 	p := g.part(key)
 	if p.n == 0 || p.turn != g.turn {
 		return 0
 	}
-	return p.at(key).value
+	if i := p.at(key); p.tags[i] != 0 {
+		return p.entries[i].value
+	}
+	return 0
 }
 
-// put sets the value, which must not be 0.
 func (g *generation) put(key, value uint64) {
 	p := g.part(key)
 	if p.turn != g.turn {
-		clear(p.entries)
+		clear(p.tags)
 		p.n, p.turn = 0, g.turn
 	}
 	if 4*int(p.n) >= 3*len(p.entries) {
 		p.grow()
 	}
-	e := p.at(key)
-	if e.value == 0 {
+	if p.set(key, value) {
 		p.n++
 		g.n++
 	}
-	*e = entry{key, value}
 }
 
-// at returns the entry with the key, or the free one for it.
-func (p *part) at(key uint64) *entry {
-	mask := uint64(len(p.entries) - 1)
+// tag is never 0, and of bits that neither the part nor the index is made of.
+func tag(key uint64) uint8 { return 0x80 | uint8(key>>40) }
+
+// at returns the index of the key, or the free one for it.
+func (p *part) at(key uint64) uint64 {
+	mask, tag := uint64(len(p.tags)-1), tag(key)
 	for i := key & mask; ; i = (i + 1) & mask {
-		if e := &p.entries[i]; e.key == key || e.value == 0 {
-			return e
+		if t := p.tags[i]; t == 0 || t == tag && p.entries[i].key == key {
+			return i
 		}
 	}
 }
 
+// set reports whether the key is new.
+func (p *part) set(key, value uint64) bool {
+	i := p.at(key)
+	isNew := p.tags[i] == 0
+	p.tags[i], p.entries[i] = tag(key), entry{key, value}
+	return isNew
+}
+
 func (p *part) grow() {
-	smaller := p.entries
-	p.entries = make([]entry, max(8, 2*len(smaller)))
-	for _, e := range smaller {
-		if e.value != 0 {
-			*p.at(e.key) = e
+	smaller, tags := p.entries, p.tags
+	n := max(8, 2*len(smaller))
+	p.entries, p.tags = make([]entry, n), make([]uint8, n)
+	for i, e := range smaller {
+		if tags[i] != 0 {
+			p.set(e.key, e.value)
 		}
 	}
 }
