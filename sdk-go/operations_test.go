@@ -30,7 +30,7 @@ func TestServersErrorsAreTyped(t *testing.T) {
 	var locked *lockserver.LockedError
 	require.ErrorAs(t, err, &locked)
 	require.Equal(t, []lockserver.Holder{
-		{Owner: "them", Token: 5, ExpiresIn: 1500 * time.Millisecond}, {Owner: "you", Token: 6},
+		{Owner: "them", Token: 5, ExpiresIn: 1500 * time.Millisecond, Renewed: -1}, {Owner: "you", Token: 6, Renewed: -1},
 	}, locked.Holders)
 	require.Equal(t, 12, locked.HoldersTotal)
 	require.Equal(t, 3, locked.Waiters)
