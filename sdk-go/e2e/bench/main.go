@@ -30,7 +30,7 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 500*time.Millisecond, "of one measurement")
 	flag.IntVar(&o.rounds, "rounds", 5, "measurements of each kind, taken in turn; the median counts")
 	flag.Float64Var(&o.maxRatio, "max-ratio", 1.3, "most client CPU that the SDK may cost, compared with bare net/http (the time depends on what else the machine does)")
-	flag.StringVar(&o.only, "only", "", "transports: nothing else")
+	flag.StringVar(&o.only, "only", "", "transports or hand-offs: nothing else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -71,9 +71,14 @@ func run(ctx context.Context, o options) error {
 		if err := handOffs(ctx, o, stores); err != nil {
 			return err
 		}
+	}
+	if o.only == "" {
 		if err := uncontended(ctx, o, stores["memory"]); err != nil {
 			return err
 		}
+	}
+	if o.only == "hand-offs" {
+		return nil
 	}
 	return transports(ctx, o, dir, stores)
 }
@@ -154,34 +159,35 @@ func uncontended(ctx context.Context, o options, server *servertest.Server) erro
 	return nil
 }
 
+// handOffs passes one lock from client to client, over HTTP and over sessions in turns.
 func handOffs(ctx context.Context, o options, stores map[string]*servertest.Server) error {
-	fmt.Println("hand-offs of one lock         clients   hand-offs/s")
+	fmt.Printf("%-24s clients   hand-offs/s  server CPU/hand-off   rate   CPU\n", "hand-offs of one lock")
 	for _, store := range []string{"memory", "disk"} {
 		for _, clients := range []int{2, 8, 64} {
-			var all []*lockserver.Client
-			for range clients {
-				client, err := newClient(stores[store])
-				if err != nil {
-					return err
-				}
-				defer client.Close()
-				all = append(all, client)
+			contenders := []contender{
+				contended(sdk(store+", HTTP", stores[store], lockserver.HTTP, true)),
+				contended(sdk(store+", session", stores[store], lockserver.Session, true)),
 			}
-			var samples []sample
-			for range o.rounds {
-				s, err := measure(ctx, o.duration, clients, func(i int) func(context.Context) error {
-					return func(ctx context.Context) error { return acquireAndRelease(ctx, all[i], "contended") }
-				})
-				if err != nil {
-					return err
-				}
-				samples = append(samples, s)
+			if err := inTurns(ctx, o, contenders, clients); err != nil {
+				return err
 			}
-			fmt.Printf("%-27s %9d %13.0f\n", store+" store", clients, median(samples).rate)
 		}
 	}
 	fmt.Println()
 	return nil
+}
+
+// contended has all flows take the same lock.
+func contended(c contender) contender {
+	flows := c.flows
+	c.flows = func(n int) (pairs []pair, closeAll func(), err error) {
+		pairs, closeAll, err = flows(n)
+		for i, one := range pairs {
+			pairs[i] = func(ctx context.Context, _ string) error { return one(ctx, "contended") }
+		}
+		return pairs, closeAll, err
+	}
+	return c
 }
 
 // measure has goroutines do for a while, again and again, what work returns for each of them.
