@@ -91,6 +91,7 @@ func (g *grant) certain(now int64) bool {
 type acquisition struct {
 	released uint64 // the newest release of it
 	left     bool
+	leftAt   int64 // when the newest client of it went away
 	until    int64 // the earliest end of a wait
 }
 
@@ -255,7 +256,8 @@ func (w *world) leave(s *server, x step) {
 		}
 		w.logf("server %d: the client of %d goes away", s.name, c.n)
 		c.left = true
-		w.acquisition(c.name()).left = true
+		a := w.acquisition(c.name())
+		a.left, a.leftAt = true, w.now
 		w.open = append(w.open[:i], w.open[i+1:]...)
 		for _, g := range w.live[c.req.Resource] {
 			g.undelivered = g.undelivered || g.to == c

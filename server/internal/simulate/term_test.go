@@ -149,10 +149,11 @@ func (t *term) renewed(r *lock.Request, now int64, lease time.Duration) {
 	t.renewals[name{resource: r.Resource, owner: r.Owner}] = now
 }
 
-// latest is when a holder's lease must be over.
+// latest is when a holder's lease must be over. While a grant is offered it is not, so what was asked before its client went away does not
+// count.
 func (t *term) latest(h *holder) int64 {
 	n := t.byOwner(h.name)
-	return max(h.began, t.renewals[n]) + int64(t.longest[n])
+	return max(max(h.began, t.renewals[n])+int64(t.longest[n]), t.w.acquisition(h.name).leftAt+1)
 }
 
 // nearlyOver reports whether the name has a grant with too little time left to be told again.
