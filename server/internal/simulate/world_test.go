@@ -66,9 +66,11 @@ func run(p *plan, log func(format string, args ...any)) (steps int, failed *viol
 		steps = w.steps
 		switch v := recover().(type) {
 		case nil:
+			w.abandon()
 		case *violation:
 			failed = v
-		default:
+			w.abandon()
+		default: // whoever panicked may hold a mutex
 			failed = &violation{w.steps, fmt.Sprintf("panic: %v", v)}
 		}
 	}()
@@ -79,6 +81,14 @@ func run(p *plan, log func(format string, args ...any)) (steps int, failed *viol
 	}
 	w.end()
 	return w.steps, nil
+}
+
+// abandon ends all servers. A strand that has not ended would keep its whole world in memory.
+func (w *world) abandon() {
+	w.verbose = false
+	for len(w.servers) > 0 {
+		w.kill(w.servers[0])
+	}
 }
 
 func (w *world) logf(format string, args ...any) {
