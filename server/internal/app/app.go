@@ -23,6 +23,7 @@ import (
 	"github.com/lockserver/lockserver/server/internal/stats"
 	"github.com/lockserver/lockserver/server/internal/store"
 	"github.com/lockserver/lockserver/server/internal/store/etcd"
+	"github.com/lockserver/lockserver/server/internal/ui"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
@@ -98,6 +99,9 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	if opts.Store.Kind == "etcd" {
 		forwarder = forward.New()
 		cfg.Forwarder = forwarder
+	}
+	if opts.UI {
+		cfg.UI = ui.New()
 	}
 	api := httpapi.New(ops, cfg)
 	server := httpapi.NewServer(api, httpapi.ServerConfig{

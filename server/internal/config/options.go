@@ -33,6 +33,7 @@ type Options struct {
 	MaxSessionUnsent     int // bytes
 	SessionTimeout       time.Duration
 	MaxEventReaders      int
+	UI                   bool
 	History              int    // events
 	HistoryFile          string // "" for none
 	HistoryFileSize      int    // bytes

@@ -138,7 +138,11 @@ func groups() []group {
 			seconds("idle-timeout", "time that a connection may do nothing between requests", 120*time.Second, time.Millisecond, 24*time.Hour, func(o *Options) *time.Duration { return &o.IdleTimeout }),
 			seconds("shutdown-timeout", "time for requests to finish after SIGTERM", 10*time.Second, 0, time.Hour, func(o *Options) *time.Duration { return &o.ShutdownTimeout }),
 		}},
-		{"What happened", []setting{
+		{"What people see", []setting{
+			{
+				flag: "ui", variable: "LOCKSERVER_UI", arg: "BOOL", fallback: "true", about: "the dashboard at /ui",
+				allowed: "true or false", set: func(o *Options, v string) bool { o.UI = v == "true"; return v == "true" || v == "false" },
+			},
 			count("history", "events kept for GET /history, with up to 500 bytes each on average; 0 for none", 0, 0, 100_000_000, func(o *Options) *int { return &o.History }),
 			{
 				flag: "history-file", variable: "LOCKSERVER_HISTORY_FILE", arg: "FILE",

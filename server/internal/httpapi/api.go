@@ -21,6 +21,7 @@ type Config struct {
 	Sessions    Upgrader     // nil for none
 	Events      Events       // nil for none
 	Stats       Stats
+	UI          Files     // nil for none
 	Forwarder   Forwarder // nil for a server without a cluster
 	Logger      *slog.Logger
 }
@@ -41,6 +42,13 @@ type Events interface {
 // Stats tells how the server does.
 type Stats interface {
 	Stats(b []byte, f *wire.Fields) ([]byte, *wire.Problem)
+}
+
+// Files are what a browser shows. They need no secret, and are no operations.
+type Files interface {
+	http.Handler
+	// Has reports whether there is something at that path.
+	Has(path string) bool
 }
 
 // Forwarder passes requests on to the server that leads, while this one does not.

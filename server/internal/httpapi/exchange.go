@@ -25,6 +25,9 @@ type exchange struct {
 // serve answers the request and returns its outcome.
 func (x *exchange) serve() (outcome string) {
 	if p := x.admit(); p != nil {
+		if ui := x.api.cfg.UI; ui != nil && x.op == wire.Other && ui.Has(x.r.URL.Path) {
+			return x.file()
+		}
 		return x.refuse(p)
 	}
 	switch x.op {
@@ -79,6 +82,25 @@ func (x *exchange) serve() (outcome string) {
 	return result.Outcome()
 }
 
+// file answers with a file, which needs no secret.
+func (x *exchange) file() (outcome string) {
+	x.w.Header().Del("Www-Authenticate")
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		return x.refuse(x.wrongMethod("GET, HEAD"))
+	}
+	if err := http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return service.Gone
+	}
+	x.api.cfg.UI.ServeHTTP(x.w, x.r)
+	return service.OK
+}
+
+// wrongMethod refuses the method of the request.
+func (x *exchange) wrongMethod(allow string) *wire.Problem {
+	x.w.Header()["Allow"] = []string{allow}
+	return &wire.Problem{Code: wire.MethodNotAllowed, Detail: wire.Shorten([]byte(x.r.Method)) + " is not allowed here; allowed: " + allow}
+}
+
 // admit decides by the head of the request what it may do. The secret is checked before anything else.
 func (x *exchange) admit() *wire.Problem {
 	route, found := x.api.routes[x.r.URL.Path]
@@ -97,8 +119,7 @@ func (x *exchange) admit() *wire.Problem {
 		return &wire.Problem{Code: wire.NotFound, Detail: "there is no " + wire.Shorten([]byte(x.r.URL.Path)) + " here"}
 	}
 	if !allowed {
-		x.w.Header()["Allow"] = []string{route.allow}
-		return &wire.Problem{Code: wire.MethodNotAllowed, Detail: wire.Shorten([]byte(x.r.Method)) + " is not allowed here; allowed: " + route.allow}
+		return x.wrongMethod(route.allow)
 	}
 	return nil
 }

@@ -1,0 +1,2 @@
+// The build puts style sheets into app.css.
+declare module '*.css' {}
