@@ -1,4 +1,4 @@
-import { useMemo, useState } from 'preact/hooks'
+import { useCallback, useMemo, useState } from 'preact/hooks'
 import { Api } from '../api'
 import { Frame } from './frame'
 import { SecretForm } from './secret'
@@ -9,12 +9,12 @@ const kept = 'lockserver-secret'
 export function App() {
   const [secret, setSecret] = useState(() => sessionStorage.getItem(kept) ?? '')
   const [error, setError] = useState('')
-  const forget = (why: string) => {
+  const forget = useCallback((why: string) => {
     sessionStorage.removeItem(kept)
     setError(why)
     setSecret('')
-  }
-  const api = useMemo(() => new Api(secret, () => forget('The server does not accept the secret any more.')), [secret])
+  }, [])
+  const api = useMemo(() => new Api(secret, () => forget('The server does not accept the secret any more.')), [secret, forget])
   if (secret) return <Frame api={api} forget={() => forget('')} />
   return (
     <SecretForm

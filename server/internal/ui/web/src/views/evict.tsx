@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { sayError } from '../api'
 import { useSession } from '../hooks'
 import type { Held } from '../table'
@@ -12,7 +12,7 @@ export function Evict(props: { resource: string; held: Held; done: (said: string
   const [typed, setTyped] = useState('')
   const [error, setError] = useState('')
   const [asking, setAsking] = useState(false)
-  useEffect(() => dialog.current?.showModal(), [])
+  useLayoutEffect(() => dialog.current?.showModal(), [])
 
   const submit = async (e: Event) => {
     e.preventDefault()

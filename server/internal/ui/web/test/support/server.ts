@@ -15,6 +15,13 @@ export interface Answer {
   body: Record<string, unknown>
 }
 
+const running = new Set<Server>()
+
+/** stopAll ends the servers that a test has left, be it that it failed. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...running].map((server) => server.kill()))
+}
+
 export class Server {
   private readonly agent = new Agent({ keepAlive: true, maxSockets: 64 })
   private readonly closed: Promise<unknown>
@@ -24,6 +31,7 @@ export class Server {
     private readonly process: ChildProcess,
   ) {
     this.closed = once(process, 'exit')
+    running.add(this)
   }
 
   get port(): number {
@@ -34,7 +42,7 @@ export class Server {
   static async start(args: string[] = [], port = 0): Promise<Server> {
     const binary = process.env.LOCKSERVER_BIN
     assert.ok(binary, 'LOCKSERVER_BIN names no server: run make test')
-    const child = spawn(binary, ['--port', `${port}`, '--store', 'memory', ...args], {
+    const child = spawn(binary, ['--port', `${port}`, '--store', 'memory', '--log-level', 'error', ...args], {
       env: { LOCKSERVER_SECRET: secret },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -47,6 +55,7 @@ export class Server {
 
   /** kill ends the server as a power cut would. */
   async kill(): Promise<void> {
+    running.delete(this)
     this.agent.destroy()
     this.process.kill('SIGKILL')
     await this.closed
