@@ -77,6 +77,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 10*time.Second, o.ShutdownTimeout)
 	require.Equal(t, slog.LevelInfo, o.LogLevel)
 	require.Equal(t, "text", o.LogFormat)
+	require.True(t, o.UI)
 	require.Positive(t, o.MaxConnections)
 	require.Positive(t, o.HeaderTimeout)
 	require.Positive(t, o.IdleTimeout)
@@ -145,7 +146,7 @@ func TestEachSettingCanBeSet(t *testing.T) {
 	o := source{args: []string{
 		"--bind", "::1", "--port", "0", "--store", "memory", "--max-wait", "2.5", "--max-locks", "1", "--max-waiters", "2", "--max-remembered", "0",
 		"--max-body", "16384", "--max-connections", "4", "--header-timeout", "500ms", "--idle-timeout", "3m", "--shutdown-timeout", "0",
-		"--log-level", "debug", "--log-format", "json",
+		"--log-level", "debug", "--log-format", "json", "--ui", "false",
 	}, env: map[string]string{"LOCKSERVER_SECRET_PREVIOUS": "the-one-before-it"}}.options(t)
 	require.Equal(t, "[::1]:0", o.Address())
 	require.Equal(t, config.Store{Kind: "memory"}, o.Store)
@@ -154,6 +155,7 @@ func TestEachSettingCanBeSet(t *testing.T) {
 	require.Equal(t, []time.Duration{500 * time.Millisecond, 3 * time.Minute, 0}, []time.Duration{o.HeaderTimeout, o.IdleTimeout, o.ShutdownTimeout})
 	require.Equal(t, slog.LevelDebug, o.LogLevel)
 	require.Equal(t, "json", o.LogFormat)
+	require.False(t, o.UI)
 	require.Equal(t, "the-one-before-it", o.PreviousSecret.Reveal())
 	require.Equal(t, "127.0.0.1", source{args: []string{"-b", "localhost"}}.options(t).Bind.String())
 	require.Equal(t, "::", source{args: []string{"-b", "[::]"}}.options(t).Bind.String())
@@ -175,6 +177,7 @@ func TestBadValuesAreNamedWithWhatIsAllowed(t *testing.T) {
 		"shutdown-timeout": {"-1s"},
 		"log-level":        {"loud", "INFO+2", "1"},
 		"log-format":       {"xml"},
+		"ui":               {"no", "0", "True"},
 	} {
 		variable := "LOCKSERVER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 		if flag == "bind" {

@@ -89,7 +89,6 @@ export function useTask(task: (signal: AbortSignal) => Promise<void>, inputs: un
   const visible = useVisible()
   const latest = useRef(task)
   latest.current = task
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the caller names what the task depends on
   useEffect(() => {
     if (!visible) return
     const end = new AbortController()

@@ -8,7 +8,7 @@ export interface Held {
   note: string | null
   since: number // ms since the epoch
   end: number | null // of the lease
-  length: number | null // of the lease in ms, as far as it is known
+  length: number | null // of the lease, from its grant or its last renewal, in ms
 }
 
 export interface Row {
@@ -20,20 +20,6 @@ export interface Row {
   waiters: number
 }
 
-/** Lengths that leases often have, in seconds. */
-const usual = [
-  1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 900, 1200, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400,
-]
-
-/**
- * leaseLength guesses the length of a lease of which only the rest is known: a usual one, which the rest fits into, or the whole time since
- * the grant if that is shorter, as it is without renewals. The next renewal tells.
- */
-export function leaseLength(heldFor: number, left: number): number {
-  const whole = heldFor + left
-  return Math.min(whole, usual.find((length) => length >= left) ?? whole)
-}
-
 export function heldOf(h: Holder, now: number): Held {
   return {
     owner: h.owner,
@@ -42,7 +28,7 @@ export function heldOf(h: Holder, now: number): Held {
     note: h.note,
     since: now - h.held_for * 1000,
     end: h.expires_in === null ? null : now + h.expires_in * 1000,
-    length: h.expires_in === null ? null : leaseLength(h.held_for, h.expires_in) * 1000,
+    length: h.expires_in === null ? null : (h.expires_in + (h.renewed_ago ?? h.held_for)) * 1000,
   }
 }
 
@@ -57,17 +43,8 @@ export class Table {
   /** Rises with each change. */
   version = 0
 
-  /** replace takes the whole state. What was known of leases' lengths is kept. */
+  /** replace takes the whole state. */
   replace(rows: Map<string, Row>): void {
-    for (const row of rows.values()) {
-      const old = this.rows.get(row.resource)
-      if (!old) continue
-      for (const h of row.holders) {
-        const before = old.holders.find((b) => b.token === h.token)
-        const left = h.end === null ? 0 : h.end - Date.now()
-        if (before?.length && before.length >= left) h.length = before.length
-      }
-    }
     this.rows = rows
     this.version++
   }

@@ -7,6 +7,7 @@ export interface Holder {
   note: string | null
   held_for: number
   expires_in: number | null
+  renewed_ago: number | null
 }
 
 export interface Lock {

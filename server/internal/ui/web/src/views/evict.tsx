@@ -30,7 +30,7 @@ export function Evict(props: { resource: string; held: Held; done: (said: string
   }
   return (
     <dialog ref={dialog} aria-labelledby="evict-title" onClose={() => done('')}>
-      <form onSubmit={submit}>
+      <form class="evict" onSubmit={submit}>
         <h2 id="evict-title">Take the lock from {held.owner}?</h2>
         <p>
           The next waiter gets it at once. <strong>{held.owner}</strong> is not stopped: it learns of this at its next renewal
