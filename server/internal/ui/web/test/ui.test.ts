@@ -143,6 +143,7 @@ describe('dashboard', { skip: !chromium, timeout: 8 * patience }, () => {
     await page.keyboard.press('Enter')
     await page.getByRole('alert').getByText('nobody holds').waitFor()
     await page.keyboard.press('Escape')
+    await go.waitFor({ state: 'detached' })
     await page.getByRole('row').filter({ hasText: 'worker-3' }).waitFor()
     await page.keyboard.press('Escape')
     await page.getByText('0 of 2 locks').waitFor()
