@@ -296,11 +296,6 @@ func remove(token int64) lock.Change {
 	return lock.Change{Delete: true, Last: true, Record: lock.Record{Resource: "r", Token: token}}
 }
 
-// bounded is what the engine asks of a store that can be full.
-type bounded interface {
-	Full() (full bool, changed <-chan struct{})
-}
-
 // An etcd that is full takes no grant, but releases, and a confirmation. What it refused was not done. The server that leads, leads on,
 // and grants again once there is room.
 func TestFullEtcd(t *testing.T) {
@@ -313,7 +308,7 @@ func TestFullEtcd(t *testing.T) {
 	}
 	st, err := s.Open(t.Context())
 	require.NoError(t, err)
-	full, _ := st.(bounded).Full()
+	full, _ := st.(store.Bounded).Full()
 	require.False(t, full)
 	storetest.Commit(t, st, put(7, true), put(8, true))
 	leads := candidates()
@@ -328,7 +323,7 @@ func TestFullEtcd(t *testing.T) {
 
 	again := s.lead(t)
 	require.Equal(t, leads, candidates(), "it leads on")
-	full, changed := again.(bounded).Full()
+	full, changed := again.(store.Bounded).Full()
 	require.True(t, full)
 	records, last := storetest.Load(t, again)
 	require.Len(t, records, 1)
@@ -338,7 +333,7 @@ func TestFullEtcd(t *testing.T) {
 
 	etcdtest.MakeRoom(t, harm)
 	<-changed
-	full, _ = again.(bounded).Full()
+	full, _ = again.(store.Bounded).Full()
 	require.False(t, full)
 	storetest.Commit(t, again, put(10, true))
 }
