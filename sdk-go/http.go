@@ -60,6 +60,9 @@ func defaultPool(s *settings, proxy *url.URL) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	trust := &tls.Config{RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12}
+	if s.ClientCertificate != nil {
+		trust.Certificates = []tls.Certificate{*s.ClientCertificate}
+	}
 	dialer := &net.Dialer{Timeout: s.Bounds.Connect}
 	pool := &http.Transport{
 		DialContext:         dialer.DialContext,

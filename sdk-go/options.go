@@ -1,6 +1,7 @@
 package lockserver
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,11 @@ func WithoutDotEnv() Option { return func(s *settings) { s.NoDotEnv = true } }
 
 // WithRootCAs sets the certificate authorities that vouch for an https:// server, instead of the system's.
 func WithRootCAs(pool *x509.CertPool) Option { return func(s *settings) { s.RootCAs = pool } }
+
+// WithClientCertificate sets what the client shows to an https:// server that asks for a certificate (--tls-client-ca).
+func WithClientCertificate(cert tls.Certificate) Option {
+	return func(s *settings) { s.ClientCertificate = &cert }
+}
 
 // WithProxy makes every connection, also those without TLS, a tunnel (CONNECT) through an HTTP proxy: an http:// or https:// URL, with
 // user:password@ if it wants one. Without this option there is none: variables such as HTTP_PROXY are not followed, so that no lock

@@ -119,6 +119,9 @@ func check(s *settings) error {
 	if s.HTTPClient != nil && s.RootCAs != nil {
 		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport if one is given")
 	}
+	if s.HTTPClient != nil && s.ClientCertificate != nil {
+		return misconfigured("WithClientCertificate", "a client's certificate belongs into the HTTP client's own Transport if one is given")
+	}
 	if s.HTTPClient != nil && s.Proxy != "" {
 		return misconfigured("WithProxy", "a proxy belongs into the HTTP client's own Transport if one is given")
 	}

@@ -1,6 +1,7 @@
 package lockserver_test
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -182,6 +183,9 @@ func TestBadSettings(t *testing.T) {
 		"owner too long":           {"LOCKSERVER_OWNER", []lockserver.Option{lockserver.WithOwner(strings.Repeat("x", 257))}},
 		"owner not UTF-8":          {"LOCKSERVER_OWNER", []lockserver.Option{lockserver.WithOwner("\xff")}},
 		"owner with control":       {"LOCKSERVER_OWNER", []lockserver.Option{lockserver.WithOwner("a\tb")}},
+		"two places for a certificate": {"WithClientCertificate", []lockserver.Option{
+			lockserver.WithHTTPClient(&http.Client{}), lockserver.WithClientCertificate(tls.Certificate{}),
+		}},
 		"two sources of trust": {"WithRootCAs", []lockserver.Option{
 			lockserver.WithHTTPClient(&http.Client{}), lockserver.WithRootCAs(x509.NewCertPool()),
 		}},

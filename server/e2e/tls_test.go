@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,4 +206,119 @@ func TestSecretRotation(t *testing.T) {
 		require.Zero(t, p.exitCode())
 		require.NotContains(t, p.stderr.String(), next)
 	}
+}
+
+// issue makes a certificate with this use, and the pool that says who issued it.
+func issue(t *testing.T, uses ...x509.ExtKeyUsage) (tls.Certificate, []byte) {
+	t.Helper()
+	sign := func(template, parent *x509.Certificate, signer any) (*x509.Certificate, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		require.NoError(t, err)
+		if signer == nil {
+			parent, signer = template, key
+		}
+		template.SerialNumber = big.NewInt(time.Now().UnixNano())
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+		require.NoError(t, err)
+		cert, err := x509.ParseCertificate(der)
+		require.NoError(t, err)
+		return cert, key
+	}
+	ca, caKey := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "clients"}, IsCA: true, BasicConstraintsValid: true}, nil, nil)
+	leaf, key := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "worker"}, ExtKeyUsage: uses}, ca, caKey)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})
+}
+
+// With --tls-client-ca nobody gets as far as a request without a certificate of the right kind, from the right issuer.
+func TestClientCertificates(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pool := certify(t, dir, "server")
+	good, issuer := issue(t, x509.ExtKeyUsageClientAuth)
+	stranger, next := issue(t, x509.ExtKeyUsageClientAuth)
+	forServers, _ := issue(t, x509.ExtKeyUsageServerAuth)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "clients.pem"), issuer, 0o600))
+	args := []string{"--store", "memory", "--tls-cert", "cert.pem", "--tls-key", "key.pem", "--tls-client-ca", "clients.pem"}
+	p := launch{dir: dir, args: args}.start(t)
+	list := func(shown ...tls.Certificate) error {
+		c := newClient(t, p.url)
+		c.transport.TLSClientConfig = &tls.Config{RootCAs: pool, Certificates: shown, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+		_, err := c.try(t.Context(), "GET", "/locks", nil)
+		return err
+	}
+	require.NoError(t, list(good))
+	for name, err := range map[string]error{"none": list(), "a stranger's": list(stranger), "a server's": list(forServers)} {
+		require.Error(t, err, name)
+	}
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(p.url, "https://"))
+	require.NoError(t, err)
+	out := launch{dir: dir, args: append([]string{"healthcheck", "--port", port}, args...)}.finish(t)
+	require.Equal(t, 0, out.code, out.stderr)
+
+	replace(t, filepath.Join(dir, "clients.pem"), next)
+	require.NoError(t, list(stranger), "the new issuer counts from the next connection on")
+	require.Error(t, list(good))
+	replace(t, filepath.Join(dir, "clients.pem"), []byte("half written"))
+	p.signal(syscall.SIGHUP)
+	p.logged("cannot be used yet")
+	require.NoError(t, list(stranger))
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "empty.pem"), nil, 0o600))
+	for want, more := range map[string][]string{
+		"there is no certificate in it": {"--tls-cert", "cert.pem", "--tls-key", "key.pem", "--tls-client-ca", "empty.pem"},
+		"no such file":                  {"--tls-cert", "cert.pem", "--tls-key", "key.pem", "--tls-client-ca", "absent.pem"},
+		"all three, or none":            {"--tls-client-ca", "clients.pem"},
+	} {
+		out := launch{dir: dir, env: []string{"LOCKSERVER_SECRET=" + secret}, args: append(more, "--port", "0")}.finish(t)
+		require.Equal(t, 2, out.code)
+		require.Contains(t, out.stderr, want)
+	}
+}
+
+// A secret in a file is changed while the server runs, by the file or by a signal, and a bad one is not taken up.
+func TestSecretsInFilesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const first, second = "first-of-the-secrets-1", "second-of-the-secrets-2"
+	write := func(name, content string) {
+		// Moved into place, as tools do it: no reader sees half of it.
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "new"), []byte(content), 0o600))
+		require.NoError(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, name)))
+	}
+	write("secret", first+"\n")
+	p := launch{dir: dir, env: []string{"LOCKSERVER_SECRET="}, args: []string{"--store", "memory", "--secret-file", "secret", "--secret-previous-file", "previous"}}.start(t)
+	status := func(with string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/locks", nil)
+		require.NoError(t, err)
+		req.Header.Set("X-LOCKSERVER-SECRET", with)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	becomes := func(with string, want int) {
+		t.Helper()
+		require.Eventually(t, func() bool { return status(with) == want }, patience, 10*time.Millisecond)
+	}
+	require.Equal(t, 200, status(first))
+	require.Equal(t, 401, status(second))
+	write("previous", first)
+	write("secret", second)
+	becomes(second, 200)
+	becomes(first, 200)
+	write("secret", "\n")
+	p.signal(syscall.SIGHUP)
+	p.logged("the old one stays")
+	require.Equal(t, 200, status(second))
+	write("secret", second)
+	require.NoError(t, os.Remove(filepath.Join(dir, "previous")))
+	p.signal(syscall.SIGHUP)
+	becomes(first, 401)
+	require.Equal(t, 200, status(second))
+	for _, s := range []string{first, second} {
+		require.NotContains(t, p.stderr.String(), s)
+	}
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 0, p.exitCode())
 }

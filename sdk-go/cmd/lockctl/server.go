@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,10 +23,25 @@ type server struct {
 	*ear
 }
 
+// The files of a certificate, for a server that wants one of its clients.
+const (
+	envClientCert = "LOCKSERVER_CLIENT_CERT"
+	envClientKey  = "LOCKSERVER_CLIENT_KEY"
+)
+
 // connect makes a client with the settings of the environment and .env.
 func connect() (*server, error) {
 	e := &ear{}
-	client, err := lockserver.New(lockserver.WithLogger(slog.New(e)))
+	options := []lockserver.Option{lockserver.WithLogger(slog.New(e))}
+	cert, key := os.Getenv(envClientCert), os.Getenv(envClientKey)
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, &ending{exitServer, fmt.Sprintf("%s %q and %s %q cannot be used: %v", envClientCert, cert, envClientKey, key, err)}
+		}
+		options = append(options, lockserver.WithClientCertificate(pair))
+	}
+	client, err := lockserver.New(options...)
 	if err != nil {
 		return nil, &ending{exitServer, wrongSetting(err)}
 	}

@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ type Settings struct {
 	Addr, Owner, Secret string
 	NoDotEnv            bool
 	RootCAs             *x509.CertPool
+	ClientCertificate   *tls.Certificate
 	Proxy               string
 	HTTPClient          *http.Client
 	Transport           string

@@ -36,7 +36,11 @@ func healthcheck(opts *config.Options, stdout, stderr io.Writer) int {
 		scheme = "https"
 	}
 	url := scheme + "://" + net.JoinHostPort(host.String(), strconv.Itoa(opts.Port)) + "/readyz"
-	if err := ask(url); err != nil {
+	transport, err := healthTransport(opts)
+	if err == nil {
+		err = ask(transport, url)
+	}
+	if err != nil {
 		fmt.Fprintln(stderr, "lockserver healthcheck:", err)
 		return exitFailure
 	}
@@ -44,17 +48,26 @@ func healthcheck(opts *config.Options, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-func ask(url string) error {
+// healthTransport reaches a server with these settings, which is on this machine.
+func healthTransport(opts *config.Options) (*http.Transport, error) {
+	// Nothing secret is sent or received, and the certificate need not name localhost.
+	encryption := &tls.Config{InsecureSkipVerify: true}
+	if opts.TLSClientCA != "" {
+		own, err := tls.LoadX509KeyPair(opts.TLSCert, opts.TLSKey) // which the server knows
+		if err != nil {
+			return nil, err
+		}
+		encryption.Certificates = []tls.Certificate{own}
+	}
+	return &http.Transport{DisableKeepAlives: true, TLSClientConfig: encryption}, nil // without a proxy
+}
+
+func ask(transport *http.Transport, url string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
-	}
-	transport := &http.Transport{ // without a proxy: the server is on this machine
-		DisableKeepAlives: true,
-		// Nothing secret is sent or received, and the certificate need not name localhost.
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {

@@ -73,6 +73,9 @@ func serve(opts *config.Options, log *slog.Logger, stdout io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
+	if a.Reloads() {
+		defer onHangup(a.Reload)()
+	}
 	log.Info("starting", "version", version, "address", a.Addr().String())
 	return a.Run(ctx, func() { fmt.Fprintf(stdout, "lockserver ready on %s\n", a.URL()) })
 }
@@ -94,6 +97,29 @@ func untilSignal() (ctx context.Context, stop context.CancelFunc) {
 		stop()
 	}()
 	return ctx, stop
+}
+
+// onHangup calls reload for every SIGHUP until stop, unless the process ignores it, as under nohup.
+func onHangup(reload func()) (stop func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return func() {}
+	}
+	hangups, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				reload()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(ended)
+	}
 }
 
 func newLogger(opts *config.Options, w io.Writer) *slog.Logger {

@@ -32,6 +32,7 @@ type App struct {
 	opts     *config.Options
 	log      *slog.Logger
 	open     func(context.Context) (store.Store, error) // waits for the right to write the store
+	tls      *encryption                                // nil for none
 	service  *service.Service
 	metrics  *metrics.Metrics
 	sessions *session.Server
@@ -47,6 +48,8 @@ type App struct {
 	ready    func()                        // given to Run
 	begun    sync.Once                     // the first term, of this server or of the leader that it stands by for
 	terms    atomic.Int64
+	reading  sync.Mutex // while secrets are read from files
+	refused  string     // why they could not be used
 	closing  sync.Once
 }
 
@@ -58,20 +61,16 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	for _, w := range opts.Warnings {
 		log.Warn(w)
 	}
-	encryption, err := tlsConfig(opts.TLSCert, opts.TLSKey, log)
+	encryption, err := newEncryption(opts, log)
 	if err != nil {
-		return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", opts.TLSCert, opts.TLSKey, err)
+		return nil, err
 	}
 	listener, err := listen(opts)
 	if err != nil {
 		return nil, fmt.Errorf("--bind %s, --port %d: cannot listen: %w; allowed: an address of this machine with a free port", opts.Bind, opts.Port, err)
 	}
-	accepted := []string{opts.Secret.Reveal()}
-	if opts.PreviousSecret.IsSet() {
-		accepted = append(accepted, opts.PreviousSecret.Reveal())
-	}
 	counts := metrics.New(version)
-	core := service.Config{Secrets: accepted, Observer: counts}
+	core := service.Config{Secrets: accepted(opts), Observer: counts}
 	watch := events.Config{MaxReaders: opts.MaxEventReaders, History: opts.History, Logger: log}
 	var past []wire.Event
 	var file *journal.Journal
@@ -97,7 +96,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	}
 	var forwarder *forward.Forwarder
 	if opts.Store.Kind == "etcd" {
-		forwarder = forward.New()
+		forwarder = forward.New(encryption.own())
 		cfg.Forwarder = forwarder
 	}
 	if opts.UI {
@@ -105,12 +104,13 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	}
 	api := httpapi.New(ops, cfg)
 	server := httpapi.NewServer(api, httpapi.ServerConfig{
-		HeaderTimeout: opts.HeaderTimeout, BodyTimeout: opts.HeaderTimeout, IdleTimeout: opts.IdleTimeout, TLS: encryption, Logger: log,
+		HeaderTimeout: opts.HeaderTimeout, BodyTimeout: opts.HeaderTimeout, IdleTimeout: opts.IdleTimeout, TLS: encryption.config(), Logger: log,
 	})
 	a := &App{
 		opts:     opts,
 		log:      log,
 		open:     func(context.Context) (store.Store, error) { return openStore(opts, log) },
+		tls:      encryption,
 		service:  ops,
 		sessions: sessions,
 		events:   hub,
@@ -189,6 +189,7 @@ func (a *App) Run(ctx context.Context, ready func()) (err error) {
 	a.ready = ready
 	serving, stop := context.WithCancelCause(ctx)
 	go func() { stop(a.serve()) }()
+	go a.watchSecrets(serving)
 	defer func() { err = errors.Join(err, a.Close()) }()
 	for err = store.ErrReplaced; errors.Is(err, store.ErrReplaced); {
 		err = a.term(serving)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -55,15 +53,12 @@ func Load(src Source) (*Options, error) {
 	}
 
 	o := new(Options)
-	secretFile, etcdPasswordFile := "", ""
+	etcdPasswordFile := ""
 	var problems []error
 	for _, g := range table {
 		for _, s := range g.settings {
 			value := lookup(&s)
-			switch s.flag {
-			case secretFileFlag:
-				secretFile = value
-			case etcdPasswordFileFlag:
+			if s.flag == etcdPasswordFileFlag {
 				etcdPasswordFile = value
 			}
 			if value == "" {
@@ -83,11 +78,7 @@ func Load(src Source) (*Options, error) {
 		}
 	}
 	if src.NeedsSecret {
-		if err := loadSecret(o, src.Dir, secretFile); err != nil {
-			problems = append(problems, err)
-		} else if o.Bind.IsValid() {
-			problems = append(problems, checkSecrets(o)...)
-		}
+		problems = append(problems, loadSecrets(o, src.Dir)...)
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
@@ -126,34 +117,6 @@ func parseFlags(args []string, table []group) (map[string]string, error) {
 	return given, nil
 }
 
-func loadSecret(o *Options, dir, file string) error {
-	if file == "" {
-		if !o.Secret.IsSet() {
-			return &refusal{secretVariable, "there is no secret, and without one anybody could take and free locks; " + howToMakeSecret}
-		}
-		return nil
-	}
-	if o.Secret.IsSet() {
-		return &refusal{secretVariable, fmt.Sprintf("is set, and so is --secret-file (LOCKSERVER_SECRET_FILE): %q; allowed: one of them", file)}
-	}
-	path := file
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	// One byte more than the longest allowed line is enough to tell that the file is too long.
-	content, err := readAtMost(path, maxSecret+3)
-	if err != nil {
-		return &refusal{"--secret-file (LOCKSERVER_SECRET_FILE)", fmt.Sprintf("%q cannot be read: %v; allowed: a file with the secret in it", file, err)}
-	}
-	content = strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r")
-	if content == "" {
-		return &refusal{"--secret-file (LOCKSERVER_SECRET_FILE)", fmt.Sprintf("%q has no secret in it; allowed: a file with the secret in it; %s",
-			file, strings.Replace(howToMakeSecret, "echo LOCKSERVER_SECRET=$(openssl rand -hex 32) >> .env", "openssl rand -hex 32 > FILE", 1))}
-	}
-	o.Secret = NewSecret(content)
-	return nil
-}
-
 func readAtMost(path string, most int64) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -162,22 +125,4 @@ func readAtMost(path string, most int64) (string, error) {
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, most))
 	return string(content), err
-}
-
-func checkSecrets(o *Options) []error {
-	var problems []error
-	for _, s := range []struct {
-		name  string
-		value Secret
-	}{{secretVariable, o.Secret}, {previousVariable, o.PreviousSecret}} {
-		if !s.value.IsSet() {
-			continue
-		}
-		if p := s.value.problem(); p != "" {
-			problems = append(problems, &refusal{s.name, p})
-		} else if r := checkWeakness(o, s.name, s.value); r != nil {
-			problems = append(problems, r)
-		}
-	}
-	return problems
 }

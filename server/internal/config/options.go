@@ -12,15 +12,18 @@ import (
 
 // Options are the settings of a server. Get them from [Load], which checks them.
 type Options struct {
-	Bind           netip.Addr
-	Port           int    // 0 means that the system picks one
-	TLSCert        string // files of a certificate and its key; "" means no encryption
-	TLSKey         string
-	Secret         Secret
-	PreviousSecret Secret // also accepted, if set
-	Store          Store
-	DiskReserve    int  // bytes, if the store is disk
-	Etcd           Etcd // if the store is etcd
+	Bind               netip.Addr
+	Port               int    // 0 means that the system picks one
+	TLSCert            string // files of a certificate and its key; "" means no encryption
+	TLSKey             string
+	TLSClientCA        string // file of the certificates that issue those of clients; "" means that clients need none
+	Secret             Secret
+	PreviousSecret     Secret // also accepted, if set
+	SecretFile         string // where Secret is from, or ""; see ReadSecrets
+	PreviousSecretFile string // the same of PreviousSecret
+	Store              Store
+	DiskReserve        int  // bytes, if the store is disk
+	Etcd               Etcd // if the store is etcd
 
 	MaxWait        time.Duration
 	MaxLocks       int

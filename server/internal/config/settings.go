@@ -39,10 +39,12 @@ const (
 	secretVariable   = "LOCKSERVER_SECRET"
 	previousVariable = "LOCKSERVER_SECRET_PREVIOUS"
 	secretFileFlag   = "secret-file"
+	previousFileFlag = "secret-previous-file"
 
 	etcdPasswordFileFlag = "etcd-password-file"
 	certFlag             = "tls-cert"
 	keyFlag              = "tls-key"
+	clientCAFlag         = "tls-client-ca"
 )
 
 func groups() []group {
@@ -68,6 +70,11 @@ func groups() []group {
 				flag: keyFlag, variable: "LOCKSERVER_TLS_KEY", arg: "FILE", about: "its private key, in PEM",
 				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.TLSKey = v; return true },
 			},
+			{
+				flag: clientCAFlag, variable: "LOCKSERVER_TLS_CLIENT_CA", arg: "FILE",
+				about:   "certificates, in PEM, of who may connect at all: a client must show one that they have issued; read again when it changes",
+				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.TLSClientCA = v; return true },
+			},
 		}},
 		{"Secret that clients must send", []setting{
 			{
@@ -75,12 +82,16 @@ func groups() []group {
 				set: func(o *Options, v string) bool { o.Secret = NewSecret(v); return true },
 			},
 			{
-				flag: secretFileFlag, variable: "LOCKSERVER_SECRET_FILE", arg: "FILE", about: "read the secret from a file (a Docker or Kubernetes secret)",
-				allowed: "a file that can be read, with the secret in it", set: func(*Options, string) bool { return true },
+				flag: secretFileFlag, variable: "LOCKSERVER_SECRET_FILE", arg: "FILE", about: "read the secret from a file (a Docker or Kubernetes secret), again when it changes",
+				allowed: "a file that can be read, with the secret in it", set: func(o *Options, v string) bool { o.SecretFile = v; return true },
 			},
 			{
 				variable: previousVariable, arg: "SECRET", about: "an older secret that is accepted too, to change secrets without a gap",
 				set: func(o *Options, v string) bool { o.PreviousSecret = NewSecret(v); return true },
+			},
+			{
+				flag: previousFileFlag, variable: "LOCKSERVER_SECRET_PREVIOUS_FILE", arg: "FILE", about: "read that from a file, again when it changes; while it is missing or empty there is none",
+				allowed: "a file with the secret in it, or none", set: func(o *Options, v string) bool { o.PreviousSecretFile = v; return true },
 			},
 		}},
 		{"Where locks are kept", []setting{

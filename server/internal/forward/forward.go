@@ -4,6 +4,7 @@ package forward
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -48,11 +49,15 @@ type leader struct {
 	end context.CancelCauseFunc
 }
 
-// New returns a forwarder that knows no leader.
-func New() *Forwarder {
+// New returns a forwarder that knows no leader. To one that asks for a certificate it shows the given one; nil for none.
+func New(certificate func() *tls.Certificate) *Forwarder {
+	encryption := &tls.Config{MinVersion: tls.VersionTLS12}
+	if certificate != nil {
+		encryption.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate(), nil }
+	}
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &Forwarder{transport: &http.Transport{
-		DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout, MaxIdleConnsPerHost: 1024, IdleConnTimeout: idleTimeout, DisableCompression: true,
+		DialContext: dialer.DialContext, TLSClientConfig: encryption, TLSHandshakeTimeout: dialTimeout, MaxIdleConnsPerHost: 1024, IdleConnTimeout: idleTimeout, DisableCompression: true,
 	}}
 }
 

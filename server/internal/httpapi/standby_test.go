@@ -15,7 +15,7 @@ import (
 // standby is a server of a cluster that does not lead.
 func standby(t *testing.T) (*server, *forward.Forwarder) {
 	t.Helper()
-	f := forward.New()
+	f := forward.New(nil)
 	return start(t, setup{loading: true, forwarder: f}), f
 }
 

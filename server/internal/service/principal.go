@@ -25,12 +25,19 @@ func newSecrets(values []string) secrets {
 	return s
 }
 
+// SetSecrets changes which secrets are accepted. Requests and sessions that were accepted before go on.
+func (s *Service) SetSecrets(values []string) {
+	next := newSecrets(values)
+	s.secrets.Store(&next)
+}
+
 // Principal returns who knows the secret. An empty one is never accepted.
 func (s *Service) Principal(secret string) Principal {
 	given := sha256.Sum256([]byte(secret))
 	found := 0
-	for i := range s.secrets {
-		found |= subtle.ConstantTimeCompare(s.secrets[i][:], given[:])
+	accepted := *s.secrets.Load()
+	for i := range accepted {
+		found |= subtle.ConstantTimeCompare(accepted[i][:], given[:])
 	}
 	return Principal{client: found == 1}
 }

@@ -43,7 +43,7 @@ type Observer interface {
 
 // Service runs operations on the engine of the current term. Between terms it answers that the server is loading.
 type Service struct {
-	secrets  secrets
+	secrets  atomic.Pointer[secrets]
 	observer Observer
 	auditor  Auditor
 	term     atomic.Pointer[term] // nil between terms
@@ -58,7 +58,8 @@ type term struct {
 
 // New makes a service without an engine.
 func New(cfg Config) *Service {
-	s := &Service{secrets: newSecrets(cfg.Secrets), observer: cfg.Observer, auditor: cfg.Auditor}
+	s := &Service{observer: cfg.Observer, auditor: cfg.Auditor}
+	s.SetSecrets(cfg.Secrets)
 	s.sinks.New = func() any { return newSink() }
 	return s
 }
