@@ -11,7 +11,7 @@ import (
 	internal "github.com/lockserver/lockserver/sdk-go/internal/settings"
 )
 
-// Client talks to one server. It is safe for concurrent use, and one is enough for a program: it keeps its connections and uses them
+// Client talks to a server, or to any of those of a cluster. It is safe for concurrent use, and one is enough for a program: it keeps its connections and uses them
 // again. The goroutines that share it exclude each other like strangers.
 type Client struct {
 	addr      string
@@ -47,7 +47,7 @@ func New(opts ...Option) (*Client, error) {
 	if err := resolve(&s); err != nil {
 		return nil, err
 	}
-	base, err := parseAddr(s.Addr)
+	addresses, err := parseAddrs(s.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -55,12 +55,12 @@ func New(opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	over := newHTTPTransport(&s, base, proxy)
+	over, addr := newServers(&s, addresses, proxy), joined(addresses)
 	if Transport(s.Transport) == HTTP {
-		return newClient(&s, base.String(), over), nil
+		return newClient(&s, addr, over), nil
 	}
 	sessions := newSessionTransport(over, &s)
-	c := newClient(&s, base.String(), sessions)
+	c := newClient(&s, addr, sessions)
 	sessions.lost, sessions.left = c.lost, c.keeper.left
 	return c, nil
 }
@@ -77,13 +77,13 @@ func newClient(s *settings, addr string, t transport) *Client {
 	return c
 }
 
-// Addr returns the URL of the server.
+// Addr returns the URL of the server; of several, with commas between them.
 func (c *Client) Addr() string { return c.addr }
 
 // Owner returns the label under which this client's locks are shown.
 func (c *Client) Owner() string { return c.owner }
 
-// String names the client by server and owner, never by its secret.
+// String names the client by address and owner, never by its secret.
 func (c *Client) String() string {
 	return fmt.Sprintf("lockserver.Client(%s, owner %s)", c.addr, c.owner)
 }

@@ -28,7 +28,8 @@ func TestMessagesStayWholeOnAConnectionThatIsFull(t *testing.T) {
 	defer far.Close()
 	client, err := New(WithSecret("over-a-wire-0123"), WithoutDotEnv(), WithTransport(Session))
 	require.NoError(t, err)
-	s := newSession(client.transport.(*sessionTransport), near, near)
+	sessions := client.transport.(*sessionTransport)
+	s := newSession(sessions, sessions.servers.current(), near, near)
 
 	const requests = 1000
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)

@@ -31,7 +31,7 @@ func (m *Memory) send(ctx context.Context, a attempt) outcome {
 	answered := make(chan answer, 1)
 	go func() {
 		status, body, after := m.Serve(bounded, a.op.path, request, a.again)
-		answered <- answer{status, []byte(body), after}
+		answered <- answer{status, []byte(body), after, "memory"}
 	}()
 	lost := outcome{reason: "no answer from memory"}
 	select {
@@ -45,7 +45,7 @@ func (m *Memory) send(ctx context.Context, a attempt) outcome {
 	}
 }
 
-func (m *Memory) peer() string { return "memory" }
+func (m *Memory) addresses() int { return 1 }
 
 func (m *Memory) session() any { return nil }
 

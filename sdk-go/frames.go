@@ -275,7 +275,7 @@ func (s *session) object(text []byte) error {
 		}
 		seq, status = h.Seq, h.Status
 	}
-	s.got = append(s.got, answered{seq, answer{status: status, body: text}})
+	s.got = append(s.got, answered{seq, answer{status: status, body: text, peer: s.over.peer()}})
 	return nil
 }
 

@@ -89,8 +89,6 @@ func (f flushing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (t *httpTransport) peer() string { return t.base.Host }
 
-func (t *httpTransport) session() any { return nil }
-
 func (t *httpTransport) close() {
 	t.closed.Store(true)
 	for _, rt := range []http.RoundTripper{t.pool, t.single} {
@@ -122,7 +120,7 @@ func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
 	if err != nil {
 		return t.failure(ctx, bounded, bound, err)
 	}
-	return outcome{answer: answer{response.StatusCode, body, retryAfter(response.Header.Get("Retry-After"))}}
+	return outcome{answer: answer{response.StatusCode, body, retryAfter(response.Header.Get("Retry-After")), t.peer()}}
 }
 
 func (t *httpTransport) request(ctx context.Context, a attempt) (*http.Request, error) {

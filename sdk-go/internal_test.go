@@ -48,7 +48,7 @@ func TestNoProxyOfTheEnvironment(t *testing.T) {
 	for _, opt := range []Option{func(*settings) {}, WithProxy("http://proxy"), WithHTTPClient(&http.Client{})} {
 		client, err := New(WithSecret("s"), WithoutDotEnv(), WithTransport(HTTP), opt)
 		require.NoError(t, err)
-		network := client.transport.(*httpTransport)
+		network := client.transport.(*servers).current()
 		require.Nil(t, network.pool.(*http.Transport).Proxy)
 		require.Nil(t, network.single.(*http.Transport).Proxy)
 		require.NoError(t, client.Close())
@@ -63,7 +63,7 @@ func (c *counting) send(context.Context, attempt) outcome {
 	return outcome{answer: answer{status: 200, body: []byte(`{"token":7,"expires_in":60,"waited":0}`)}}
 }
 
-func (c *counting) peer() string { return "nowhere" }
+func (c *counting) addresses() int { return 1 }
 
 func (c *counting) session() any { return nil }
 
@@ -126,5 +126,5 @@ type stub struct{ on any }
 
 func (s stub) session() any                        { return s.on }
 func (stub) send(context.Context, attempt) outcome { return outcome{reason: "nothing is sent"} }
-func (stub) peer() string                          { return "" }
+func (stub) addresses() int                        { return 1 }
 func (stub) close()                                {}

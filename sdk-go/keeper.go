@@ -236,7 +236,7 @@ func (k *keeper) keepAlive(session any, locks []*Lock) {
 		defer c.done()
 		var kept keepaliveAnswer
 		o := c.transport.send(c.life, attempt{op: &opKeepalive, began: began, request: struct{}{}, on: session, bound: bound, limit: bound})
-		if o.answer.status != 0 && opKeepalive.read(&o.answer, c.transport.peer(), &kept) == nil {
+		if o.answer.status != 0 && opKeepalive.read(&o.answer, &kept) == nil {
 			renewed = kept.Renewed+len(kept.Lost) >= len(locks)
 			for _, l := range kept.Lost {
 				c.lost(l.Resource, l.Token, l.Reason)

@@ -221,16 +221,16 @@ type wireProblem struct {
 }
 
 // read makes of an answer what it means: out is filled, or the error says what came instead.
-func (op *operation) read(a *answer, peer string, out reply) error {
+func (op *operation) read(a *answer, out reply) error {
 	if a.status == http.StatusOK || a.status == http.StatusAccepted && op.queues {
 		problem := op.unusable(a, out)
 		if problem == "" {
 			return nil
 		}
-		short := fmt.Sprintf("%s answered %d %s", peer, a.status, problem)
+		short := fmt.Sprintf("%s answered %d %s", a.peer, a.status, problem)
 		return &Error{Code: ErrConnectionFailed, Status: a.status, Message: short + stranger, short: short}
 	}
-	return op.fault(a, peer)
+	return op.fault(a)
 }
 
 const stranger = ": is this the address of a lockserver?"
@@ -271,14 +271,14 @@ func decode(body []byte, out any) error {
 }
 
 // fault is an answer that is no success: its code decides what it is, and its status only if it has none, as a proxy's.
-func (op *operation) fault(a *answer, peer string) error {
+func (op *operation) fault(a *answer) error {
 	var problem wireProblem
 	if a.status >= http.StatusBadRequest && len(a.body) <= op.answerMax {
 		_ = decode(a.body, &problem) // what cannot be read is left out
 	}
 	failure := &Error{
 		Code: problem.Code, Message: problem.Detail, Field: problem.Field, Reason: problem.Reason,
-		Status: a.status, RetryAfter: a.retryAfter, short: fmt.Sprintf("%s answered %d", peer, a.status),
+		Status: a.status, RetryAfter: a.retryAfter, short: fmt.Sprintf("%s answered %d", a.peer, a.status),
 	}
 	if failure.Code == "" {
 		m := statusMeans(a.status)

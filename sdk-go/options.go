@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -14,8 +15,11 @@ import (
 type Option func(*settings)
 
 // WithAddr sets where the server is: host, host:port, [v6]:port, or an http:// or https:// URL, with a path prefix if need be. The
-// default port is 8080. Without this option LOCKSERVER_ADDR counts, and without that 127.0.0.1:8080.
-func WithAddr(addr string) Option { return func(s *settings) { s.Addr = addr } }
+// default port is 8080. The servers of a cluster are given one by one, or in one string with commas between them: the client asks one of
+// them until it fails, and then the next. Without this option LOCKSERVER_ADDR counts, and without that 127.0.0.1:8080.
+func WithAddr(addrs ...string) Option {
+	return func(s *settings) { s.Addr = strings.Join(addrs, ",") }
+}
 
 // WithOwner sets the label under which this client's locks are shown. Without this option LOCKSERVER_OWNER counts, and without that
 // host name, process id and random bits. The owner is no credential: goroutines that share a client, and clients that share an owner,

@@ -39,11 +39,13 @@ type call struct {
 	early    *pending  // the first attempt, if it was made ahead
 	heard    time.Time // the last answer or other sign of life, or the start
 	backoff  backoff
-	trouble  *Error // the last failure
-	obstacle string // what stood in the way last
-	on       any    // the session that the last answer came over, or nil
-	tried    int    // attempts that may have had their effect
-	drained  int    // as many of them were refused by a server that shuts down
+	round    int           // attempts since the last pause, each at another server
+	after    time.Duration // the longest that one of them asks to wait
+	trouble  *Error        // the last failure
+	obstacle string        // what stood in the way last
+	on       any           // the session that the last answer came over, or nil
+	tried    int           // attempts that may have had their effect
+	drained  int           // as many of them were refused by a server that shuts down
 }
 
 // newCall starts the clocks of a call; its other fields may be set afterwards.
@@ -62,6 +64,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 		if p := c.early; p != nil {
 			c.early = nil
 			o = p.session.await(ctx, p, nil)
+			p.session.t.judge(ctx, p.session, &o)
 		} else {
 			now := c.began
 			if c.again {
@@ -89,7 +92,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 		if c.obstacle == "" || ctx.Err() == nil && c.patience(ctx, time.Now()) > 0 { // else it is only that time ran out
 			c.trouble, c.obstacle = failure, failure.short
 		}
-		delay := c.backoff.after(failure.RetryAfter)
+		delay := c.delay(&o, failure)
 		level := slog.LevelDebug
 		if c.stubborn {
 			level = slog.LevelWarn
@@ -102,7 +105,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 // attempt makes the next attempt.
 func (c *call) attempt(ctx context.Context, now time.Time) attempt {
 	a := c.next(now)
-	a.op, a.began, a.limit, a.again = c.op, now, c.patience(ctx, now), c.backoff.failed()
+	a.op, a.began, a.limit, a.again = c.op, now, c.patience(ctx, now), c.round > 0 || c.backoff.failed()
 	if !c.cleanup {
 		a.life = c.client.life
 	}
@@ -125,10 +128,22 @@ func (c *call) ahead(ctx context.Context) bool {
 	return c.early.answeredIn(ctx)
 }
 
+// delay returns how long to pause after an attempt that failed: only once every server was asked.
+func (c *call) delay(o *outcome, failure *Error) time.Duration {
+	c.round++
+	c.after = max(c.after, failure.RetryAfter)
+	if o.elsewhere && c.round < c.client.transport.addresses() {
+		return 0
+	}
+	delay := c.backoff.after(c.after)
+	c.round, c.after = 0, 0
+	return delay
+}
+
 // judge decides what an outcome means. It returns a failure if the request is to be sent again.
 func (c *call) judge(ctx context.Context, o *outcome, out reply) (again *Error, err error) {
 	if o.answer.status != 0 {
-		err = c.op.read(&o.answer, c.client.transport.peer(), out)
+		err = c.op.read(&o.answer, out)
 	} else {
 		failure := &Error{Code: ErrConnectionFailed, Message: o.reason, Status: o.status, cause: o.cause, short: o.reason, verdict: retry}
 		if o.permanent {

@@ -17,6 +17,7 @@ import (
 // session is one WebSocket.
 type session struct {
 	t      *sessionTransport
+	over   *httpTransport // where it was asked for
 	stream io.ReadWriteCloser
 	direct *directWriter // to the same connection; nil: it has none
 	in     *bufio.Reader
@@ -71,10 +72,10 @@ func (p *pending) answeredIn(ctx context.Context) bool {
 }
 
 // newSession makes a session of a stream, which writes to the connection and does no more; nil: it is not known to which.
-func newSession(t *sessionTransport, stream io.ReadWriteCloser, to net.Conn) *session {
+func newSession(t *sessionTransport, over *httpTransport, stream io.ReadWriteCloser, to net.Conn) *session {
 	now := time.Now()
 	s := &session{
-		t: t, stream: stream, direct: newDirectWriter(to), waiting: map[int64]*pending{}, heard: now, before: now, lookAt: now.Add(t.bounds.Ping),
+		t: t, over: over, stream: stream, direct: newDirectWriter(to), waiting: map[int64]*pending{}, heard: now, before: now, lookAt: now.Add(t.bounds.Ping),
 	}
 	s.in = bufio.NewReaderSize(listening{s}, 16<<10)
 	s.alarm = time.AfterFunc(t.bounds.Ping, s.look)
@@ -93,7 +94,7 @@ func (s *session) start(a *attempt) *pending {
 	if !again {
 		p = &pending{session: s, answered: make(chan struct{}, 1)}
 	}
-	p.sent, p.bound, p.silence = a.began, a.wait+a.bound, s.t.http.hop+s.t.bounds.Answer
+	p.sent, p.bound, p.silence = a.began, a.wait+a.bound, s.over.hop+s.t.bounds.Answer
 	if a.wait == 0 {
 		p.bound = min(a.bound, a.limit)
 		p.silence = min(p.bound, s.t.bounds.Answer)
@@ -101,7 +102,7 @@ func (s *session) start(a *attempt) *pending {
 	s.mu.Lock()
 	if s.ended != nil {
 		defer s.mu.Unlock()
-		p.end(outcome{reason: "connection closed by " + s.t.peer(), cause: s.ended, unsent: true})
+		p.end(outcome{reason: "connection closed by " + s.over.peer(), cause: s.ended, unsent: true})
 		return p
 	}
 	s.seq++
@@ -138,7 +139,7 @@ func (s *session) await(ctx context.Context, p *pending, life <-chan struct{}) o
 	if s.waiting[p.seq] == p {
 		delete(s.waiting, p.seq)
 		s.closeIfDone()
-		p.end(outcome{reason: "no answer from " + s.t.peer(), heard: p.after(s.heard)})
+		p.end(outcome{reason: "no answer from " + s.over.peer(), heard: p.after(s.heard)})
 	}
 	s.mu.Unlock()
 	<-p.answered
@@ -243,9 +244,9 @@ func (s *session) end(err error) {
 	heard := s.heard
 	s.mu.Unlock()
 	_ = s.stream.Close()
-	o := outcome{reason: "connection closed by " + s.t.peer(), cause: err, unsent: true}
+	o := outcome{reason: "connection closed by " + s.over.peer(), cause: err, unsent: true}
 	if errors.Is(err, errSilent) {
-		o.reason = "no sign of life from " + s.t.peer()
+		o.reason = "no sign of life from " + s.over.peer()
 	}
 	s.t.ended(s, o)
 	for seq, p := range waiting {
@@ -290,7 +291,7 @@ func (s *session) look() {
 		dead = dead || !now.Before(silent)
 		if !now.Before(due) {
 			delete(s.waiting, seq)
-			p.end(outcome{reason: "no answer from " + s.t.peer() + " within " + inSeconds(p.bound), heard: p.after(s.heard)})
+			p.end(outcome{reason: "no answer from " + s.over.peer() + " within " + inSeconds(p.bound), heard: p.after(s.heard)})
 			continue
 		}
 		for _, at := range []time.Time{due, silent} {

@@ -41,7 +41,7 @@ func newPiped(t *testing.T, serve func(n int) func(net.Conn)) *piped {
 	require.NoError(t, err)
 	p := &piped{Client: client}
 	sessions := client.transport.(*sessionTransport)
-	sessions.ask = func(context.Context) (*session, outcome, bool) {
+	sessions.ask = func(_ context.Context, over *httpTransport) (*session, outcome, bool) {
 		p.asks++
 		f := serve(p.asks)
 		if f == nil {
@@ -50,7 +50,7 @@ func newPiped(t *testing.T, serve func(n int) func(net.Conn)) *piped {
 		p.sessions++
 		near, far := net.Pipe()
 		go f(far)
-		return newSession(sessions, near, nil), outcome{}, false
+		return newSession(sessions, over, near, nil), outcome{}, false
 	}
 	return p
 }
@@ -259,10 +259,10 @@ func TestASessionIsTriedAgain(t *testing.T) {
 		client, err := New(WithSecret("over-a-pipe-0123"), WithoutDotEnv(), WithTransport(Auto))
 		require.NoError(t, err)
 		sessions := client.transport.(*sessionTransport)
-		sessions.http.pool = over200{}
+		sessions.servers.current().pool = over200{}
 		var asks []time.Duration
 		began := time.Now()
-		sessions.ask = func(context.Context) (*session, outcome, bool) {
+		sessions.ask = func(_ context.Context, over *httpTransport) (*session, outcome, bool) {
 			asks = append(asks, time.Since(began).Truncate(time.Minute))
 			switch len(asks) {
 			case 1:
@@ -274,7 +274,7 @@ func TestASessionIsTriedAgain(t *testing.T) {
 			go each(func(r asked) string {
 				return fmt.Sprintf(`{"seq":%d,"status":200,"resource":"session","holders":[]}`, r.Seq)
 			})(far)
-			return newSession(sessions, near, nil), outcome{}, false
+			return newSession(sessions, over, near, nil), outcome{}, false
 		}
 		var over []string
 		for range 40 {

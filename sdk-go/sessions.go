@@ -19,12 +19,12 @@ import (
 
 // sessionTransport carries requests over one WebSocket, section 6 of the contract, and what a session has no operation for over HTTP.
 type sessionTransport struct {
-	http   *httpTransport
-	only   bool // HTTP is not to take its place
-	bounds *internal.Bounds
-	lost   func(resource string, token int64, reason string) // hears what the server says of locks
-	left   func(session any)                                 // hears that a session has ended
-	ask    func(context.Context) (*session, outcome, bool)   // for a session: it is upgrade, except in tests
+	servers *servers
+	only    bool // HTTP is not to take its place
+	bounds  *internal.Bounds
+	lost    func(resource string, token int64, reason string)                           // hears what the server says of locks
+	left    func(session any)                                                           // hears that a session has ended
+	ask     func(context.Context, *httpTransport) (s *session, o outcome, refused bool) // for a session: it is upgrade, except in tests
 
 	mu      sync.Mutex
 	now     *session      // nil: none
@@ -39,35 +39,55 @@ type sessionTransport struct {
 	closed  bool      // from now on a session ends once nothing is unanswered
 }
 
-func newSessionTransport(over *httpTransport, s *settings) *sessionTransport {
+func newSessionTransport(over *servers, s *settings) *sessionTransport {
 	b := &s.Bounds
 	t := &sessionTransport{
-		http: over, only: Transport(s.Transport) == Session, bounds: b, backoff: backoff{first: b.BackoffFirst, most: b.BackoffMost},
+		servers: over, only: Transport(s.Transport) == Session, bounds: b, backoff: backoff{first: b.BackoffFirst, most: b.BackoffMost},
 	}
 	t.ask = t.upgrade
 	return t
 }
 
-func (t *sessionTransport) peer() string { return t.http.peer() }
+func (t *sessionTransport) addresses() int { return t.servers.addresses() }
 
 func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
 	if !a.op.session {
-		return t.http.send(ctx, a)
+		return t.servers.send(ctx, a)
 	}
 	if a.on != nil {
 		if t.session() != a.on {
 			return outcome{reason: "the session has ended", unsent: true}
 		}
-		return a.on.(*session).send(ctx, a)
+		return t.over(ctx, a.on.(*session), a)
 	}
 	s, o := t.get(ctx, &a)
 	if s == nil {
 		if o == nil {
-			return t.http.send(ctx, a)
+			return t.servers.send(ctx, a)
 		}
 		return *o
 	}
-	return s.send(ctx, a)
+	return t.over(ctx, s, a)
+}
+
+// over sends over a session.
+func (t *sessionTransport) over(ctx context.Context, s *session, a attempt) outcome {
+	o := s.send(ctx, a)
+	t.judge(ctx, s, &o)
+	return o
+}
+
+// judge looks at what became of an attempt over a session. One whose server failed gets no new requests if there is another server, and
+// ends with the last answer.
+func (t *sessionTransport) judge(ctx context.Context, s *session, o *outcome) {
+	if t.servers.judge(ctx, s.over, o) {
+		t.mu.Lock()
+		if t.now == s {
+			t.now = nil
+		}
+		t.mu.Unlock()
+		s.finish()
+	}
 }
 
 func (t *sessionTransport) session() any {
@@ -89,7 +109,7 @@ func (t *sessionTransport) close() {
 	t.closed, t.closing = t.closing, true
 	t.leave()
 	t.mu.Unlock()
-	t.http.close()
+	t.servers.close()
 }
 
 // leave ends what is of no more use to a closed client. t.mu is held.
@@ -112,7 +132,7 @@ func (t *sessionTransport) get(ctx context.Context, a *attempt) (*session, *outc
 	}
 	if t.dialing == nil && (t.refused.IsZero() || time.Since(t.refused) >= t.bounds.SessionAgain) {
 		pause := max(0, time.Until(t.next))
-		bounded, cancel := context.WithTimeout(context.Background(), pause+t.bounds.Connect+t.bounds.Answer)
+		bounded, cancel := context.WithTimeout(context.Background(), pause+time.Duration(t.addresses())*(t.bounds.Connect+t.bounds.Answer))
 		t.dialing, t.cancel = make(chan struct{}), cancel
 		go t.dial(bounded, pause)
 	}
@@ -146,7 +166,7 @@ func (t *sessionTransport) get(ctx context.Context, a *attempt) (*session, *outc
 		o = outcome{reason: o.reason, unsent: true}
 	}
 	if o.answer.status == 0 && o.reason == "" {
-		o = outcome{reason: "no session with " + t.peer(), unsent: true}
+		o = outcome{reason: "no session with " + t.servers.current().peer(), unsent: true}
 	}
 	return nil, &o
 }
@@ -160,7 +180,7 @@ func (t *sessionTransport) dial(ctx context.Context, pause time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	s, o, refused := t.ask(ctx)
+	s, o, refused := t.round(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	close(t.dialing)
@@ -189,6 +209,7 @@ func (t *sessionTransport) ended(s *session, o outcome) {
 	if t.now == s {
 		t.now, t.outcome = nil, o
 		if o.cause != nil {
+			t.servers.judge(context.Background(), s.over, &o)
 			if s.useful.Load() {
 				t.backoff.reset()
 			}
@@ -199,14 +220,41 @@ func (t *sessionTransport) ended(s *session, o outcome) {
 	t.left(s)
 }
 
+// round asks one server after the other for a session, until one gives it, or says what no other would say differently. If none does, a
+// refusal is the outcome before an answer, and an answer before a failure.
+func (t *sessionTransport) round(ctx context.Context) (got *session, last outcome, refused bool) {
+	one := t.servers.current()
+	for range t.servers.all {
+		bounded, cancel := context.WithTimeout(ctx, t.bounds.Connect+t.bounds.Answer)
+		s, o, no := t.ask(bounded, one)
+		cancel()
+		if s != nil {
+			t.servers.stay(one)
+			return s, o, false
+		}
+		if !no && !t.servers.judge(context.Background(), one, &o) {
+			return nil, o, false
+		}
+		if o.answer.status != 0 {
+			o.answer.retryAfter = max(o.answer.retryAfter, last.answer.retryAfter)
+		}
+		if no || !refused && (o.answer.status != 0 || last.answer.status == 0) {
+			last, refused = o, no
+		}
+		one = t.servers.after(one)
+	}
+	last.elsewhere = false // all were asked
+	return nil, last, refused
+}
+
 // upgrade asks for a session. It is refused by any answer that a lockserver does not give whose sessions can be had later: there is
 // none at the other end, or something between keeps them away.
-func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, refused bool) {
+func (t *sessionTransport) upgrade(ctx context.Context, over *httpTransport) (s *session, o outcome, refused bool) {
 	var connection net.Conn
-	if !t.http.foreign { // else who knows what the program's transport does with what is written
+	if !over.foreign { // else who knows what the program's transport does with what is written
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { connection = got.Conn }})
 	}
-	request, err := t.http.request(ctx, attempt{op: &operation{method: http.MethodGet, path: sessionPath, query: true}, request: struct{}{}})
+	request, err := over.request(ctx, attempt{op: &operation{method: http.MethodGet, path: sessionPath, query: true}, request: struct{}{}})
 	if err != nil {
 		return nil, outcome{reason: err.Error(), cause: err, unsent: true, permanent: true}, false
 	}
@@ -217,37 +265,37 @@ func (t *sessionTransport) upgrade(ctx context.Context) (s *session, o outcome, 
 	} {
 		request.Header.Set(name, value)
 	}
-	response, err := t.http.pool.RoundTrip(request)
+	response, err := over.pool.RoundTrip(request)
 	if err != nil {
-		return nil, t.missing(ctx, err), false
+		return nil, t.missing(ctx, over, err), false
 	}
 	stream, ok := response.Body.(io.ReadWriteCloser)
 	if response.StatusCode == http.StatusSwitchingProtocols && ok {
 		if response.Header.Get("Sec-WebSocket-Accept") == acceptOf(key) && response.Header.Get("Sec-WebSocket-Protocol") == sessionSubprotocol {
-			return newSession(t, stream, connection), outcome{}, false
+			return newSession(t, over, stream, connection), outcome{}, false
 		}
 		_ = stream.Close()
-		return nil, outcome{reason: t.peer() + " does not answer as a WebSocket should", unsent: true, permanent: true}, true
+		return nil, outcome{reason: over.peer() + " does not answer as a WebSocket should", unsent: true, permanent: true}, true
 	}
 	defer response.Body.Close()
 	body, err := readAnswer(response, opShow.answerMax)
 	if err != nil {
-		return nil, t.missing(ctx, err), false
+		return nil, t.missing(ctx, over, err), false
 	}
 	status := response.StatusCode
 	var problem wireProblem
 	_ = decode(body, &problem) // what cannot be read has no code
 	_, ours := verdicts[problem.Code]
 	if ours && (status == http.StatusUnauthorized || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
-		return nil, outcome{answer: answer{status, body, retryAfter(response.Header.Get("Retry-After"))}, unsent: true}, false
+		return nil, outcome{answer: answer{status, body, retryAfter(response.Header.Get("Retry-After")), over.peer()}, unsent: true}, false
 	}
-	reason := fmt.Sprintf("%s answered %d to the request for a session", t.peer(), status)
+	reason := fmt.Sprintf("%s answered %d to the request for a session", over.peer(), status)
 	return nil, outcome{reason: reason, status: status, unsent: true, permanent: statusMeans(status).client == raise}, true
 }
 
 // missing is the outcome of a request that wanted a session where there was no answer.
-func (t *sessionTransport) missing(ctx context.Context, err error) outcome {
-	o := t.http.failure(context.Background(), ctx, t.bounds.Connect+t.bounds.Answer, err)
+func (t *sessionTransport) missing(ctx context.Context, over *httpTransport, err error) outcome {
+	o := over.failure(context.Background(), ctx, t.bounds.Connect+t.bounds.Answer, err)
 	o.unsent = true
 	return o
 }

@@ -176,29 +176,57 @@ var (
 	passwordSyntax = regexp.MustCompile(`(?s)^(.*?//)?.*@`)
 )
 
-// parseAddr returns the URL under which the server's paths lie.
-func parseAddr(addr string) (*url.URL, error) {
-	// A URL may have a password in it, which must not get into a message.
-	shown := passwordSyntax.ReplaceAllString(addr, "${1}***@")
-	wrong := func(problem string) (*url.URL, error) {
-		return nil, misconfigured(envAddr, fmt.Sprintf("the address %q %s (allowed: host, host:port, [v6]:port, or an http:// or https:// URL)", shown, problem))
+// parseAddrs returns the URLs under which the paths of the servers lie whose addresses have commas between them.
+func parseAddrs(list string) ([]*url.URL, error) {
+	entries := strings.Split(list, ",")
+	all := make([]*url.URL, len(entries))
+	for i, addr := range entries {
+		u, problem := parseAddr(addr)
+		if problem != "" {
+			shown := addr
+			if strings.Contains(list, "@") { // a URL may have a password in it, perhaps with commas, which must not get into a message
+				shown = passwordSyntax.ReplaceAllString(list, "${1}***@")
+			}
+			which := ""
+			if len(entries) > 1 {
+				which = fmt.Sprintf(" (%d of %d)", i+1, len(entries))
+			}
+			return nil, misconfigured(envAddr, fmt.Sprintf("the address %q%s %s (allowed: host, host:port, [v6]:port, or an http:// or https:// URL; "+
+				"of several, with commas and no spaces between them)", shown, which, problem))
+		}
+		all[i] = u
 	}
-	if strings.Contains(addr, ",") {
-		return wrong("is a list; one server is supported")
+	return all, nil
+}
+
+// joined is their reverse.
+func joined(all []*url.URL) string {
+	texts := make([]string, len(all))
+	for i, u := range all {
+		texts[i] = u.String()
 	}
+	return strings.Join(texts, ",")
+}
+
+// parseAddr returns the URL of one, or what is wrong with it.
+func parseAddr(addr string) (u *url.URL, problem string) {
 	parts := addrSyntax.FindStringSubmatch(addr)
 	if parts == nil {
-		return wrong("is not an address")
+		return nil, "is not an address"
 	}
 	scheme, host, port, path := parts[1], parts[2], parts[3], strings.TrimRight(parts[4], "/")
 	if scheme == "" && parts[4] != "" {
-		return wrong("has a path but no http:// or https://")
+		return nil, "has a path but no http:// or https://"
 	}
 	at, ok := hostPort(host, port, defaultPort)
 	if !ok {
-		return wrong("has a host or port that cannot be")
+		return nil, "has a host or port that cannot be"
 	}
-	return url.Parse(cmp.Or(scheme, "http") + "://" + at + path)
+	u, err := url.Parse(cmp.Or(scheme, "http") + "://" + at + path)
+	if err != nil {
+		return nil, "is no URL: " + err.Error()
+	}
+	return u, ""
 }
 
 // hostPort joins what hostSyntax found, and returns whether there can be such a host and port.

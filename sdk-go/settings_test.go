@@ -156,12 +156,13 @@ func TestAddresses(t *testing.T) {
 		"http://host/with%20space/": "http://host:8080/with%20space",
 		"http://host/a%2Fb/%27'()/": "http://host:8080/a%2Fb/%27'()",
 		"HTTP://a_b.c-d.":           "http://a_b.c-d.:8080",
+		"a,b:1,https://[::1]/x/":    "http://a:8080,http://b:1,https://[::1]:8080/x",
 	} {
 		client := newClient(t, lockserver.WithAddr(in), lockserver.WithSecret("s"))
 		require.Equal(t, want, client.Addr(), in)
 	}
 	for _, in := range []string{
-		"a,b", "a:1,b:2", "http://a,http://b", "::1", "host:", "host:0", "host:65536", "host:abc", "host/path", "ftp://host", "http://",
+		"a,", ",a", "a,,b", "a, b", "a:1,b:x", "http://user:hunter2,x@host", "::1", "host:", "host:0", "host:65536", "host:abc", "host/path", "ftp://host", "http://",
 		"http://host?x=1", "http://host#f", "http://user:hunter2@host", "host:-1", " host", "[::1", "host:1:2", ":8080",
 		"ho st", "host ", "http://host/a b", "hóst", "http://host/é", "http://host/%zz", "a..b", "[fe80::1%25eth0]:1", "[fe80::1%eth0]", "[1.2.3.4]",
 		"[::1]x", "256.1.1.1", "127.1", "1.2.3.0x4", "http://@host", "user:hunter2@host", "a%41", "a\\b", strings.Repeat("x", 64), "host:\n1", "host\n",

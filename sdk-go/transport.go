@@ -9,8 +9,8 @@ import (
 type transport interface {
 	// send makes one attempt. It ends with ctx and the attempt's life, and at the latest with the attempt's bound or limit.
 	send(ctx context.Context, a attempt) outcome
-	// peer names the server for people, as in 127.0.0.1:8080.
-	peer() string
+	// addresses is how many servers there are to be asked.
+	addresses() int
 	// session returns the session that there is now, or nil.
 	session() any
 	// close ends idle connections, and every connection made from now on after its one request. It is called before the last requests
@@ -67,6 +67,8 @@ type outcome struct {
 	unsent    bool // the request surely never arrived; else that is unknown
 	permanent bool // no retry can do better
 
+	elsewhere bool // the next attempt is made at another server
+
 	on    any       // the session that an answer came over; nil: none
 	heard time.Time // the last sign of life of a server that had the request, other than its answer; zero: none
 }
@@ -76,4 +78,5 @@ type answer struct {
 	status     int    // of the contract's table; 0: there is no answer
 	body       []byte // one byte more than the operation allows if it is too long
 	retryAfter time.Duration
+	peer       string // who said it, for people, as in 127.0.0.1:8080
 }

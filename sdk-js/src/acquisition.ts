@@ -50,6 +50,7 @@ export class Acquisition {
       bound: (left) => this.#bound(left),
       stop: this.#stop,
       tries: this.#tries,
+      single: call.timeout === 0,
       unbounded: call.blocking && call.timeout === undefined,
       expired: call.timeout === undefined ? undefined : (obstacle, trouble) => this.#expired(obstacle, trouble),
     })

@@ -4,12 +4,12 @@ import { Bag } from './bag.js'
 import { type Clock, systemClock } from './clock.js'
 import { type Core, figures } from './core.js'
 import { ConnectionFailedError, InvalidRequestError, LockserverError, NotHeldError, TokenRequiredError } from './errors.js'
-import { HttpTransport } from './http.js'
 import { Lock } from './lock.js'
 import { release } from './operations.js'
 import { type AcquireCall, type AcquireOptions, acquireCall, type ScopeOptions, scopeCall } from './options.js'
 import { cleanup } from './retry.js'
 import { within } from './scope.js'
+import { HttpServers, Servers } from './servers.js'
 import { SessionTransport } from './sessions.js'
 import { kind, type LockserverClientOptions, resolveSettings, type Settings } from './settings.js'
 import type { Transport } from './transport.js'
@@ -33,7 +33,7 @@ interface Testing {
 }
 
 /**
- * A client of a Lockserver. One is enough for a whole process: any number of calls may run on it at once, each waits for
+ * A client of a Lockserver, or of a cluster of them. One is enough for a whole process: any number of calls may run on it at once, each waits for
  * itself, and calls that share a client exclude each other like any others. An idle client does not keep the process
  * alive, a pending call does.
  *
@@ -79,7 +79,7 @@ export class LockserverClient implements AsyncDisposable {
     }
   }
 
-  /** The server's address, as it was given or found. */
+  /** The server's address, as it was given or found; of several, with commas between them. */
   get addr(): string {
     return this.#addr
   }
@@ -212,9 +212,11 @@ export class LockserverClient implements AsyncDisposable {
   }
 
   #transport(settings: Settings, clock: Clock, kept: typeof figures): Transport {
-    if (settings.transport === 'http') return new HttpTransport(settings, kept.connect, clock)
+    const servers = new Servers(settings.addresses)
+    if (settings.transport === 'http') return new HttpServers(servers, settings, kept.connect, clock)
     return new SessionTransport(
       settings,
+      servers,
       { clock, figures: kept },
       {
         lost: (event) => this.#lost(event),

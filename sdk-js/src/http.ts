@@ -6,8 +6,8 @@ import type { TLSSocket } from 'node:tls'
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
 import { type Clock, type Instant, read } from './clock.js'
 import { type Operation, WITHOUT_CODE } from './contract.js'
-import type { Settings } from './settings.js'
-import { type Attempt, type Failure, judge, type Outcome, type Route, stranger, type Transport } from './transport.js'
+import type { Reach } from './settings.js'
+import { type Attempt, type Failure, judge, type Outcome, type Route, stranger } from './transport.js'
 import { version } from './version.js'
 import { after } from './waiting.js'
 
@@ -15,11 +15,11 @@ import { after } from './waiting.js'
 const idleTimeout = 30_000
 
 /**
- * The transport over HTTP/1.1. As many connections as there are requests in flight, so a parked wait never holds up a
+ * HTTP/1.1 with one server. As many connections as there are requests in flight, so a parked wait never holds up a
  * release; idle ones are kept for reuse and do not keep the process alive.
  */
-export class HttpTransport implements Transport {
-  readonly peer: string
+export class HttpTransport {
+  readonly #peer: string
   readonly #origin: string
   readonly #prefix: string
   readonly #headers: string[]
@@ -30,8 +30,8 @@ export class HttpTransport implements Transport {
   readonly #live = new Set<Dispatcher>()
   #closed = false
 
-  constructor({ address, secret, tls, proxy }: Omit<Settings, 'addr' | 'owner'>, connectTimeout: number, clock: Clock) {
-    this.peer = address.origin.replace(/^https?:\/\//, '')
+  constructor({ address, secret, tls, proxy }: Reach, connectTimeout: number, clock: Clock) {
+    this.#peer = address.peer
     this.#origin = address.origin
     this.#prefix = address.prefix
     this.#headers = [
@@ -52,7 +52,7 @@ export class HttpTransport implements Transport {
   }
 
   send(operation: Operation, request: object, bound: number, { fresh = false, background = false }: Route = {}): Attempt {
-    const exchange = new Exchange(this.peer, this.#secret, operation, this.#clock, bound, background)
+    const exchange = new Exchange(this.#peer, this.#secret, operation, this.#clock, bound, background)
     // A closed transport still carries the release of a lock that outlives its client, but keeps no connection.
     const single = fresh || this.#closed
     const lane = this.#lanes[background ? 'back' : 'front']
@@ -208,7 +208,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   }
 
   abort(): void {
-    this.#stop({ reason: 'given up' })
+    this.#stop({ reason: 'given up', aborted: true })
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

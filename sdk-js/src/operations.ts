@@ -100,12 +100,12 @@ function duration(value: unknown): boolean {
 }
 
 /** What a success says; a failure if it lacks what its operation needs. */
-export function read<Reply>(call: Call<Reply>, answer: Answer, peer: string): Reply | Failure {
+export function read<Reply>(call: Call<Reply>, answer: Answer): Reply | Failure {
   let lacks = ''
   const reply = call.reply(answer, (member, usable) => {
     if (usable(answer.body[member])) return true
     lacks = `${member in answer.body ? 'with an unusable' : 'without'} "${member}"`
     return false
   })
-  return reply ?? stranger(peer, answer.status, lacks)
+  return reply ?? stranger(answer.peer, answer.status, lacks)
 }

@@ -20,6 +20,8 @@ export class Request implements Attempt {
   ended = false
   /** Takes it from wherever it waits, when it ends by itself. `late`: by its bound. */
   leave: (late: boolean) => void = () => undefined
+  /** Looks at its outcome before anybody else does. */
+  judge: (outcome: Outcome) => Outcome = (outcome) => outcome
   #resolve!: (outcome: Outcome) => void
   #stopTimer: () => void
   #relayed: Attempt | undefined
@@ -42,7 +44,7 @@ export class Request implements Attempt {
 
   abort(): void {
     if (this.#relayed !== undefined) this.#relayed.abort()
-    else this.#stop({ reason: 'given up' })
+    else this.#stop({ reason: 'given up', aborted: true })
   }
 
   /** From now on the session is what shows that the server lives: the bound was for getting there. */
@@ -61,7 +63,7 @@ export class Request implements Attempt {
     if (this.ended) return
     this.ended = true
     this.#stopTimer()
-    this.#resolve(outcome)
+    this.#resolve(this.judge(outcome))
   }
 
   fail(why: Partial<Failure> & { reason: string }): void {

@@ -25,6 +25,8 @@ export interface Plan<Reply> {
   unbounded?: boolean
   /** It is sent again only while it certainly never arrived. */
   once?: boolean | undefined
+  /** It is one attempt, made at each server until one answers. */
+  single?: boolean
   /** It runs in the background, and what is raised elsewhere is retried too, with pauses of at most so many milliseconds. */
   stubborn?: number
   /** The error of a call that ran out of time; absent: connection_failed. */
@@ -54,6 +56,10 @@ export class Retry<Reply extends { kind: string }> {
   #sentAt = 0
   #failures = 0
   #fresh = false
+  /** Attempts since the last pause, each at another server, */
+  #round = 0
+  /** and the longest that one of them asks to wait. */
+  #longest = 0
   #retryAfter = 0
   #pause = 0
   #obstacle = ''
@@ -75,7 +81,7 @@ export class Retry<Reply extends { kind: string }> {
       let outcome = await this.#send(call)
       this.#retryAfter = outcome.retryAfter ?? 0
       if (outcome.kind === 'answer' && outcome.code === undefined) {
-        const reply = read(call, outcome, this.#core.transport.peer)
+        const reply = read(call, outcome)
         if (reply.kind !== 'unknown') return this.#answered(reply as Reply)
         outcome = reply as Failure
       }
@@ -100,11 +106,11 @@ export class Retry<Reply extends { kind: string }> {
   }
 
   async #rest(): Promise<void> {
-    const { left, stubborn = Number.POSITIVE_INFINITY, doing } = this.#plan
+    const { left, stubborn = Number.POSITIVE_INFINITY, single = false, doing } = this.#plan
     const pause = Math.min(this.#pause, stubborn, left())
     if (pause > 0) await (this.#stop ?? new Stop()).pause(pause, stubborn !== Number.POSITIVE_INFINITY)
     this.#stop?.throwIfStopped()
-    if (left() >= this.#core.figures.shortestAttempt) return
+    if (left() >= this.#core.figures.shortestAttempt || (single && this.#round > 0)) return
     const why = this.#obstacle && `: ${this.#obstacle}`
     const timedOut = new ConnectionFailedError(`${doing}: no usable answer in time${why}`, { cause: this.#trouble })
     throw this.#plan.expired?.(this.#obstacle, this.#trouble) ?? timedOut
@@ -127,6 +133,7 @@ export class Retry<Reply extends { kind: string }> {
     this.heard = now()
     this.lasted = this.heard - this.#sentAt
     this.#fresh = false
+    this.#round = this.#longest = 0
     return reply
   }
 
@@ -141,17 +148,31 @@ export class Retry<Reply extends { kind: string }> {
       this.heard = Math.max(this.heard, outcome.heard)
     }
     const { doing, stubborn, once } = this.#plan
-    const { error, obstacle } = describe(outcome, doing, this.#core.transport.peer)
+    const { error, obstacle } = describe(outcome, doing)
     const verdict = verdictOn(outcome)
     if (verdict === 'handle' && (stubborn === undefined || error instanceof NotHeldError)) return error
     if (stubborn === undefined && (verdict === 'raise' || (once && outcome.kind !== 'unsent'))) throw error
     // That the last attempt ran out of time says less than what went wrong before.
     const late = outcome.kind !== 'answer' && outcome.late && this.#plan.left() < this.#core.figures.shortestAttempt
-    if (late && this.#obstacle !== '') this.setback(this.#obstacle, this.#trouble)
-    else this.setback(obstacle, error)
+    if (late && this.#obstacle !== '') this.#fail(outcome, this.#obstacle, this.#trouble)
+    else this.#fail(outcome, obstacle, error)
     if (outcome.kind !== 'answer' && outcome.again) this.#pause = 0
     this.#fresh = true
     return undefined
+  }
+
+  /** A setback if every server was asked; until then the next one is, at once. */
+  #fail({ elsewhere }: Outcome, obstacle: string, trouble: Error | undefined): void {
+    this.#longest = Math.max(this.#longest, this.#retryAfter)
+    this.#retryAfter = this.#longest
+    if (elsewhere && ++this.#round < this.#core.transport.addresses) {
+      this.#obstacle = obstacle
+      this.#trouble = trouble
+      this.#pause = 0
+      return
+    }
+    this.#round = this.#longest = 0
+    this.setback(obstacle, trouble)
   }
 }
 
@@ -161,9 +182,9 @@ function verdictOn(outcome: Outcome): Verdict {
   return (Object.hasOwn(VERDICTS, code) ? VERDICTS[code] : WITHOUT_CODE[status]?.verdict) ?? 'raise'
 }
 
-function describe(outcome: Outcome, doing: string, peer: string): { error: LockserverError; obstacle: string } {
+function describe(outcome: Outcome, doing: string): { error: LockserverError; obstacle: string } {
   if (outcome.kind === 'answer') {
-    return { error: errorFrom(outcome, doing), obstacle: `${peer} answered ${outcome.status} ${outcome.code}` }
+    return { error: errorFrom(outcome, doing), obstacle: `${outcome.peer} answered ${outcome.status} ${outcome.code}` }
   }
   const { reason, status, cause } = outcome
   return { error: new ConnectionFailedError(`${doing}: ${reason}`, { status, ...(cause && { cause }) }), obstacle: reason }

@@ -107,10 +107,15 @@ export class Session implements Carrier {
   }
 
   /** Ends it as soon as nothing is unanswered any more. */
-  async finish(): Promise<void> {
+  retire(): void {
     this.#finishing = true
-    const closed = new Promise((resolve) => this.#socket.once('close', resolve))
     this.#endIfDone()
+  }
+
+  /** The same, and waits for the end. */
+  async finish(): Promise<void> {
+    const closed = new Promise((resolve) => this.#socket.once('close', resolve))
+    this.retire()
     if (!this.#socket.closed) await atMost(going, closed)
     this.#socket.destroy()
   }

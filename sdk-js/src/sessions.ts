@@ -2,12 +2,12 @@ import type { Socket } from 'node:net'
 import { backoff } from './backoff.js'
 import { now, read } from './clock.js'
 import type { Operation } from './contract.js'
-import { HttpTransport } from './http.js'
 import { Request } from './request.js'
+import { HttpServers, type Servers } from './servers.js'
 import { Session, type SessionOptions } from './session.js'
-import type { Settings } from './settings.js'
-import type { Attempt, Carrier, Failure, Route, Transport } from './transport.js'
-import { Upgrade, type Upgraded } from './upgrade.js'
+import type { ServerAddress, Settings } from './settings.js'
+import type { Attempt, Carrier, Failure, Outcome, Route, Transport } from './transport.js'
+import { type Unready, Upgrade, type Upgraded } from './upgrade.js'
 import { after } from './waiting.js'
 
 /** Who hears of sessions. */
@@ -23,12 +23,15 @@ export interface SessionListener {
  * the only transport that is wanted, HTTP takes its place where sessions are refused.
  */
 export class SessionTransport implements Transport {
-  readonly peer: string
+  readonly addresses: number
+  readonly #servers: Servers
   readonly #settings: Settings
-  readonly #options: SessionOptions
+  readonly #options: Omit<SessionOptions, 'peer'>
   readonly #listener: SessionListener
-  readonly #http: HttpTransport | undefined
+  readonly #http: HttpServers | undefined
   #session: Session | undefined
+  /** Where it is. */
+  #at: ServerAddress | undefined
   #upgrade: Upgrade | undefined
   /** Whether an upgrade is under way, or will be after a pause. */
   #dialling = false
@@ -43,12 +46,13 @@ export class SessionTransport implements Transport {
   #trouble = ''
   #closed = false
 
-  constructor(settings: Settings, options: Omit<SessionOptions, 'peer' | 'secret'>, listener: SessionListener) {
-    this.peer = settings.address.origin.replace(/^https?:\/\//, '')
+  constructor(settings: Settings, servers: Servers, options: Omit<SessionOptions, 'peer' | 'secret'>, listener: SessionListener) {
+    this.addresses = servers.all.length
+    this.#servers = servers
     this.#settings = settings
-    this.#options = { ...options, peer: this.peer, secret: settings.secret }
+    this.#options = { ...options, secret: settings.secret }
     this.#listener = listener
-    if (settings.transport === 'auto') this.#http = new HttpTransport(settings, options.figures.connect, options.clock)
+    if (settings.transport === 'auto') this.#http = new HttpServers(servers, settings, options.figures.connect, options.clock)
   }
 
   get wholeWaits(): boolean {
@@ -66,7 +70,7 @@ export class SessionTransport implements Transport {
       return this.#overHttp(operation, body, bound, route)
     }
     const request = new Request(operation, body, bound, route, (late) => this.#lateness(late))
-    if (this.#session !== undefined) this.#session.send(request)
+    if (this.#session !== undefined) this.#ride(this.#session, request)
     else {
       this.#wanting.add(request)
       request.leave = () => this.#wanting.delete(request)
@@ -77,21 +81,24 @@ export class SessionTransport implements Transport {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#upgrade?.abort('given up')
+    const upgrade = this.#upgrade
+    this.#upgrade = undefined
+    upgrade?.abort('given up')
     await Promise.all([this.#session?.finish(), this.#http?.close()])
   }
 
   #lateness(request: Request): string {
     const within = `within ${Number((request.bound / 1000).toPrecision(3))} s`
-    if (request.sent) return `no answer from ${this.peer} ${within}`
-    return this.#trouble || `no session with ${this.peer} ${within}`
+    const { peer } = this.#servers.current
+    if (request.sent) return `no answer from ${peer} ${within}`
+    return this.#trouble || `no session with ${peer} ${within}`
   }
 
   /** HTTP holds no request for longer than a hop. */
   #overHttp(operation: Operation, body: { wait?: number }, bound: number, { unbounded, ...route }: Route): Attempt {
     const { hop, answer } = this.#options.figures
     const cut = body.wait !== undefined && body.wait * 1000 > hop
-    const http = this.#http as HttpTransport
+    const http = this.#http as HttpServers
     return cut
       ? http.send(operation, { ...body, wait: hop / 1000 }, Math.min(bound, hop + answer), route)
       : http.send(operation, body, bound, route)
@@ -110,15 +117,52 @@ export class SessionTransport implements Transport {
       this.#dialling = false // whoever wanted it has gone
       return
     }
-    this.#upgrade = new Upgrade(this.#settings, this.#options)
-    this.#upgrade.result.then((upgraded) => {
+    this.#round().then(([upgraded, one]) => {
       this.#dialling = false
       this.#upgrade = undefined
-      this.#take(upgraded)
+      this.#take(upgraded, one)
     })
   }
 
-  #take(upgraded: Upgraded): void {
+  /**
+   * Asks one server after the other, until one gives a session, or says what no other would say differently. If none does, a refusal
+   * is what comes of it before an answer, and an answer before a failure.
+   */
+  async #round(): Promise<[Upgraded, ServerAddress]> {
+    let one = this.#servers.current
+    let last: Upgraded | undefined
+    for (let left = this.addresses; ; one = this.#servers.after(one)) {
+      const upgrade = new Upgrade({ ...this.#settings, address: one }, { ...this.#options, peer: one.peer })
+      this.#upgrade = upgrade
+      const upgraded = await upgrade.result
+      if (upgraded.kind === 'session') this.#servers.stay(one)
+      if (upgraded.kind === 'session' || upgrade !== this.#upgrade) return [upgraded, one]
+      const refused = upgraded.kind === 'refused'
+      if (!refused && !this.#servers.judge(one, this.#asOutcome(upgraded)).elsewhere) return [upgraded, one]
+      last = worst(last, upgraded)
+      if (--left === 0) return [last, one]
+    }
+  }
+
+  #asOutcome(upgraded: Failure | Unready): Outcome {
+    return upgraded.kind === 'answer' ? { ...upgraded, sent: read(this.#options.clock) } : upgraded
+  }
+
+  /** Sends over a session. If its server fails and there is another, it gets no new requests, and ends with the last answer. */
+  #ride(session: Session, request: Request): void {
+    const one = this.#at as ServerAddress
+    request.judge = (outcome) => {
+      const judged = this.#servers.judge(one, outcome)
+      if (judged.elsewhere && this.#session === session) {
+        this.#session = undefined
+        session.retire()
+      }
+      return judged
+    }
+    session.send(request)
+  }
+
+  #take(upgraded: Upgraded, one: ServerAddress): void {
     const wanting = [...this.#wanting]
     this.#wanting.clear()
     if (this.#refusedUntil !== undefined) this.#standIn()
@@ -126,8 +170,9 @@ export class SessionTransport implements Transport {
       case 'session':
         this.#refusedUntil = undefined
         this.#trouble = ''
-        this.#session = this.#begin(upgraded.socket)
-        for (const request of wanting) this.#session.send(request)
+        this.#at = one
+        this.#session = this.#begin(upgraded.socket, one)
+        for (const request of wanting) this.#ride(this.#session, request)
         this.#listener.began()
         // After the last requests of a closed client nothing stays.
         if (this.#closed) this.#session.finish()
@@ -145,9 +190,8 @@ export class SessionTransport implements Transport {
       case 'answer': {
         const { status, retryAfter } = upgraded
         if (status === 503) this.#setback(retryAfter)
-        this.#trouble = `${this.peer} answered ${status} ${upgraded.code}`
-        const sent = read(this.#options.clock)
-        for (const request of wanting) request.end({ ...upgraded, sent })
+        this.#trouble = `${upgraded.peer} answered ${status} ${upgraded.code}`
+        for (const request of wanting) request.end(this.#asOutcome(upgraded))
         return
       }
       default:
@@ -161,11 +205,13 @@ export class SessionTransport implements Transport {
     this.#refusedUntil = now() + this.#options.figures.sessionAgain
   }
 
-  #begin(socket: Socket): Session {
-    const session = new Session(this.#options, socket, {
+  #begin(socket: Socket, one: ServerAddress): Session {
+    const session = new Session({ ...this.#options, peer: one.peer }, socket, {
       lost: (event) => this.#listener.lost(event),
       ended: (answered) => {
-        if (this.#session === session) this.#session = undefined
+        if (this.#session !== session) return // its successor is there already, or on its way
+        this.#session = undefined
+        this.#servers.leave(one)
         if (answered) this.#failures = 0
         this.#setback(0)
       },
@@ -183,4 +229,13 @@ export class SessionTransport implements Transport {
     this.#trouble = failure.reason
     for (const request of wanting) request.end(failure)
   }
+}
+
+/** Which of two servers that gave no session is to be told of. */
+function worst(before: Upgraded | undefined, upgraded: Upgraded): Upgraded {
+  if (upgraded.kind === 'answer' && before?.kind === 'answer') {
+    return { ...upgraded, retryAfter: Math.max(upgraded.retryAfter, before.retryAfter) }
+  }
+  const rank = (one: Upgraded | undefined) => ['unsent', 'unknown', 'answer', 'refused'].indexOf(one?.kind ?? '')
+  return before === undefined || rank(upgraded) >= rank(before) ? upgraded : before
 }

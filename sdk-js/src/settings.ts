@@ -17,10 +17,11 @@ export type TlsOptions = Pick<SecureContextOptions, 'ca' | 'cert' | 'key' | 'pas
 /** What a client is made from. What is absent or empty comes from the environment, then from the `.env` file. */
 export interface LockserverClientOptions {
   /**
-   * Where the server is: `host:port`, `[v6]:port`, or an `http://` or `https://` URL with an optional path prefix.
+   * Where the server is: `host:port`, `[v6]:port`, or an `http://` or `https://` URL with an optional path prefix. Of the
+   * servers of a cluster, an array, or a string with commas between them: one is asked until it fails, and then the next.
    * Default: `LOCKSERVER_ADDR`, then `127.0.0.1:8080`; the port, 8080.
    */
-  addr?: string | undefined
+  addr?: string | readonly string[] | undefined
   /**
    * The label under which this client holds locks, 1 to 256 bytes. It is no credential.
    * Default: `LOCKSERVER_OWNER`, then host name, process id and random characters, new for every client.
@@ -51,6 +52,8 @@ export interface LockserverClientOptions {
 export type TransportName = 'auto' | 'session' | 'http'
 
 export interface ServerAddress {
+  /** Host and port, for messages. */
+  readonly peer: string
   /** Scheme, host and port. */
   readonly origin: string
   /** What stands before every path; empty or beginning with a slash, never ending with one. */
@@ -59,13 +62,16 @@ export interface ServerAddress {
 
 export interface Settings {
   readonly addr: string
-  readonly address: ServerAddress
+  readonly addresses: readonly ServerAddress[]
   readonly owner: string
   readonly secret: string
   readonly tls: TlsOptions | undefined
   readonly proxy: URL | undefined
   readonly transport: TransportName
 }
+
+/** How one of the servers is reached. */
+export type Reach = Pick<Settings, 'secret' | 'tls' | 'proxy'> & { readonly address: ServerAddress }
 
 const defaultAddr = '127.0.0.1:8080'
 const defaultPort = '8080'
@@ -74,9 +80,11 @@ const defaultPort = '8080'
 export function resolveSettings(options: LockserverClientOptions): Settings {
   let file: Record<string, string | undefined> | undefined
   const find = (name: 'addr' | 'owner' | 'secret' | 'transport', variable: string): string | undefined => {
-    const given: unknown = options[name]
+    const option: unknown = options[name]
+    const given =
+      name === 'addr' && Array.isArray(option) && option.every((one) => typeof one === 'string') ? option.join() : option
     if (given !== undefined && given !== null && typeof given !== 'string') {
-      throw mustBe(name, 'a string', given)
+      throw mustBe(name, name === 'addr' ? 'a string or an array of strings' : 'a string', given)
     }
     if (given) return given
     if (process.env[variable]) return process.env[variable]
@@ -100,7 +108,7 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
     throw invalid('owner', `owner ${JSON.stringify(owner)} must have 1 to 256 bytes and no control characters`)
   }
   const transport = parseTransport(find('transport', 'LOCKSERVER_TRANSPORT') ?? 'auto')
-  return { addr, address: parseAddr(addr), owner, secret, tls: options.tls, proxy: parseProxy(options.proxy), transport }
+  return { addr, addresses: parseAddrs(addr), owner, secret, tls: options.tls, proxy: parseProxy(options.proxy), transport }
 }
 
 function readDotenv(): Record<string, string | undefined> {
@@ -152,18 +160,30 @@ const proxyAddress = new RegExp(`^(https?)://(?:((?:[\\w.~!$&'()*+,;=:-]|%[\\dA-
 /** A host that ends like this is an IPv4 address or nothing. */
 const number = /(?:^|\.)(?:\d+|0x[\da-f]*)\.?$/i
 
-function parseAddr(addr: string): ServerAddress {
-  const allowed = 'allowed are host:port, [v6]:port, or an http:// or https:// URL with an optional path'
-  // A URL may have a password in it, which must not get into a message.
-  const shown = addr.replace(/^(.*?\/\/)?.*@/s, '$1***@')
-  const bad = (why: string) => invalid('addr', `addr ${JSON.stringify(shown)} ${why}; ${allowed}`)
-  if (addr.includes(',')) throw bad('is a list, but one address is needed')
+/** The addresses of a list with commas between them. */
+function parseAddrs(list: string): ServerAddress[] {
+  const entries = list.split(',')
+  return entries.map((entry, i) => {
+    const parsed = parseAddr(entry)
+    if (typeof parsed !== 'string') return parsed
+    // A URL may have a password in it, perhaps with commas, which must not get into a message.
+    const shown = list.includes('@') ? list.replace(/^(.*?\/\/)?.*@/s, '$1***@') : entry
+    const which = entries.length > 1 ? ` (${i + 1} of ${entries.length})` : ''
+    const allowed = 'allowed are host:port, [v6]:port, or an http:// or https:// URL with an optional path'
+    const several = 'and several of them with commas, and no spaces, between them'
+    throw invalid('addr', `addr ${JSON.stringify(shown)}${which} ${parsed}; ${allowed}, ${several}`)
+  })
+}
+
+/** One address, or what is wrong with it. */
+function parseAddr(addr: string): ServerAddress | string {
   const parts = address.exec(addr)
-  if (parts === null) throw bad('is not an address')
+  if (parts === null) return 'is not an address'
   const [, scheme = 'http', name = '', port = defaultPort, path = ''] = parts
-  if (parts[1] === undefined && path !== '') throw bad('has a path but no http:// before it')
-  if (!canBe(name, port)) throw bad('has a host or port that cannot be')
-  return { origin: `${scheme.toLowerCase()}://${name}:${port}`, prefix: path.replace(/\/+$/, '') }
+  if (parts[1] === undefined && path !== '') return 'has a path but no http:// before it'
+  if (!canBe(name, port)) return 'has a host or port that cannot be'
+  const peer = `${name}:${port}`
+  return { peer, origin: `${scheme.toLowerCase()}://${peer}`, prefix: path.replace(/\/+$/, '') }
 }
 
 function canBe(name: string, port: string): boolean {

@@ -3,8 +3,8 @@ import { type Operation, WITHOUT_CODE } from './contract.js'
 
 /** Carries requests to a server and their answers back. Nothing above it knows how: another one may take the place of HTTP. */
 export interface Transport {
-  /** The server, for messages: `127.0.0.1:8080`. */
-  readonly peer: string
+  /** How many servers there are to be asked. */
+  readonly addresses: number
   /** Whether a wait need not be cut into hops, because the connection itself shows that the server lives. */
   readonly wholeWaits?: boolean
   /** What carries the requests now, where leases belong to what carried them. */
@@ -56,11 +56,16 @@ export interface Attempt {
   abort(): void
 }
 
-export type Outcome = Answer | Failure
+export type Outcome = (Answer | Failure) & {
+  /** The next attempt is made at another server. */
+  readonly elsewhere?: boolean
+}
 
 /** What a server said, or who speaks in its place: a success, or a problem with a code. */
 export interface Answer {
   readonly kind: 'answer'
+  /** Who said it, for messages: `127.0.0.1:8080`. */
+  readonly peer: string
   /** As the contract's tables have it. */
   readonly status: number
   /** The code of a problem. */
@@ -84,6 +89,8 @@ export interface Failure {
   readonly reason: string
   /** Whether it is only that the bound ran out. */
   readonly late?: boolean
+  /** Whether it is only that the caller ended it. */
+  readonly aborted?: boolean
   /** When the server last showed that it lived, by `performance.now()`, if that was after it had the request. */
   readonly heard?: number
   /** It is asked again at once: the transport itself pauses between connections. */
@@ -102,18 +109,18 @@ export function stranger(peer: string, status: number, how: string, hint = 'is t
 export function judge(
   operation: Operation,
   peer: string,
-  answer: Omit<Answer, 'kind' | 'code' | 'body'> & { body?: Answer['body'] | undefined },
+  answer: Omit<Answer, 'kind' | 'code' | 'body' | 'peer'> & { body?: Answer['body'] | undefined },
 ): Outcome {
   const { status, body, retryAfter, sent, carrier } = answer
   if (operation.answers.includes(status)) {
     return body === undefined
       ? stranger(peer, status, 'with no JSON object')
-      : { kind: 'answer', status, body, retryAfter, sent, carrier }
+      : { kind: 'answer', peer, status, body, retryAfter, sent, carrier }
   }
   const code = body?.code
   if (body === undefined || status < 400 || typeof code !== 'string' || code === '')
     return codeless(peer, status, retryAfter, sent)
-  return { kind: 'answer', status, code, body, retryAfter, sent }
+  return { kind: 'answer', peer, status, code, body, retryAfter, sent }
 }
 
 /** What an answer means that is no success and has no code: it is a proxy's, or a stranger's. */
@@ -124,5 +131,5 @@ function codeless(peer: string, status: number, retryAfter: number, sent: Instan
   const failure = stranger(peer, status, "without a lockserver's code", asks)
   return code === 'connection_failed'
     ? failure
-    : { kind: 'answer', status, code, body: { detail: failure.reason }, retryAfter, sent }
+    : { kind: 'answer', peer, status, code, body: { detail: failure.reason }, retryAfter, sent }
 }

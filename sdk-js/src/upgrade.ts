@@ -4,7 +4,7 @@ import { Client, type Dispatcher } from 'undici'
 import { SESSION } from './contract.js'
 import { connector, decode, explain, parseRetryAfter } from './http.js'
 import type { SessionOptions } from './session.js'
-import type { Settings } from './settings.js'
+import type { Reach } from './settings.js'
 import type { Answer, Failure } from './transport.js'
 import { version } from './version.js'
 import { after } from './waiting.js'
@@ -39,7 +39,7 @@ export class Upgrade implements Dispatcher.DispatchHandler {
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor({ address, secret, tls, proxy }: Omit<Settings, 'addr' | 'owner'>, { peer, figures }: SessionOptions) {
+  constructor({ address, secret, tls, proxy }: Reach, { peer, figures }: SessionOptions) {
     this.#peer = peer
     this.#secret = secret
     this.result = new Promise((resolve) => {
@@ -99,7 +99,9 @@ export class Upgrade implements Dispatcher.DispatchHandler {
     const code = body?.code
     const ours = (status === 401 || status === 429 || status === 503) && typeof code === 'string' && code !== ''
     this.#end(
-      ours ? { kind: 'answer', status, code, body: body as Answer['body'], retryAfter: this.#retryAfter } : this.#refused(),
+      ours
+        ? { kind: 'answer', peer: this.#peer, status, code, body: body as Answer['body'], retryAfter: this.#retryAfter }
+        : this.#refused(),
     )
   }
 

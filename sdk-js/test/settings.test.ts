@@ -48,6 +48,20 @@ test('argument over environment over .env, each setting by itself', () => {
   assert.equal(found({ LOCKSERVER_ADDR: '' }, file, { addr: '', owner: '' }).addr, 'file:1', 'empty counts as absent')
 })
 
+test('several addresses are an array or have commas between them, and an error says which is wrong', () => {
+  const env = { LOCKSERVER_SECRET: 's' }
+  assert.equal(found({ ...env, LOCKSERVER_ADDR: 'a,http://b:1/x/' }, undefined).addr, 'a,http://b:1/x/')
+  assert.equal(found(env, undefined, { addr: ['a', 'b:1'] }).addr, 'a,b:1')
+  for (const [addr, why] of [
+    ['a,b c,d', /addr "b c" \(2 of 3\) is not an address/],
+    [['a', ''], /addr "" \(2 of 2\) is not an address/],
+    [['http://u:hunter2,x@h', 'b'], /addr "http:\/\/\*\*\*@h,b" \(1 of 3\) is not an address/],
+    [['a', 7], /addr must be a string or an array of strings, not an array/],
+  ] as const) {
+    assert.match(found(env, undefined, { addr: addr as string }).error ?? '', why)
+  }
+})
+
 test('reading .env can be turned off, and changes nothing in the environment', () => {
   const file = 'LOCKSERVER_SECRET=file-secret\nLOCKSERVER_ADDR=file:1\n'
   assert.match(found({}, file, { dotenv: false }).error ?? '', /^ConfigInvalidError secret: .*LOCKSERVER_SECRET/)
@@ -88,8 +102,8 @@ test('no secret anywhere, or one that no header can carry, is config_invalid', (
 
 test('addresses that are none are config_invalid, and say what is allowed', () => {
   for (const addr of [
-    'a:1,b:2',
-    'http://a,http://b',
+    'a:1,b:x',
+    'http://a,,http://b',
     'host:',
     'host:0',
     'host:65536',

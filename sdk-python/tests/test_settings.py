@@ -33,7 +33,7 @@ from lockserver_client._contract import ACQUIRE, CODES
 from lockserver_client._lease import SafeDeadline
 from lockserver_client._operations import understand
 from lockserver_client._outcome import Answer
-from lockserver_client._settings import parse_address, parse_proxy
+from lockserver_client._settings import parse_addresses, parse_proxy
 
 SECRET = "s3cret-that-must-not-show"
 CONTRACT = Path(__file__).resolve().parents[2] / "conformance" / "contract.json"
@@ -53,19 +53,23 @@ CONTRACT = Path(__file__).resolve().parents[2] / "conformance" / "contract.json"
         ("https://h:443/a/b/", "https://h:443/a/b"),
         ("http://[fe80::1]:5/x", "http://[fe80::1]:5/x"),
         ("a_b.c-d.", "http://a_b.c-d.:8080"),
+        ("a,b:1,https://[::1]/x/", "http://a:8080,http://b:1,https://[::1]:8080/x"),
         ("http://h/a%2Fb/%27'()/", "http://h:8080/a%2Fb/%27'()"),
     ],
 )
 def test_addresses(text: str, url: str) -> None:
-    assert str(parse_address(text)) == url
+    assert ",".join(map(str, parse_addresses(text))) == url
     assert LockserverClient(text, secret=SECRET).addr == url
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "a:1,b:2",
-        "http://a,http://b",
+        "a:1,b:x",
+        "a,",
+        ",a",
+        "a, b",
+        "http://user:x,pass@h",
         "ftp://h",
         "::1",
         "h:",
@@ -104,6 +108,24 @@ def test_addresses_that_are_refused(text: str) -> None:
         LockserverClient(text, secret=SECRET)
     assert "pass@" not in str(caught.value)
     assert caught.value.code == "config_invalid"
+
+
+@pytest.mark.parametrize(
+    ("addr", "why"),
+    [
+        ("a,b c,d", r"addr: 'b c' \(2 of 3\) is not an address"),
+        (["a", ""], r"addr: '' \(2 of 2\) is not an address"),
+        (("http://u:hunter2,x@h", "b"), r"addr: 'http://\*\*\*@h,b' \(1 of 3\) is not an address"),
+        (["a", 7], "addr: a string is needed, not list"),
+    ],
+)
+def test_the_error_about_several_addresses_says_which_is_wrong(addr: Any, why: str) -> None:
+    with pytest.raises(ConfigInvalidError, match=why):
+        LockserverClient(addr, secret=SECRET)
+
+
+def test_several_addresses_are_a_sequence_too() -> None:
+    assert LockserverClient(["a", "b:1"], secret=SECRET).addr == "http://a:8080,http://b:1"
 
 
 def test_without_a_secret_there_is_no_client() -> None:
@@ -260,7 +282,7 @@ def test_the_tree_in_the_docs_is_complete() -> None:
 
 def refusal(code: str, **members: Any) -> LockserverError:
     answer = Answer(409, json.dumps({"code": code, "detail": "held", **members}).encode())
-    error = understand(ACQUIRE, answer, "there", SECRET).error
+    error = understand(ACQUIRE, answer, SECRET).error
     assert error is not None
     return error
 
@@ -397,9 +419,10 @@ def test_nothing_above_the_transport_knows_http(flavour: str) -> None:
         return {name for name, others in graph.items() if f"{flavour}.{module}" in others and flavour in name}
 
     assert knows("_session") == {f"{flavour}._client"}
-    assert knows("_http") == knows("_wire") == {f"{flavour}._session"}
+    assert knows("_servers") == knows("_wire") == {f"{flavour}._session"}
+    assert knows("_http") == {f"{flavour}._servers"}
     assert knows("_tls") == {f"{flavour}._http", f"{flavour}._wire"}
-    users = ("_client", "_http", "_keeper", "_lock", "_retry", "_session")
+    users = ("_client", "_http", "_keeper", "_lock", "_retry", "_servers", "_session")
     assert knows("_transport") == {f"{flavour}.{name}" for name in users}
 
 

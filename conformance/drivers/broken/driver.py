@@ -44,14 +44,17 @@ def setting(argument, name):
 class Client(wire.Client):
     def __init__(self, addr=None, owner=None, secret=None, test=None, **_):
         super().__init__(
-            setting(addr, "LOCKSERVER_ADDR"), setting(owner, "LOCKSERVER_OWNER"), setting(secret, "LOCKSERVER_SECRET"), test
+            None, setting(owner, "LOCKSERVER_OWNER"), setting(secret, "LOCKSERVER_SECRET"), test
         )
+        self.addrs = [one.removeprefix("http://").rstrip("/") for one in (setting(addr, "LOCKSERVER_ADDR") or "127.0.0.1:8080").split(",")]
+        self.addr = self.addrs[0]
         if not self.secret:
             raise wire.WireError("config_invalid", "set LOCKSERVER_SECRET")
         if FAULT == "sends-no-secret":
             self.secret = None
         if FAULT == "follows-proxy-variables" and "http_proxy" in os.environ:
             self.addr = os.environ["http_proxy"].removeprefix("http://")
+            self.addrs = [self.addr]
 
     def __repr__(self):
         return f"Client({self.addr}, {self.secret if FAULT == 'shows-secret' else '…'})"
@@ -61,11 +64,17 @@ class Client(wire.Client):
             body = {**body, "id": os.urandom(8).hex()}
         if FAULT == "leaks-on-giving-up" and path == "/release" and "id" in body:
             return 200, {}
-        for _ in range(3 if FAULT == "retries-everything" else 1):
+        if FAULT == "forgets-who-answered":
+            self.addr = self.addrs[0]
+        for _ in range(3 if FAULT == "retries-everything" else len(self.addrs)):
             try:
                 return super().post(path, body, wait)
             except wire.WireError as e:
                 refused = e
+            if refused.code in ("connection_failed", "no_leader", "draining", "store_unavailable") and FAULT != "stays-with-the-first":
+                self.addr = self.addrs[(self.addrs.index(self.addr) + 1) % len(self.addrs)]
+            elif FAULT != "retries-everything":
+                break
         if FAULT == "knows-no-new-codes" and refused.code == "conflict":
             refused.code = "internal"
         raise refused

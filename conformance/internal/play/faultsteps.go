@@ -51,7 +51,7 @@ func (r *run) controlServer(ctx context.Context, s *cases.Step, what cases.Serve
 
 // moved takes note of where the server is now, unless it could not be had back.
 func (r *run) moved(err error) error {
-	r.vars["named"] = r.server.Named()
+	r.vars["direct"], r.vars["named"] = r.server.Addr(), r.server.Named()
 	if r.link == nil {
 		r.vars["addr"] = r.server.Addr()
 	}

@@ -156,7 +156,7 @@ func (r *run) setUp(ctx context.Context) error {
 		r.defers = append(r.defers, server.Close)
 	}
 	addr := r.server.Addr()
-	r.vars["named"] = r.server.Named()
+	r.vars["direct"], r.vars["named"] = addr, r.server.Named()
 	if r.c.Link != nil {
 		listen, reach := r.Place.ProxyHost(r.c.Link.IPv6)
 		link, err := netfault.New(r.server.SuiteAddr, netfault.Options{Listen: listen, Reach: reach, Prefix: r.c.Link.Prefix, TLS: r.c.Link.TLS, NoSessions: r.actor != nil && r.actor.NoSessions})

@@ -17,7 +17,7 @@ import (
 	lockserver "github.com/lockserver/lockserver/sdk-go"
 )
 
-// server is the one that the settings name: the client to ask it with, and what the client has heard from it.
+// server is what the settings name: the client to ask it with, and what the client has heard from it.
 type server struct {
 	*lockserver.Client
 	*ear
@@ -48,10 +48,13 @@ func connect() (*server, error) {
 	return &server{client, e}, nil
 }
 
-// host is the server's address as people know it.
+// host is the server's address as people know it; of several, with commas between them.
 func (s *server) host() string {
-	_, host, _ := strings.Cut(s.Addr(), "://")
-	return host
+	hosts := strings.Split(s.Addr(), ",")
+	for i, addr := range hosts {
+		_, hosts[i], _ = strings.Cut(addr, "://")
+	}
+	return strings.Join(hosts, ", ")
 }
 
 // standing says why there is no answer yet.

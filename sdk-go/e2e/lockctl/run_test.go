@@ -69,7 +69,7 @@ func TestExitCodes(t *testing.T) {
 			}
 		}
 	}
-	for _, env := range []string{"LOCKSERVER_SECRET=wrong", "LOCKSERVER_SECRET=", "LOCKSERVER_ADDR=a,b"} {
+	for _, env := range []string{"LOCKSERVER_SECRET=wrong", "LOCKSERVER_SECRET=", "LOCKSERVER_ADDR=a,,b"} {
 		bad := *w
 		bad.env = append(append([]string{}, w.env...), env)
 		require.Equal(t, 123, bad.run("run", "free", "--", "true").code, env)
@@ -80,7 +80,7 @@ func TestExitCodes(t *testing.T) {
 // A lease too short to end a command in is a slip in the call, and is told before any setting is looked at or a server asked.
 func TestExpireTooShort(t *testing.T) {
 	w := newWorld(t)
-	w.env = append(w.env, "LOCKSERVER_SECRET=", "LOCKSERVER_ADDR=a,b")
+	w.env = append(w.env, "LOCKSERVER_SECRET=", "LOCKSERVER_ADDR=a,,b")
 	for _, lease := range []string{"0", "2ms", "0.999", "999ms"} {
 		j := w.run("run", "--expire", lease, "r", "--", "true")
 		require.Equal(t, 125, j.code, j.stderr)

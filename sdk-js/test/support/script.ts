@@ -34,7 +34,7 @@ export const silence = new Promise<Outcome>(() => undefined)
 
 /** A transport without a network: what becomes of each attempt is what the script says, or else what a free lock would be. */
 export class Script {
-  readonly peer = 'memory'
+  readonly addresses = 1
   readonly seen: Sent[] = []
   readonly clock = new TestClock()
   handle: Handle
@@ -73,7 +73,7 @@ export class Script {
     const handled = Promise.resolve(this.handle(sent, this.seen.length)).then((outcome) => outcome ?? this.#free(sent))
     const outcome = Promise.race([handled, ended]).then((outcome) => {
       clearTimeout(timer)
-      return { ...outcome, sent: instant }
+      return { ...outcome, peer: 'memory', sent: instant }
     })
     const abort = () => {
       sent.aborted = true

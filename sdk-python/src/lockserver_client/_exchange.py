@@ -165,7 +165,7 @@ class Exchange:
                 if type(seq) is int and type(status) is int:
                     who = self._waiting.pop(seq, None)
                     if who is not None:
-                        given.append((who, Answer(status, b"", said=one, session=self)))
+                        given.append((who, Answer(status, b"", said=one, session=self, peer=self._peer)))
                 elif one.get("event") == "lost":
                     losses.append(one)
                 elif "event" not in one:

@@ -242,7 +242,7 @@ class Reply:
     """When the request was sent."""
 
 
-def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -> Reply:
+def understand(operation: Operation, outcome: Outcome, secret: str) -> Reply:
     """What an outcome means; no error that comes of it shows the secret, even if the other side echoes it."""
     if not isinstance(outcome, Answer):
         verdict = "raise" if outcome.permanent else "retry"
@@ -250,7 +250,7 @@ def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -
         reply.unsettled, reply.unsent, reply.heard = outcome.unknown, not outcome.unknown, outcome.heard
         return reply
     said = _object(outcome.body) if outcome.said is None else outcome.said
-    status = outcome.status
+    status, peer = outcome.status, outcome.peer
     if status in operation.answers:
         wrong = _unusable(operation, outcome, said)
         if said is None or wrong:
@@ -268,8 +268,8 @@ def understand(operation: Operation, outcome: Outcome, peer: str, secret: str) -
         reply.unsettled = not settled
         reply.obstacle = f"{peer} answered {status} {reply.error.code if reply.error else code}"
     else:
-        reply = _without_code(outcome, peer, secret)
-    reply.retry_after = _delay(outcome.retry_after)
+        reply = _without_code(outcome, secret)
+    reply.retry_after = delay(outcome)
     if outcome.unsent:
         reply.unsettled, reply.unsent = False, True
     return reply
@@ -302,8 +302,8 @@ def _unusable(operation: Operation, answer: Answer, said: dict[str, Any] | None)
     return ""
 
 
-def _without_code(answer: Answer, peer: str, secret: str) -> Reply:
-    status = answer.status
+def _without_code(answer: Answer, secret: str) -> Reply:
+    status, peer = answer.status, answer.peer
     verdict, kind = WITHOUT_CODE.get(status, WITHOUT_CODE_ELSE)
     likely = "is this the address of a lockserver?"
     if status == 407:
@@ -376,15 +376,16 @@ def _without(secret: str, value: Any) -> Any:
     return value.replace(secret, "…") if isinstance(value, str) else value
 
 
-def _delay(retry_after: str | None) -> float:
-    """Seconds, from seconds or a date; 0 for what is neither."""
+def delay(answer: Answer) -> float:
+    """How many seconds an answer asks to wait, from seconds or a date; 0 for what is neither."""
+    retry_after = answer.retry_after
     if not retry_after:
         return 0.0
     try:
-        delay = float(retry_after)
+        seconds = float(retry_after)
     except ValueError:
         try:
-            delay = parsedate_to_datetime(retry_after).timestamp() - time.time()
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
         except (ValueError, OverflowError):
             return 0.0
-    return delay if 0 < delay < math.inf else 0.0
+    return seconds if 0 < seconds < math.inf else 0.0

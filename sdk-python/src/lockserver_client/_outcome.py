@@ -28,6 +28,10 @@ class Answer(NamedTuple):
     """Whether it is the answer to another request, without which this one could not be sent."""
     session: object = None
     """The session that brought it."""
+    peer: str = ""
+    """Who said it, for people: `127.0.0.1:8080`."""
+    elsewhere: bool = False
+    """Whether the next attempt is made at another server."""
 
 
 class Failure(NamedTuple):
@@ -42,6 +46,10 @@ class Failure(NamedTuple):
     """Whether no more is known than that it ran out of time."""
     heard: float = 0.0
     """When the server gave its last sign of life in a session, on the monotonic clock."""
+    given_up: bool = False
+    """Whether it is only that the caller ended it."""
+    elsewhere: bool = False
+    """Whether the next attempt is made at another server."""
 
 
 Outcome = Answer | Failure

@@ -10,6 +10,7 @@ import re
 import secrets
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,7 +22,10 @@ from ._errors import ConfigInvalidError
 DEFAULT_ADDR = "127.0.0.1:8080"
 DEFAULT_PORT = 8080
 TRANSPORTS = ("auto", "session", "http")
-_ALLOWED = "host:port, [v6]:port, or an http:// or https:// URL with an optional path prefix"
+_ALLOWED = (
+    "host:port, [v6]:port, or an http:// or https:// URL with an optional path prefix; "
+    "several of them have commas, and no spaces, between them"
+)
 # What addresses are made of. It is less than a URL may have, so that all languages' SDKs take the same ones.
 _HOST = r"(?P<host>[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[\dA-F:.]+\])(?::(?P<port>\d{1,5}))?"
 _ADDRESS = re.compile(
@@ -66,7 +70,7 @@ class Proxy:
 class Settings:
     """What a client was told, complete and checked."""
 
-    address: Address
+    addresses: tuple[Address, ...]
     owner: str | None
     secret: str = field(repr=False)
     tls: ssl.SSLContext | None = field(repr=False, default=None)
@@ -74,10 +78,15 @@ class Settings:
     transport: str = "auto"
     """One of `TRANSPORTS`."""
 
+    @property
+    def addr(self) -> str:
+        """The addresses, with commas between them."""
+        return ",".join(map(str, self.addresses))
+
     @classmethod
     def resolve(
         cls,
-        addr: str | None,
+        addr: str | Sequence[str] | None,
         owner: str | None,
         secret: str | None,
         *,
@@ -87,7 +96,7 @@ class Settings:
         transport: str | None,
     ) -> Settings:
         given = {
-            "LOCKSERVER_ADDR": addr,
+            "LOCKSERVER_ADDR": _joined(addr),
             "LOCKSERVER_OWNER": owner,
             "LOCKSERVER_SECRET": secret,
             "LOCKSERVER_TRANSPORT": transport,
@@ -100,13 +109,13 @@ class Settings:
         if dotenv and not all(value for name, value in found.items() if name != "LOCKSERVER_TRANSPORT"):
             file = _read_dotenv()
             found = {name: value or file.get(name) or None for name, value in found.items()}
-        address = parse_address(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
+        addresses = parse_addresses(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
         way = None if proxy is None or proxy == "" else parse_proxy(proxy)
-        needs_tls = address.tls or (way is not None and way.address.tls)
+        needs_tls = any(one.tls for one in addresses) or (way is not None and way.address.tls)
         tls = (ssl_context or _default_tls()) if needs_tls else None
         owner, secret = _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"])
         chosen = _check_transport(found["LOCKSERVER_TRANSPORT"] or TRANSPORTS[0])
-        return cls(address, owner, secret, tls, way, chosen)
+        return cls(addresses, owner, secret, tls, way, chosen)
 
     def new_owner(self) -> str:
         """The owner that was set, or a fresh one: host name, process id and random bits."""
@@ -140,22 +149,38 @@ def _read_dotenv() -> dict[str, str]:
     return values
 
 
-def parse_address(text: str) -> Address:
-    """Take an address apart, or raise `config_invalid` saying what is allowed."""
-    # A URL may have a password in it, which must not get into a message.
-    shown = re.sub(r"^(.*?//)?.*@", r"\1***@", text, flags=re.DOTALL)
+def _joined(addr: str | Sequence[str] | None) -> str | None:
+    if addr is None or isinstance(addr, str):
+        return addr
+    if isinstance(addr, Sequence) and all(isinstance(one, str) for one in addr):
+        return ",".join(addr)
+    raise _no_string("addr", addr)
+
+
+def parse_addresses(text: str) -> tuple[Address, ...]:
+    """Take a list with commas apart, or raise `config_invalid` saying which is wrong and what is allowed."""
+    entries = text.split(",")
+    addresses = []
+    for at, entry in enumerate(entries, 1):
+        address = _parse_address(entry)
+        if isinstance(address, str):
+            # A URL may have a password in it, perhaps with commas, which must not get into a message.
+            shown = re.sub(r"^(.*?//)?.*@", r"\1***@", text, flags=re.DOTALL) if "@" in text else entry
+            which = f" ({at} of {len(entries)})" if len(entries) > 1 else ""
+            raise ConfigInvalidError(f"addr: {shown!r}{which} {address}; allowed is {_ALLOWED}")
+        addresses.append(address)
+    return tuple(addresses)
+
+
+def _parse_address(text: str) -> Address | str:
+    """One address, or what is wrong with it."""
     parts = _ADDRESS.fullmatch(text)
-    wrong = "is not an address"
-    if "," in text:
-        wrong = "is a list; this version talks to one server"
-    elif parts is not None and parts["path"] and not parts["scheme"]:
-        wrong = "has a path but no http:// before it"
-    elif parts is not None:
-        address = _address(parts, DEFAULT_PORT, (parts["path"] or "").rstrip("/"))
-        if address is not None:
-            return address
-        wrong = "has a host or port that cannot be"
-    raise ConfigInvalidError(f"addr: {shown!r} {wrong}; allowed is {_ALLOWED}")
+    if parts is None:
+        return "is not an address"
+    if parts["path"] and not parts["scheme"]:
+        return "has a path but no http:// before it"
+    address = _address(parts, DEFAULT_PORT, (parts["path"] or "").rstrip("/"))
+    return "has a host or port that cannot be" if address is None else address
 
 
 def parse_proxy(text: str) -> Proxy:

@@ -142,7 +142,7 @@ def test_a_grant_that_meets_a_close_goes_back(to: Make, monkeypatch: pytest.Monk
 def test_a_close_while_a_connection_is_made_ends_the_call(to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     script = Scripted()
     client = to(script.addr)
-    transport: Any = client._here().link.transport
+    transport: Any = client._here().link.transport.at(client._settings.addresses[0])  # type: ignore[attr-defined]
     connect = transport._connect
 
     def closing(bound: float) -> Any:

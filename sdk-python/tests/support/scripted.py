@@ -70,10 +70,13 @@ class InMemory:
         if say.hang_up:
             return Failure("memory hung up", True)
         text = say.body if isinstance(say.body, str) else json.dumps(say.body)
-        return Answer(say.status, text.encode(), say.headers.get("Retry-After"))
+        return Answer(say.status, text.encode(), say.headers.get("Retry-After"), peer="memory")
 
     def paths(self) -> list[str]:
         return [request.path for request in self.heard]
+
+    def addresses(self) -> int:
+        return 1
 
     def attend(self, lost: object, begun: object) -> None:
         """It tells no losses."""

@@ -27,7 +27,7 @@ class AsyncAcquisition:
         self._request = request
         self._patience = Patience(self._link.bounds, request.most, blocking=request.blocking)
         over = None if request.most is None else self._timed_out
-        self._retry = AsyncRetry(self._link, self._left, tag=self, over=over)
+        self._retry = AsyncRetry(self._link, self._left, tag=self, single=request.most == 0, over=over)
         self._id = new_id()
         self._began = 0.0
         self._in_the_way = InTheWay()

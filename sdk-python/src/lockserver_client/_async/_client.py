@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
@@ -37,7 +37,8 @@ class AsyncLockserverClient:
 
     Args:
         addr: `host:port`, `[v6]:port`, or an `http://` or `https://` URL with an optional path prefix; the port is
-            8080 if none is given. `LOCKSERVER_ADDR`; default `127.0.0.1:8080`.
+            8080 if none is given. Of the servers of a cluster, a list, or a string with commas between them: one is
+            asked until it fails, and then the next. `LOCKSERVER_ADDR`; default `127.0.0.1:8080`.
         owner: A label that tells people who holds a lock. `LOCKSERVER_OWNER`; by default host name, process id and
             random bits, new for every client. Tasks that share a client exclude each other all the same.
         secret: The server's secret. `LOCKSERVER_SECRET`; there is no default.
@@ -59,7 +60,7 @@ class AsyncLockserverClient:
 
     def __init__(
         self,
-        addr: str | None = None,
+        addr: str | Sequence[str] | None = None,
         owner: str | None = None,
         secret: str | None = None,
         *,
@@ -79,7 +80,7 @@ class AsyncLockserverClient:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._settings.address} owner={self.owner!r}>"
+        return f"<{type(self).__name__} {self._settings.addr} owner={self.owner!r}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -89,8 +90,8 @@ class AsyncLockserverClient:
 
     @property
     def addr(self) -> str:
-        """The server's address as a URL."""
-        return str(self._settings.address)
+        """The server's address as a URL; of several, with commas between them."""
+        return self._settings.addr
 
     @property
     def owner(self) -> str:

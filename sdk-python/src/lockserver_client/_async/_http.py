@@ -1,22 +1,20 @@
-"""The transport over HTTP/1.1: one request at a time on a connection, idle ones kept."""
+"""HTTP/1.1 with one server: one request at a time on a connection, idle ones kept."""
 
 from __future__ import annotations
 
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from .._contract import Operation
-from .._exchange import Lost
 from .._outcome import Answer, Failure, NetworkError, Outcome, closed, late
 from .._retry import Bounds
 from .._settings import Address, Settings
 from .._version import __version__
 from ._backend import Stream, resolve
 from ._tls import AsyncAnyStream, AsyncTls
-from ._transport import AsyncSession, Attempt
+from ._transport import Attempt
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
@@ -32,10 +30,10 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 class AsyncHttp:
     """Never limits how many connections there are, so that parked waits cannot starve a release or renewal."""
 
-    def __init__(self, settings: Settings, bounds: Bounds) -> None:
+    def __init__(self, settings: Settings, bounds: Bounds, address: Address) -> None:
         self._settings = settings
+        self._address = address
         self._bounds = bounds
-        address = settings.address
         self._head = (
             f" HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: lockserver-client-python/{__version__}\r\n"
             f"X-LOCKSERVER-SECRET: {settings.secret}\r\nContent-Type: application/json\r\nContent-Length: "
@@ -66,7 +64,8 @@ class AsyncHttp:
             answer, usable = await connection.exchange(self._request(operation, request), operation.answer_max, end)
             return answer
         except NetworkError as error:
-            return Failure(str(error), sending, error.permanent and not sending, error.late)
+            given_up = connection is not None and connection.given_up
+            return Failure(str(error), sending, error.permanent and not sending, error.late, given_up=given_up)
         finally:
             if connection is not None:
                 self._put_back(connection, usable)
@@ -83,7 +82,7 @@ class AsyncHttp:
         try:
             if closed:
                 raise NetworkError("the client was closed")
-            target = f"GET {self._settings.address.prefix}{path}".encode("latin-1")
+            target = f"GET {self._address.prefix}{path}".encode("latin-1")
             head = self._head[: self._head.index(b"Content-Type")]
             upgrade = await connection.upgrade(b"%b%b%b\r\n" % (target, head, more.encode("latin-1")), most, end)
             kept = upgrade.stream is not None
@@ -94,18 +93,12 @@ class AsyncHttp:
             if not kept:
                 connection.stream.close()
 
-    def attend(self, lost: Lost, begun: Callable[[AsyncSession], Awaitable[None]]) -> None:
-        """Over HTTP the server says nothing by itself."""
-
-    def session(self) -> AsyncSession | None:
-        """There is none."""
-        return None
-
     def end(self, tag: object) -> None:
         """End the request of this tag."""
         with self._mutex:
             connections = [connection for connection in self._busy if connection.tag is tag]
         for connection in connections:
+            connection.given_up = True
             connection.stream.end()
 
     def close(self) -> None:
@@ -123,7 +116,7 @@ class AsyncHttp:
         """Head and body in one piece, so that they leave in one packet."""
         start = self._starts.get(operation)
         if start is None:
-            target = f"{operation.method} {self._settings.address.prefix}{operation.path}"
+            target = f"{operation.method} {self._address.prefix}{operation.path}"
             start = self._starts[operation] = target.encode("latin-1") + self._head
         return b"%b%d\r\n\r\n%b" % (start, len(body), body)
 
@@ -148,7 +141,7 @@ class AsyncHttp:
             connection.stream.close()
 
     async def _connect(self, bound: float) -> _Connection:
-        address, proxy, tls = self._settings.address, self._settings.proxy, self._settings.tls
+        address, proxy, tls = self._address, self._settings.proxy, self._settings.tls
         end = time.monotonic() + bound
         stream: AsyncAnyStream | None = None
         try:
@@ -198,11 +191,12 @@ class Upgrade(NamedTuple):
 class _Connection:
     """Asks and reads answers, never more of one than is allowed."""
 
-    __slots__ = ("_buffer", "since", "stream", "tag")
+    __slots__ = ("_buffer", "given_up", "since", "stream", "tag")
 
     def __init__(self, stream: AsyncAnyStream) -> None:
         self.stream = stream
         self.tag: object = None
+        self.given_up = False
         self.since = 0.0
         self._buffer = b""
 
@@ -215,7 +209,7 @@ class _Connection:
         await self.stream.write(request, end)
         status, headers, reusable = await self._head(end, switching=True)
         if status == 101:
-            return Upgrade(Answer(status, b""), headers, self.stream, self._buffer)
+            return Upgrade(Answer(status, b"", peer=self.stream.peer), headers, self.stream, self._buffer)
         answer, _ = await self._answer(status, headers, reusable, most, end)
         return Upgrade(answer, headers, None, b"")
 
@@ -237,7 +231,8 @@ class _Connection:
             else:
                 body, reusable = await self._rest(most, end), False
         retry_after = headers.get(b"retry-after")
-        answer = Answer(status, body, None if retry_after is None else retry_after.decode("latin-1"))
+        after = None if retry_after is None else retry_after.decode("latin-1")
+        answer = Answer(status, body, after, peer=self.stream.peer)
         return answer, reusable and body is not None and not self._buffer
 
     async def tunnel(self, target: str, authorization: str | None, end: float) -> None:

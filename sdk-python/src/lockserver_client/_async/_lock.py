@@ -420,7 +420,7 @@ class AsyncLock:
 
     def take(self, outcome: Outcome, sent: Instant) -> None:
         """What became of a renewal that was sent at that moment; for the keeper. What is no answer is asked again."""
-        reply = understand(RENEW, outcome, self._link.peer, self._link.secret)
+        reply = understand(RENEW, outcome, self._link.secret)
         reply.sent = sent
         self._take(reply)
 

@@ -27,7 +27,6 @@ class AsyncLink:
         self.clock = clock
         self.transport = transport
         self.closed = Event()
-        self.peer = settings.address.authority
         self.secret = settings.secret
 
 
@@ -38,6 +37,7 @@ class AsyncRetry:
         left: How many seconds it may go on.
         tag: Who asks, where the client's `close` is to end it.
         persist: Try again after whatever is no answer to the question, for a lease is at stake.
+        single: Make it at each server once, whatever time is left.
         once: Do not repeat an attempt that may have arrived, as it cannot be told from another.
         over: The error when no time is left.
     """
@@ -49,6 +49,7 @@ class AsyncRetry:
         *,
         tag: object = None,
         persist: bool = False,
+        single: bool = False,
         once: bool = False,
         over: Callable[[], LockserverError] | None = None,
     ) -> None:
@@ -56,11 +57,16 @@ class AsyncRetry:
         self._left = left
         self._tag = tag
         self._persist = persist
+        self._single = single
         self._once = once
         self._over = over
         self._again = once
         self._backoff = Backoff()
         self._what = ""
+        self._round = 0
+        """Attempts since the last pause, each at another server,"""
+        self._longest = 0.0
+        """and the longest that one of them asks to wait."""
         self.unsettled = False
         """Whether one of the attempts may have taken effect."""
         self.heard = 0.0
@@ -77,12 +83,13 @@ class AsyncRetry:
             before, self.unsettled = self.unsettled, True  # an interruption leaves it open
             sent = link.clock.now()
             outcome = await link.transport.send(operation, attempt, again=self._again, tag=self._tag)
-            reply = understand(operation, outcome, link.peer, link.secret)
+            reply = understand(operation, outcome, link.secret)
             reply.sent = sent
             self.heard = max(self.heard, reply.heard)
             self.unsettled = before or reply.unsettled
             if reply.verdict in ("done", "handle"):
                 self._again = self._once
+                self._round, self._longest = 0, 0.0
                 return reply
             assert reply.error is not None
             if not (reply.late and self.obstacle):
@@ -92,7 +99,16 @@ class AsyncRetry:
                 raise reply.error
             if time.monotonic() - began >= BACKOFF_MOST:
                 self.progress()  # an attempt as long as the longest pause needs none
-            await self.pause(reply.error, reply.retry_after)
+            self._round += 1
+            self._longest = max(self._longest, reply.retry_after)
+            if outcome.elsewhere and self._round < link.transport.addresses():
+                self._again = True
+                self._check_closed(reply.error)
+                if not self._single:
+                    self.check(reply.error)
+                continue
+            longest, self._round, self._longest = self._longest, 0, 0.0
+            await self.pause(reply.error, longest)
 
     async def pause(self, error: LockserverError | None, retry_after: float = 0.0) -> None:
         """Wait for the next attempt, or raise that there is none."""
@@ -104,10 +120,13 @@ class AsyncRetry:
 
     def check(self, error: LockserverError | None) -> None:
         """Raise where there is to be no other attempt."""
-        if self._tag is not None and self._link.closed.is_set():
-            raise ConnectionFailedError("the client was closed") from error
+        self._check_closed(error)
         if self._left() <= 0:
             raise (self._over or self._unanswered)() from error
+
+    def _check_closed(self, error: LockserverError | None) -> None:
+        if self._tag is not None and self._link.closed.is_set():
+            raise ConnectionFailedError("the client was closed") from error
 
     def _unanswered(self) -> LockserverError:
         return ConnectionFailedError(f"no usable answer to {self._what}: {self.obstacle}")

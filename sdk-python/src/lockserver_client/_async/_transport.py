@@ -27,6 +27,9 @@ class AsyncSession(Protocol):
 class AsyncTransport(Protocol):
     """Carries requests to the server and their answers back."""
 
+    def addresses(self) -> int:
+        """How many servers there are to be asked."""
+
     async def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
         """Make one attempt.
 

@@ -10,6 +10,7 @@ from typing import Any
 from .._contract import Operation
 from .._exchange import Exchange, Lost
 from .._outcome import Answer, NetworkError, Outcome
+from .._settings import Address
 from ._backend import Stream, Waiter
 from ._tls import AsyncAnyStream
 
@@ -21,8 +22,9 @@ class Wire:
     end.
     """
 
-    def __init__(self, stream: AsyncAnyStream, peer: str, patience: float, ping: float, lost: Lost) -> None:
-        self.exchange = Exchange(peer, patience, ping, lost, self._over)
+    def __init__(self, stream: AsyncAnyStream, server: Address, patience: float, ping: float, lost: Lost) -> None:
+        self.server = server
+        self.exchange = Exchange(server.authority, patience, ping, lost, self._over)
         self._loop = asyncio.get_running_loop()
         self._stream: Stream
         self._layers: list[Any]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Literal, NoReturn, ParamSpec, Self, TypeVar, overload
@@ -38,7 +38,8 @@ class LockserverClient:
 
     Args:
         addr: `host:port`, `[v6]:port`, or an `http://` or `https://` URL with an optional path prefix; the port is
-            8080 if none is given. `LOCKSERVER_ADDR`; default `127.0.0.1:8080`.
+            8080 if none is given. Of the servers of a cluster, a list, or a string with commas between them: one is
+            asked until it fails, and then the next. `LOCKSERVER_ADDR`; default `127.0.0.1:8080`.
         owner: A label that tells people who holds a lock. `LOCKSERVER_OWNER`; by default host name, process id and
             random bits, new for every client. Threads that share a client exclude each other all the same.
         secret: The server's secret. `LOCKSERVER_SECRET`; there is no default.
@@ -60,7 +61,7 @@ class LockserverClient:
 
     def __init__(
         self,
-        addr: str | None = None,
+        addr: str | Sequence[str] | None = None,
         owner: str | None = None,
         secret: str | None = None,
         *,
@@ -80,7 +81,7 @@ class LockserverClient:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._settings.address} owner={self.owner!r}>"
+        return f"<{type(self).__name__} {self._settings.addr} owner={self.owner!r}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -90,8 +91,8 @@ class LockserverClient:
 
     @property
     def addr(self) -> str:
-        """The server's address as a URL."""
-        return str(self._settings.address)
+        """The server's address as a URL; of several, with commas between them."""
+        return self._settings.addr
 
     @property
     def owner(self) -> str:

@@ -1,23 +1,21 @@
 # Generated from src/lockserver_client/_async/_http.py by tools/generate.py; change that one.
-"""The transport over HTTP/1.1: one request at a time on a connection, idle ones kept."""
+"""HTTP/1.1 with one server: one request at a time on a connection, idle ones kept."""
 
 from __future__ import annotations
 
 import re
 import threading
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from .._contract import Operation
-from .._exchange import Lost
 from .._outcome import Answer, Failure, NetworkError, Outcome, closed, late
 from .._retry import Bounds
 from .._settings import Address, Settings
 from .._version import __version__
 from ._backend import Stream, resolve
 from ._tls import AnyStream, Tls
-from ._transport import Attempt, Session
+from ._transport import Attempt
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
@@ -33,10 +31,10 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 class Http:
     """Never limits how many connections there are, so that parked waits cannot starve a release or renewal."""
 
-    def __init__(self, settings: Settings, bounds: Bounds) -> None:
+    def __init__(self, settings: Settings, bounds: Bounds, address: Address) -> None:
         self._settings = settings
+        self._address = address
         self._bounds = bounds
-        address = settings.address
         self._head = (
             f" HTTP/1.1\r\nHost: {address.authority}\r\nUser-Agent: lockserver-client-python/{__version__}\r\n"
             f"X-LOCKSERVER-SECRET: {settings.secret}\r\nContent-Type: application/json\r\nContent-Length: "
@@ -67,7 +65,8 @@ class Http:
             answer, usable = connection.exchange(self._request(operation, request), operation.answer_max, end)
             return answer
         except NetworkError as error:
-            return Failure(str(error), sending, error.permanent and not sending, error.late)
+            given_up = connection is not None and connection.given_up
+            return Failure(str(error), sending, error.permanent and not sending, error.late, given_up=given_up)
         finally:
             if connection is not None:
                 self._put_back(connection, usable)
@@ -84,7 +83,7 @@ class Http:
         try:
             if closed:
                 raise NetworkError("the client was closed")
-            target = f"GET {self._settings.address.prefix}{path}".encode("latin-1")
+            target = f"GET {self._address.prefix}{path}".encode("latin-1")
             head = self._head[: self._head.index(b"Content-Type")]
             upgrade = connection.upgrade(b"%b%b%b\r\n" % (target, head, more.encode("latin-1")), most, end)
             kept = upgrade.stream is not None
@@ -95,18 +94,12 @@ class Http:
             if not kept:
                 connection.stream.close()
 
-    def attend(self, lost: Lost, begun: Callable[[Session], None]) -> None:
-        """Over HTTP the server says nothing by itself."""
-
-    def session(self) -> Session | None:
-        """There is none."""
-        return None
-
     def end(self, tag: object) -> None:
         """End the request of this tag."""
         with self._mutex:
             connections = [connection for connection in self._busy if connection.tag is tag]
         for connection in connections:
+            connection.given_up = True
             connection.stream.end()
 
     def close(self) -> None:
@@ -124,7 +117,7 @@ class Http:
         """Head and body in one piece, so that they leave in one packet."""
         start = self._starts.get(operation)
         if start is None:
-            target = f"{operation.method} {self._settings.address.prefix}{operation.path}"
+            target = f"{operation.method} {self._address.prefix}{operation.path}"
             start = self._starts[operation] = target.encode("latin-1") + self._head
         return b"%b%d\r\n\r\n%b" % (start, len(body), body)
 
@@ -149,7 +142,7 @@ class Http:
             connection.stream.close()
 
     def _connect(self, bound: float) -> _Connection:
-        address, proxy, tls = self._settings.address, self._settings.proxy, self._settings.tls
+        address, proxy, tls = self._address, self._settings.proxy, self._settings.tls
         end = time.monotonic() + bound
         stream: AnyStream | None = None
         try:
@@ -199,11 +192,12 @@ class Upgrade(NamedTuple):
 class _Connection:
     """Asks and reads answers, never more of one than is allowed."""
 
-    __slots__ = ("_buffer", "since", "stream", "tag")
+    __slots__ = ("_buffer", "given_up", "since", "stream", "tag")
 
     def __init__(self, stream: AnyStream) -> None:
         self.stream = stream
         self.tag: object = None
+        self.given_up = False
         self.since = 0.0
         self._buffer = b""
 
@@ -216,7 +210,7 @@ class _Connection:
         self.stream.write(request, end)
         status, headers, reusable = self._head(end, switching=True)
         if status == 101:
-            return Upgrade(Answer(status, b""), headers, self.stream, self._buffer)
+            return Upgrade(Answer(status, b"", peer=self.stream.peer), headers, self.stream, self._buffer)
         answer, _ = self._answer(status, headers, reusable, most, end)
         return Upgrade(answer, headers, None, b"")
 
@@ -238,7 +232,8 @@ class _Connection:
             else:
                 body, reusable = self._rest(most, end), False
         retry_after = headers.get(b"retry-after")
-        answer = Answer(status, body, None if retry_after is None else retry_after.decode("latin-1"))
+        after = None if retry_after is None else retry_after.decode("latin-1")
+        answer = Answer(status, body, after, peer=self.stream.peer)
         return answer, reusable and body is not None and not self._buffer
 
     def tunnel(self, target: str, authorization: str | None, end: float) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .._contract import (
     CODES,
@@ -18,12 +19,13 @@ from .._contract import (
 )
 from .._exchange import LARGEST_REQUEST, Lost
 from .._frames import accepted, new_key
-from .._operations import code_of
-from .._outcome import Failure, NetworkError, Outcome
+from .._operations import code_of, delay
+from .._outcome import Answer, Failure, NetworkError, Outcome
 from .._retry import Backoff, Bounds
-from .._settings import Settings
+from .._servers import Servers
+from .._settings import Address, Settings
 from ._backend import Background, Event, Waiter, pause
-from ._http import Http
+from ._servers import HttpServers
 from ._transport import Attempt, Session, Transport
 from ._wire import Wire
 
@@ -35,24 +37,34 @@ _OVER_HTTP = Failure("", False)
 """and what they are given where HTTP takes its place."""
 
 
+class _Refusal(NamedTuple):
+    """There is no lockserver with sessions at that address, or something before it keeps them away."""
+
+    why: str
+
+
 def transport(settings: Settings, bounds: Bounds) -> Transport:
     """What the settings ask for."""
-    return Http(settings, bounds) if settings.transport == "http" else Sessions(settings, bounds)
+    servers = Servers(settings.addresses)
+    over = HttpServers(settings, bounds, servers)
+    return over if settings.transport == "http" else Sessions(settings, bounds, servers, over)
 
 
 class Sessions:
     """Has one session at a time, made when it is needed, and HTTP for what cannot go over it."""
 
-    def __init__(self, settings: Settings, bounds: Bounds) -> None:
-        self._http = Http(settings, bounds)
+    def __init__(self, settings: Settings, bounds: Bounds, servers: Servers, over: HttpServers) -> None:
+        self._servers = servers
+        self._http = over
         self._only = settings.transport == "session"
-        self._peer = settings.address.authority
         self._bounds = bounds
         self._pid = os.getpid()
         self._lost: Lost
         self._begun: Callable[[Session], None]
         self._mutex = threading.Lock()
         self._wire: Wire | None = None
+        self._left: list[Wire] = []
+        """Sessions that get no new requests, on which some still wait."""
         self._unfinished: weakref.finalize[[], Sessions] | None = None
         self._dialling = False
         self._background: Background | None = None
@@ -72,6 +84,10 @@ class Sessions:
         """Say who is to hear of losses that the server tells by itself, and of new sessions; neither may keep this."""
         self._lost, self._begun = lost, begun
 
+    def addresses(self) -> int:
+        """How many servers there are to be asked."""
+        return self._http.addresses()
+
     def session(self) -> Session | None:
         """The session that stands."""
         wire = self._wire
@@ -87,36 +103,52 @@ class Sessions:
             if failure is not None and failure is not _OVER_HTTP:
                 return failure
             wire = None if failure is _OVER_HTTP else self._wire
+            if failure is None and wire is None:
+                return Failure(f"the session with {self._servers.current.authority} has ended", False)
         if wire is not None:
             request, bound = attempt(True)
             if len(request) <= LARGEST_REQUEST:
                 outcome = wire.ask(operation, request, bound, tag)
                 if outcome is not None:
-                    return outcome
+                    return self._judged(wire, outcome)
         return self._http.send(operation, attempt, again=again, tag=tag)
+
+    def _judged(self, wire: Wire, outcome: Outcome) -> Outcome:
+        """What became of a request. If its server failed and there is another, the session gets no new ones."""
+        judged = self._servers.judge(wire.server, outcome)
+        if judged.elsewhere:
+            with self._mutex:
+                if self._wire is wire:
+                    self._wire = None
+                    self._left = [*(other for other in self._left if not other.exchange.ended), wire]
+            wire.exchange.finish()
+        return judged
 
     def end(self, tag: object) -> None:
         """End the attempt of this tag."""
         with self._mutex:
             wanting = [waiter for waiter in self._wanting if waiter.tag is tag]
         for waiter in wanting:
-            waiter.give(Failure("given up", False))
-        if self._wire is not None:
-            self._wire.end(tag)
+            waiter.give(Failure("given up", False, given_up=True))
+        for wire in self._wires():
+            wire.end(tag)
         self._http.end(tag)
+
+    def _wires(self) -> list[Wire]:
+        return [*self._left, *([] if self._wire is None else [self._wire])]
 
     def close(self) -> None:
         """End attempts with a tag; the second time, end the session once nothing else is unanswered."""
         with self._mutex:
             again, self._closed = self._closed, True
-            wire, dialling = self._wire, self._background
+            wires, dialling = self._wires(), self._background
             wanting, self._wanting = self._wanting, set()
         for waiter in wanting:
             waiter.give(_OVER_HTTP if waiter.tag is None else Failure(self._why or "the client was closed", False))
         self._leaving.set()
         if dialling is not None:
             dialling.end()
-        if wire is not None:
+        for wire in wires:
             for waits in wire.exchange.waiting():
                 if waits.tag is not None:
                     waits.give(Failure("the client was closed", True))
@@ -143,7 +175,7 @@ class Sessions:
             with self._mutex:
                 self._wanting.discard(waiter)
         if outcome is None:
-            why = self._why or f"no session with {self._peer} in time"
+            why = self._why or f"no session with {self._servers.current.authority} in time"
             return Failure(why, False, late=not self._why)
         return None if outcome is _STANDS else outcome
 
@@ -166,14 +198,15 @@ class Sessions:
         wire: Wire | None = None
         failure: Outcome = Failure("the client was closed", False)
         try:
-            if self._wire is not None and self._wire.exchange.answers:
+            before = self._wire
+            if before is not None:
+                self._servers.leave(before.server)  # it has ended
+            if before is not None and before.exchange.answers:
                 self._backoff.reset()
             elif (delay := self._not_before - time.monotonic()) > 0:
                 pause(delay, self._leaving)
-            got = self._upgrade()
+            got = self._ask_round()
             wire, failure = (got, _STANDS) if isinstance(got, Wire) else (None, got)
-        except NetworkError as error:
-            failure = Failure(str(error), False, error.permanent, error.late)
         finally:
             self._settle(wire, failure)
         return wire
@@ -197,29 +230,63 @@ class Sessions:
         if closed and wire is not None:
             wire.exchange.finish()
 
-    def _upgrade(self) -> Wire | Outcome:
+    def _ask_round(self) -> Wire | Outcome:
+        """Ask one server after the other, until one gives a session, or says what no other would say differently.
+
+        If none does, a refusal is what comes of it before an answer, and an answer before a failure.
+        """
+        one = self._servers.current
+        last: Outcome | None = None
+        refusal: Outcome | None = None
+        for _ in self._servers.all:
+            try:
+                got = self._upgrade(one)
+            except NetworkError as error:
+                got = Failure(str(error), False, error.permanent, error.late)
+            if isinstance(got, Wire):
+                self._servers.stay(one)
+                return got
+            if isinstance(got, _Refusal):
+                refusal = Failure(got.why, False, permanent=True) if self._only else _OVER_HTTP
+            elif not self._servers.judge(one, got).elsewhere:
+                return got
+            else:
+                last = _worse(last, got)
+            one = self._servers.after(one)
+        outcome = refusal or last
+        assert outcome is not None
+        return outcome
+
+    def _upgrade(self, one: Address) -> Wire | Outcome | _Refusal:
         key = new_key()
         headers = (
             f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SESSION_SUBPROTOCOL}\r\n"
         )
         bound = self._bounds.connect + self._bounds.answer
-        upgrade = self._http.upgrade(SESSION_PATH, headers, bound, _LARGEST_REFUSAL, self)
+        upgrade = self._http.at(one).upgrade(SESSION_PATH, headers, bound, _LARGEST_REFUSAL, self)
         answer = upgrade.answer
         if upgrade.stream is not None:
             agreed = upgrade.headers.get(b"sec-websocket-protocol") == SESSION_SUBPROTOCOL.encode()
             if agreed and upgrade.headers.get(b"sec-websocket-accept") == accepted(key).encode():
                 patience = HOP + self._bounds.answer
-                wire = Wire(upgrade.stream, self._peer, patience, self._bounds.ping, self._lost)
+                wire = Wire(upgrade.stream, one, patience, self._bounds.ping, self._lost)
                 wire.begin(upgrade.unread)
                 return wire
             upgrade.stream.close()
-            why = f"{self._peer} does not answer as a WebSocket should"
+            why = f"{one.authority} does not answer as a WebSocket should"
         elif answer.status in _NO_REFUSAL and code_of(answer) in CODES:
             return answer._replace(unsent=True)
         else:
-            why = f"{self._peer} answered {answer.status} to the request for a session"
-        return Failure(why, False, permanent=True) if self._only else _OVER_HTTP
+            why = f"{one.authority} answered {answer.status} to the request for a session"
+        return _Refusal(why)
+
+
+def _worse(before: Outcome | None, outcome: Outcome) -> Outcome:
+    """Which of two servers that gave no session is to be told of."""
+    if not isinstance(before, Answer):
+        return outcome
+    return outcome if isinstance(outcome, Answer) and delay(outcome) >= delay(before) else before
 
 
 def _serve(box: list[Sessions]) -> None:

@@ -26,6 +26,9 @@ class Session(Protocol):
 class Transport(Protocol):
     """Carries requests to the server and their answers back."""
 
+    def addresses(self) -> int:
+        """How many servers there are to be asked."""
+
     def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
         """Make one attempt.
 

@@ -15,6 +15,7 @@ from typing import Any
 from .._contract import Operation
 from .._exchange import Exchange, Lost
 from .._outcome import Failure, NetworkError, Outcome, closed, network_error, of_handler
+from .._settings import Address
 from ._backend import Stream, Waiter, start
 from ._tls import AnyStream
 
@@ -32,9 +33,10 @@ class Wire:
     answers pings, and reads while nobody waits; it steps back as long as others do.
     """
 
-    def __init__(self, stream: AnyStream, peer: str, patience: float, ping: float, lost: Lost) -> None:
-        self.exchange = Exchange(peer, patience, ping, lost, self._over)
-        self._peer = peer
+    def __init__(self, stream: AnyStream, server: Address, patience: float, ping: float, lost: Lost) -> None:
+        self.server = server
+        self.exchange = Exchange(server.authority, patience, ping, lost, self._over)
+        self._peer = server.authority
         self._stream: Stream
         self._layers: list[Any]
         self._stream, self._layers = stream.layers()
@@ -102,7 +104,7 @@ class Wire:
         """End the request of this tag."""
         for waiter in self.exchange.waiting():
             if waiter.tag is tag:
-                waiter.give(Failure("given up", True))
+                waiter.give(Failure("given up", True, given_up=True))
 
     def give_up(self) -> None:
         """End it from anywhere, without a word to the server, and without a mutex, as garbage collection may ask."""
