@@ -24,11 +24,11 @@ build: ## build bin/lockserver and what the tests need
 	go build -C sdk-go -o ../bin/lockctl ./cmd/lockctl
 	go build -C conformance -o ../bin/toxiproxy github.com/Shopify/toxiproxy/v2/cmd/server
 
-# Only the server's tests need it.
+# Only tests need it.
 .PHONY: etcd
 etcd:
 	GOWORK=off go build -C server/internal/etcdtest/etcd -o $(CURDIR)/bin/etcd .
-test-server bench-server: etcd
+test-server bench-server test-conformance prove: etcd
 
 .PHONY: test
 test: build $(parts:%=test-%) ## run all tests; the conformance suite in Docker where an engine answers
@@ -74,7 +74,7 @@ conformance-local: build ## run the conformance suite with local processes; DRIV
 	$(MAKE) -C conformance local
 
 .PHONY: prove
-prove: ## check the promises under bad luck (minutes); FOR=5m, SEED=… to have the same faults again
+prove: ## check the promises under bad luck (minutes); FOR=5m, CLUSTER=1, SEED=… to have the same faults again
 	$(MAKE) -C conformance prove
 
 .PHONY: clean

@@ -31,6 +31,7 @@ func run(ctx context.Context) int {
 	server := flag.String("server", "../server", "`directory` of the server's sources")
 	drivers := flag.String("drivers", "drivers", "`directory` of the drivers of the SDKs")
 	faults := flag.String("faults", "broken/prove.yaml", "`file` of the deliberate faults")
+	cluster := flag.Bool("cluster", false, "three servers on three members of etcd, in place of one server on its disk")
 	flag.Parse()
 	o.Log = os.Stdout
 	fail := func(err error) int {
@@ -53,6 +54,11 @@ func run(ctx context.Context) int {
 	}
 	if o.Server, err = prove.Build(ctx, *server, built, broken...); err != nil {
 		return fail(err)
+	}
+	if *cluster {
+		if o.Etcd, err = prove.BuildEtcd(ctx, *server, built); err != nil {
+			return fail(err)
+		}
 	}
 	specs, unlock, err := prove.Drivers(ctx, *drivers)
 	if err != nil {

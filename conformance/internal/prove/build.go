@@ -99,9 +99,14 @@ func Build(ctx context.Context, server, dir string, broken ...Broken) (binary st
 		return "", err
 	}
 	binary = filepath.Join(dir, "lockserver")
-	out, err := exec.CommandContext(ctx, "go", "build", "-C", server, "-tags=faults", "-overlay="+list, "-o", binary, "./cmd/lockserver").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build the server: %w\n%s", err, out)
+	return binary, goBuild(ctx, server, "-tags=faults", "-overlay="+list, "-o", binary, "./cmd/lockserver")
+}
+
+func goBuild(ctx context.Context, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-C", dir}, args...)...)
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build in %s: %w\n%s", dir, err, out)
 	}
-	return binary, nil
+	return nil
 }

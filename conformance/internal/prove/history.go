@@ -59,6 +59,8 @@ type Op struct {
 	Tries    int     `json:"tries,omitempty"`  // of raw clients: 1 if the answer is that of the only request
 	Seen     []int64 `json:"seen,omitempty"`   // the tokens of the holders
 	Note     string  `json:"note,omitempty"`
+
+	after int64 // of a grant in the model: the token that was granted before it
 }
 
 // mode is how a resource is locked. Its letter begins the resource's name.

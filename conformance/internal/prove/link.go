@@ -17,7 +17,7 @@ import (
 type link struct {
 	mu    sync.Mutex
 	proxy *toxiproxy.Proxy
-	cut   bool
+	cuts  int // that are not mended
 }
 
 // newLink listens on a port below those that systems give to clients, so that it can be had again after a cut.
@@ -40,30 +40,29 @@ func (l *link) addr() string { return l.proxy.Listen }
 func (l *link) lead(upstream string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.proxy.Update(&toxiproxy.Proxy{Listen: l.proxy.Listen, Upstream: upstream, Enabled: !l.cut})
+	return l.proxy.Update(&toxiproxy.Proxy{Listen: l.proxy.Listen, Upstream: upstream, Enabled: l.cuts == 0})
 }
 
-// sever ends all connections and refuses new ones, until mend.
+// sever ends all connections and refuses new ones, until mend was called as often.
 func (l *link) sever() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cut = true
+	l.cuts++
 	l.proxy.Stop()
 }
 
 func (l *link) mend() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.cut {
+	if l.cuts--; l.cuts > 0 {
 		return nil
 	}
-	l.cut = false
 	return l.proxy.Start()
 }
 
-// poison adds a toxic to a direction, and returns its antidote.
-func (l *link) poison(kind, stream string, attributes map[string]any) (cure func() error, err error) {
-	name := kind + " " + stream
+// poison adds a toxic to a direction, and returns its antidote. Two lanes may do so at once: why keeps them apart.
+func (l *link) poison(why, kind, stream string, attributes map[string]any) (cure func() error, err error) {
+	name := why + " " + stream
 	text, err := json.Marshal(map[string]any{"name": name, "type": kind, "stream": stream, "attributes": attributes})
 	if err != nil {
 		return nil, err

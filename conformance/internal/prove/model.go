@@ -2,6 +2,7 @@ package prove
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -52,7 +53,7 @@ var lock = porcupine.Model{
 		i := s.has(op.Token)
 		switch op.Outcome {
 		case granted:
-			return s.admits(op.Mode) && op.Token > s.highest, s.with(op.Token, op.Mode)
+			return s.admits(op.Mode) && op.after == s.highest, s.with(op.Token, op.Mode)
 		case refused:
 			return !s.admits(op.Mode), s
 		case renewed, trusted:
@@ -179,10 +180,18 @@ func timeline(ops []*Op, end int64, wrong func(promise, what string)) []porcupin
 		}
 		out = append(out, porcupine.Operation{ClientId: id, Input: in, Call: call, Output: nil, Return: max(back, call)})
 	}
+	// Tokens rise, so they are the order of the grants: to try another one would only take time.
+	tokens := slices.Sorted(maps.Keys(all))
 	doubt := doubts(ops, end)
 	for _, op := range ops {
 		switch op.Outcome {
-		case granted, released, renewed, notHeld:
+		case granted:
+			known := *op
+			if i, _ := slices.BinarySearch(tokens, op.Token); i > 0 {
+				known.after = tokens[i-1]
+			}
+			put(op.Client, &known, op.Call, op.Return)
+		case released, renewed, notHeld:
 			put(op.Client, op, op.Call, op.Return)
 		case trusted: // at the moment when it was asked, or later
 			put(op.Client, op, op.Call, op.Call)
@@ -196,11 +205,6 @@ func timeline(ops []*Op, end int64, wrong func(promise, what string)) []porcupin
 			put(op.Client, &known, op.Call, op.Return)
 		}
 	}
-	tokens := make([]int64, 0, len(all))
-	for token := range all {
-		tokens = append(tokens, token)
-	}
-	slices.Sort(tokens)
 	for i, token := range tokens {
 		g := all[token]
 		if g.freed || g.sure >= end && g.maybe < 0 {

@@ -11,38 +11,11 @@ func (r *run) network() []kind {
 	toxic := func(name string, weight int, least, most time.Duration, attributes func(f fault) (kind string, values map[string]any), streams ...string) kind {
 		return kind{name, weight, least, most, func(ctx context.Context, f fault) error {
 			what, values := attributes(f)
-			var cures []func() error
-			var errs []error
-			for _, l := range r.some(f) {
-				for _, stream := range streams {
-					cure, err := l.poison(what, stream, values)
-					if err != nil {
-						errs = append(errs, err)
-						continue
-					}
-					cures = append(cures, cure)
-				}
-			}
-			pause(ctx, f.length)
-			for _, cure := range cures {
-				errs = append(errs, cure())
-			}
-			return errors.Join(errs...)
+			return poisoned(ctx, f, r.some(f), what, values, streams...)
 		}}
 	}
 	return []kind{
-		{"cut", 3, 50 * time.Millisecond, 2 * time.Second, func(ctx context.Context, f fault) error {
-			some := r.some(f)
-			for _, l := range some {
-				l.sever()
-			}
-			pause(ctx, f.length)
-			var errs []error
-			for _, l := range some {
-				errs = append(errs, l.mend())
-			}
-			return errors.Join(errs...)
-		}},
+		{"cut", 3, 50 * time.Millisecond, 2 * time.Second, func(ctx context.Context, f fault) error { return cut(ctx, f, r.some(f)) }},
 		// Connections stay, and nothing passes; they end when it is over.
 		toxic("half-open", 2, 500*time.Millisecond, 4*time.Second, func(fault) (string, map[string]any) {
 			return "timeout", map[string]any{"timeout": 0}
@@ -72,4 +45,36 @@ func (r *run) some(f fault) []*link {
 	}
 	i := f.target / 6 % len(r.links)
 	return r.links[i : i+1]
+}
+
+// cut severs links for as long as the fault lasts.
+func cut(ctx context.Context, f fault, links []*link) (err error) {
+	for _, l := range links {
+		l.sever()
+	}
+	pause(ctx, f.length)
+	for _, l := range links {
+		err = errors.Join(err, l.mend())
+	}
+	return err
+}
+
+// poisoned has toxics on links for as long as the fault lasts.
+func poisoned(ctx context.Context, f fault, links []*link, kind string, attributes map[string]any, streams ...string) (err error) {
+	var cures []func() error
+	for _, l := range links {
+		for _, stream := range streams {
+			cure, failed := l.poison(f.kind, kind, stream, attributes)
+			if failed != nil {
+				err = errors.Join(err, failed)
+				continue
+			}
+			cures = append(cures, cure)
+		}
+	}
+	pause(ctx, f.length)
+	for _, cure := range cures {
+		err = errors.Join(err, cure())
+	}
+	return err
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -27,6 +26,7 @@ import (
 // Options of a run.
 type Options struct {
 	Server  string         // the binary, built with the tag faults
+	Etcd    string         // the binary of etcd, for a cluster; "" for one server on its disk
 	Drivers []*driver.Spec // that are built
 	Fault   string         // of the server, deliberate; "" for none
 	For     time.Duration
@@ -59,6 +59,8 @@ type run struct {
 	Options
 	h        *history
 	place    *local.Place
+	data     string // a directory of the run's own
+	cluster  *cluster
 	servers  []*server
 	links    []*link // between clients and servers
 	observer *plain
@@ -86,9 +88,17 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 	if r.place, err = local.New(o.Server); err != nil {
 		return nil, err
 	}
+	if r.data, err = os.MkdirTemp("", "prove-"); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(r.data)) }()
 	defer func() { err = errors.Join(err, r.close()) }()
 	r.logf("seed %d", o.Seed)
-	if err := r.setUp(ctx); err != nil {
+	setUp := r.setUp
+	if o.Etcd != "" {
+		setUp = r.setUpCluster
+	}
+	if err := setUp(ctx); err != nil {
 		return nil, err
 	}
 	go r.h.watchMachine(ctx)
@@ -131,14 +141,11 @@ func (j *judged) add(k judged) {
 
 // setUp starts the server and the clients.
 func (r *run) setUp(ctx context.Context) error {
-	s, err := startServer(ctx, r.place, "server", r.Fault, r.Out, r.h, &r.starts)
+	s, err := startServer(ctx, r.place, "server", r.Fault, r.data, r.h, &r.starts)
 	if err != nil {
 		return err
 	}
 	r.servers = append(r.servers, s)
-	if err := os.Remove(s.breaks); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	r.lanes = [][]kind{r.processes(), r.network()}
 	return r.setUpClients(ctx)
 }
@@ -151,9 +158,14 @@ func (r *run) setUpClients(ctx context.Context) error {
 		}
 	}
 	through := func(name string, fails bool) (*link, error) {
-		l, err := r.servers[len(r.links)%len(r.servers)].link(name)
-		if err == nil && fails {
+		s := r.servers[len(r.links)%len(r.servers)]
+		l, err := s.link(name)
+		switch {
+		case err != nil:
+		case fails:
 			r.links = append(r.links, l)
+		default:
+			s.spared++
 		}
 		return l, err
 	}
@@ -173,7 +185,7 @@ func (r *run) setUpClients(ctx context.Context) error {
 			w, name = &sessions{addr: l.addr()}, fmt.Sprint("session", i)
 		}
 		c := &raw{name: name, wire: w, h: r.h}
-		for n := range 6 {
+		for n := range 8 {
 			r.employ(fmt.Sprintf("%s/%d", name, n), c, func() int64 { return 0 })
 		}
 	}
@@ -212,7 +224,7 @@ func (r *run) setUpClients(ctx context.Context) error {
 
 func (r *run) employ(name string, c client, paused func() int64) {
 	seed := rand.NewPCG(r.Seed, uint64(len(r.workers)+1)<<32)
-	r.workers = append(r.workers, &worker{name: name, client: c, rand: rand.New(seed), h: r.h, starts: &r.starts, paused: paused}) //nolint:gosec // the same again
+	r.workers = append(r.workers, &worker{name: name, client: c, rand: rand.New(seed), h: r.h, starts: &r.starts, terms: r.cluster != nil, paused: paused}) //nolint:gosec // the same again
 }
 
 // processes is the lane of what goes wrong with processes.
@@ -253,14 +265,6 @@ func (r *run) stepClock() kind {
 	}}
 }
 
-// heal ends what faults may have left.
-func (r *run) heal() (err error) {
-	for _, l := range r.links {
-		err = errors.Join(err, l.mend())
-	}
-	return err
-}
-
 func (r *run) close() (err error) {
 	for _, w := range r.workers {
 		w.client.close()
@@ -270,6 +274,9 @@ func (r *run) close() (err error) {
 	}
 	for _, s := range r.servers {
 		err = errors.Join(err, s.close())
+	}
+	if r.cluster != nil {
+		err = errors.Join(err, r.cluster.close())
 	}
 	return errors.Join(err, r.place.Close())
 }

@@ -2,16 +2,19 @@ package prove_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lockserver/lockserver/conformance/internal/driver"
 	"github.com/lockserver/lockserver/conformance/internal/prove"
 )
 
@@ -54,23 +57,61 @@ func options(t *testing.T) prove.Options {
 	return o
 }
 
-// The promises are kept under bad luck. PROVE_FOR makes it longer.
-func TestPromisesAreKept(t *testing.T) {
-	t.Parallel()
-	o := options(t)
+// sdks are the drivers, built once for all tests; nobody else builds them again until the tests have ended.
+var sdks = sync.OnceValues(func() (specs []*driver.Spec, err error) {
+	specs, unlock, err = prove.Drivers(context.Background(), "../../drivers")
+	return specs, err
+})
+
+var unlock func() error
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if unlock != nil {
+		if err := unlock(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func requireKept(t *testing.T, o prove.Options) {
+	t.Helper()
 	o.For = setting(t, "PROVE_FOR", 6*time.Second)
 	var err error
-	var unlock func() error
-	o.Drivers, unlock, err = prove.Drivers(t.Context(), "../../drivers")
+	o.Drivers, err = sdks()
 	require.NoError(t, err)
-	defer func() { require.NoError(t, unlock()) }()
-	o.Server, err = prove.Build(t.Context(), "../../../server", t.TempDir())
+	o.Server, err = prove.Build(t.Context(), server, t.TempDir())
 	require.NoError(t, err)
 	rep, err := prove.Run(t.Context(), o)
 	require.NoError(t, err)
 	t.Log(rep)
 	require.Empty(t, rep.Wrong)
 	require.Positive(t, rep.Checked.Order)
+}
+
+const server = "../../../server"
+
+// A server on its disk keeps the promises under bad luck. PROVE_FOR makes it longer.
+func TestServerKeepsPromises(t *testing.T) {
+	t.Parallel()
+	requireKept(t, options(t))
+}
+
+// So do servers that share etcd.
+func TestClusterKeepsPromises(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.Etcd = etcd(t)
+	requireKept(t, o)
+}
+
+func etcd(t *testing.T) string {
+	t.Helper()
+	binary, err := prove.BuildEtcd(t.Context(), server, t.TempDir())
+	require.NoError(t, err)
+	return binary
 }
 
 // few are the faults that are tried each time; PROVE_BROKEN=all tries all.
@@ -82,7 +123,7 @@ func TestBrokenServersAreCaught(t *testing.T) {
 	all, err := prove.ReadBroken("../../broken/prove.yaml")
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(all), 12)
-	binary, err := prove.Build(t.Context(), "../../../server", t.TempDir(), all...)
+	binary, err := prove.Build(t.Context(), server, t.TempDir(), all...)
 	require.NoError(t, err)
 	tried := os.Getenv("PROVE_BROKEN") == "all"
 	for _, b := range all {
@@ -96,6 +137,9 @@ func TestBrokenServersAreCaught(t *testing.T) {
 			o := options(t)
 			o.Server, o.Fault, o.For, o.Round, o.Drain = binary, b.Fault, 2*time.Minute, 4*time.Second, 15*time.Second
 			o.Out = filepath.Join(o.Out, b.Fault)
+			if b.Cluster {
+				o.Etcd, o.Round = etcd(t), 12*time.Second
+			}
 			rep, err := prove.Run(ctx, o)
 			require.NotNil(t, rep, "%v", err)
 			require.NotEmpty(t, rep.Wrong, "%s: %s (%v)", b.Says, rep, err)

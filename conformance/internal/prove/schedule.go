@@ -70,7 +70,7 @@ func (r *run) faults(ctx context.Context, round int, length time.Duration) func(
 	}
 	began := time.Now()
 	return func() error {
-		errs := make([]error, len(plans)+1)
+		errs := make([]error, len(plans))
 		var group sync.WaitGroup
 		for i, faults := range plans {
 			group.Go(func() {
@@ -90,7 +90,6 @@ func (r *run) faults(ctx context.Context, round int, length time.Duration) func(
 		}
 		group.Go(func() { pause(ctx, time.Until(began.Add(length))) })
 		group.Wait()
-		errs[len(plans)] = r.heal()
 		return errors.Join(errs...)
 	}
 }

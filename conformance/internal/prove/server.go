@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,19 +19,22 @@ import (
 type server struct {
 	h       *history
 	breaks  string // the file that makes its disk fail to sync, while it is there
+	clock   string // the file that says by how many microseconds its wall clock is wrong
 	starts  *atomic.Int64
 	process place.Server
 
 	mu    sync.Mutex
 	links []*link
+	// spared links come first: on them nothing fails.
+	spared int
 }
 
 // startServer starts a server with a deliberate fault, "" for none.
 func startServer(ctx context.Context, where place.Place, name, fault, dir string, h *history, starts *atomic.Int64, flags ...string) (*server, error) {
-	s := &server{h: h, starts: starts, breaks: filepath.Join(dir, name+"-breaks")}
+	s := &server{h: h, starts: starts, breaks: filepath.Join(dir, name+"-breaks"), clock: filepath.Join(dir, name+"-clock")}
 	spec := place.ServerSpec{
 		Name: name, Secret: secret, Durable: true, Flags: append([]string{"--log-level=warn"}, flags...),
-		Env: map[string]string{"FAULT": fault, "FAULT_SYNC": s.breaks},
+		Env: map[string]string{"FAULT": fault, "FAULT_SYNC": s.breaks, "FAULT_CLOCK": s.clock},
 	}
 	var err error
 	s.process, err = where.Server(ctx, spec)
@@ -46,6 +50,13 @@ func (s *server) link(name string) (*link, error) {
 		s.links = append(s.links, l)
 	}
 	return l, err
+}
+
+// failing are the links on which something may fail.
+func (s *server) failing() []*link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.links[min(len(s.links), s.spared):])
 }
 
 // again starts the server again after it has ended.
@@ -93,7 +104,7 @@ func (s *server) drain(ctx context.Context, down time.Duration) error {
 
 // ends waits until the server has ended, in the way that it promises.
 func (s *server) ends(ctx context.Context, want int, why string) error {
-	limit, cancel := context.WithTimeout(ctx, 30*time.Second)
+	limit, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	code, err := s.process.Wait(limit)
 	if ctx.Err() != nil {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockserver/lockserver/server/internal/fault"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/store"
 )
@@ -75,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.taken = sync.NewCond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
 	_, e.shared = cfg.Store.(store.Shared)
-	e.table = lock.New(cfg.Bounds, e.host.Now().UnixMicro(), &e.pending.Effects)
+	e.table = lock.New(cfg.Bounds, e.host.Now().UnixMicro()+fault.Step(), &e.pending.Effects)
 	records := 0
 	began := e.host.Now()
 	last, err := cfg.Store.Load(ctx, func(rec lock.Record) error {

@@ -2,7 +2,10 @@
 
 package fault
 
-import "os"
+import (
+	"os"
+	"strconv"
+)
 
 // chosen is the fault of this process.
 var chosen = os.Getenv("FAULT")
@@ -33,3 +36,16 @@ func late() int64 {
 
 // Is reports whether the fault of that name is chosen, for faults that are edits of a build.
 func Is(name string) bool { return chosen == name }
+
+// Step is by how many microseconds the wall clock of this process is wrong: what the file says that FAULT_CLOCK names.
+func Step() int64 {
+	text, err := os.ReadFile(os.Getenv("FAULT_CLOCK"))
+	if err != nil {
+		return 0
+	}
+	step, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return step
+}
