@@ -72,7 +72,7 @@ func groups() []group {
 			},
 			{
 				flag: clientCAFlag, variable: "LOCKSERVER_TLS_CLIENT_CA", arg: "FILE",
-				about:   "certificates, in PEM, of who may connect at all: a client must show one that they have issued; read again when it changes",
+				about:   "PEM certificates that issue those of clients; whoever shows none cannot connect",
 				allowed: "a file that can be read", set: func(o *Options, v string) bool { o.TLSClientCA = v; return true },
 			},
 		}},
@@ -90,7 +90,7 @@ func groups() []group {
 				set: func(o *Options, v string) bool { o.PreviousSecret = NewSecret(v); return true },
 			},
 			{
-				flag: previousFileFlag, variable: "LOCKSERVER_SECRET_PREVIOUS_FILE", arg: "FILE", about: "read that from a file, again when it changes; while it is missing or empty there is none",
+				flag: previousFileFlag, variable: "LOCKSERVER_SECRET_PREVIOUS_FILE", arg: "FILE", about: "read that from a file, again when it changes; it may be missing or empty",
 				allowed: "a file with the secret in it, or none", set: func(o *Options, v string) bool { o.PreviousSecretFile = v; return true },
 			},
 		}},
@@ -100,7 +100,7 @@ func groups() []group {
 				about:   "disk:DIR survives a crash; memory does not; etcd:URLS/PREFIX",
 				allowed: "disk:DIR, memory or etcd:URL,URL…/PREFIX, with all URLs http or all https", set: setStore,
 			},
-			count("disk-reserve", "bytes that disk:DIR keeps for itself; on a full disk, releases and a restart go on with them", 32<<20, 1<<20, 1<<40, func(o *Options) *int { return &o.DiskReserve }),
+			count("disk-reserve", "bytes that disk:DIR keeps back, for releases on a full disk", 32<<20, 1<<20, 1<<40, func(o *Options) *int { return &o.DiskReserve }),
 		}},
 		{"Cluster: servers with the same PREFIX in etcd", []setting{
 			{
@@ -157,7 +157,7 @@ func groups() []group {
 			count("history", "events kept for GET /history, with up to 500 bytes each on average; 0 for none", 0, 0, 100_000_000, func(o *Options) *int { return &o.History }),
 			{
 				flag: "history-file", variable: "LOCKSERVER_HISTORY_FILE", arg: "FILE",
-				about:   "write events, and who took and freed what, to this file of JSON lines; --history reads it back",
+				about:   "write events, and who asked for what, as JSON lines; --history reads it back",
 				allowed: "a file that can be written", set: func(o *Options, v string) bool { o.HistoryFile = v; return true },
 			},
 			count("history-file-size", "bytes after which another file is begun, and FILE is FILE.1", 64<<20, 4<<10, 1<<40, func(o *Options) *int { return &o.HistoryFileSize }),
