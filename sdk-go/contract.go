@@ -14,7 +14,9 @@ var (
 	opForceRelease = operation{name: "force_release", method: "DELETE", path: "/lock", query: true, answerMax: 16777216}
 	opYield        = operation{name: "yield", method: "POST", path: "/yield", answerMax: 16777216}
 	opKeepalive    = operation{name: "keepalive", answerMax: 1048576, session: true}
+	opEvents       = operation{name: "events", method: "GET", path: "/events", query: true, answerMax: 0}
 	opHistory      = operation{name: "history", method: "GET", path: "/history", query: true, answerMax: 16777216}
+	opStats        = operation{name: "stats", method: "GET", path: "/stats", query: true, answerMax: 16777216}
 )
 
 // How a session begins.

@@ -15,8 +15,9 @@ type History struct {
 // Event is something that happened to a grant or a waiter.
 type Event struct {
 	Number    int64  // rises from event to event, of whatever resource
-	Kind      string // "granted", "released", "expired", "evicted", "handed_back", "queued" or "left"
+	Kind      string // "granted", "released", "expired", "evicted", "handed_back", "queued", "left" or "yield"; of [Client.Watch] also "gap"
 	Time      time.Time
+	Resource  string
 	Owner     string
 	ID        string // "" if there is none
 	Note      string
@@ -28,7 +29,8 @@ type Event struct {
 	Waited    time.Duration // with "granted" and "left"
 	HeldFor   time.Duration // with the ends of a grant
 	Why       string        // with "left": "gone", "timed_out", "cancelled", "place_lost" or "draining"
-	By        string        // with "evicted": the address that asked for it
+	By        string        // with "evicted": the address that asked for it; with "yield": who asked
+	Missed    int64         // with "gap": how many events were missed, of whatever resource; negative if nobody knows
 }
 
 // History returns what happened last to a resource, at most as many events as given (0: 100, most: 1000). A server that keeps no
@@ -39,14 +41,18 @@ func (c *Client) History(ctx context.Context, resource string, limit int) (*Hist
 		return nil, err
 	}
 	h := &History{Resource: answer.Resource, Since: answer.Since, Events: make([]Event, len(answer.Events))}
-	for i, e := range answer.Events {
-		h.Events[i] = Event{
-			Number: e.Event, Kind: e.Kind, Time: e.Time, Owner: e.Owner, ID: e.ID, Note: e.Note, Token: e.Token, Mode: e.Mode, Limit: e.Limit,
-			ExpiresIn: optionalDuration(e.ExpiresIn), Waiters: e.Waiters, Waited: duration(e.Waited), HeldFor: duration(e.HeldFor),
-			Why: e.Why, By: e.By,
-		}
+	for i := range answer.Events {
+		h.Events[i] = answer.Events[i].event()
 	}
 	return h, nil
+}
+
+func (e *wireEvent) event() Event {
+	return Event{
+		Number: e.Event, Kind: e.Kind, Time: e.Time, Resource: e.Resource, Owner: e.Owner, ID: e.ID, Note: e.Note, Token: e.Token,
+		Mode: e.Mode, Limit: e.Limit, ExpiresIn: optionalDuration(e.ExpiresIn), Waiters: e.Waiters, Waited: duration(e.Waited),
+		HeldFor: duration(e.HeldFor), Why: e.Why, By: e.By,
+	}
 }
 
 type historyRequest struct {
@@ -66,6 +72,7 @@ type wireEvent struct {
 	Event     int64     `json:"event"`
 	Kind      string    `json:"kind"`
 	Time      time.Time `json:"time"`
+	Resource  string    `json:"resource"`
 	Owner     string    `json:"owner"`
 	ID        string    `json:"id"`
 	Note      string    `json:"note"`

@@ -99,6 +99,9 @@ func (t *httpTransport) close() {
 }
 
 func (t *httpTransport) send(ctx context.Context, a attempt) outcome {
+	if a.follow != nil {
+		return t.follow(ctx, a)
+	}
 	a.hold(t.hop)
 	bound := min(a.wait+a.bound, a.limit)
 	bounded, cancel := a.bounded(ctx, bound)

@@ -414,6 +414,12 @@ func (op *operation) undone(resource string) string {
 		participle = "renewed"
 	case &opShow:
 		participle = "shown"
+	case &opStats:
+		return "the statistics did not come"
+	case &opYield:
+		return fmt.Sprintf("the holders of %q were not asked", resource)
+	case &opFollow:
+		return "the events did not come"
 	case &opHistory:
 		return fmt.Sprintf("the history of %q did not come", resource)
 	}

@@ -28,6 +28,7 @@ type attempt struct {
 	limit   time.Duration   // until when there must be some sign of life
 	on      any             // the session that it must go over; nil: it does not matter
 	life    context.Context // with which it ends too, unless it is nil
+	follow  *follower       // takes an answer that goes on; nil: it is one that ends
 	again   bool            // an earlier attempt failed, and with it perhaps every connection that is open
 }
 

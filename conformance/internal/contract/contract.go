@@ -57,7 +57,6 @@ type Operation struct {
 	Fields    []string `json:"fields"`
 	Required  []string `json:"required"`
 	Open      bool     `json:"open"`        // needs no secret
-	Tools     bool     `json:"tools"`       // is for tools: the SDKs do not have it
 	Protocol  string   `json:"subprotocol"` // of the WebSocket that it becomes
 	Answers   []int    `json:"answers"`
 	AnswerMax int      `json:"answer_max"` // bytes; 0 for a stream

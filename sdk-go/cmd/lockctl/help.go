@@ -13,6 +13,13 @@ Usage:
                               the same in words, and how long it is held as a rule
   lockctl history [--limit N] [--json] [--timeout TIME] RESOURCE
                               what happened last to one lock: who had it, how it ended, who gave up waiting; for a server with --history
+  lockctl top [-n N] [--json] [--timeout TIME]
+                              the locks that others wait for most: how often, how long (half of the times up to P50, 99 of 100 up to P99)
+  lockctl watch [--prefix P] [--json] [--timeout TIME]
+                              what happens to locks, as it happens, until Ctrl-C. After a cut it goes on where it was; what was missed
+                              all the same it tells as a gap
+  lockctl yield [--by WHO] [--token T] [--json] [--timeout TIME] RESOURCE
+                              ask the holders of a lock to give it back, in the name of WHO [LOCKSERVER_OWNER]; it takes nothing
   lockctl force-release [--yes] [--token T] [--json] [--timeout TIME] RESOURCE
                               take a lock from its holders; asks first
   lockctl version | help
@@ -42,7 +49,7 @@ Flags of run:
                   a child that the command leaves in the background (sh -c 'job & ...') goes on WITHOUT the lock
 
 Flag of the others:
-  --timeout TIME  wait no longer than this for an answer of the server [5s]
+  --timeout TIME  wait no longer than this for an answer of the server [5s; watch: 30s, also after a cut]
 
 A TIME is in seconds (30, 2.5) or has a unit (500ms, 2m).
 

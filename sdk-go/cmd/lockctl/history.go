@@ -30,17 +30,23 @@ func (t *tool) history(args []string) error {
 			h, err = q.History(ctx, resource, *limit)
 			return err
 		})
-		var failure *lockserver.Error
 		switch {
-		case errors.Is(err, lockserver.ErrNotFound) && errors.As(err, &failure):
-			return &ending{exitServer, clean(failure.Message)}
 		case err != nil:
-			return err
+			return unserved(err)
 		case *asJSON:
 			return t.json(jsonHistory(h))
 		}
 		return t.showHistory(h)
 	})
+}
+
+// unserved makes an ending of the 404 of a server that does not serve what is asked for.
+func unserved(err error) error {
+	var failure *lockserver.Error
+	if errors.Is(err, lockserver.ErrNotFound) && errors.As(err, &failure) {
+		return &ending{exitServer, clean(failure.Message)}
+	}
+	return err
 }
 
 const timeForPeople = "2006-01-02 15:04:05.000"
@@ -97,6 +103,7 @@ type eventJSON struct {
 	Event     int64     `json:"event"`
 	Kind      string    `json:"kind"`
 	Time      time.Time `json:"time"`
+	Resource  string    `json:"resource"`
 	Owner     string    `json:"owner"`
 	ID        *string   `json:"id"`
 	Token     *int64    `json:"token"`
@@ -115,11 +122,15 @@ func jsonHistory(h *lockserver.History) historyJSON {
 	j := historyJSON{Resource: h.Resource, Since: h.Since, Events: make([]eventJSON, 0, len(h.Events))}
 	for i := range h.Events {
 		e := &h.Events[i]
-		j.Events = append(j.Events, eventJSON{
-			Event: e.Number, Kind: e.Kind, Time: e.Time, Owner: e.Owner, ID: orNull(e.ID), Token: orNull(e.Token), Note: orNull(e.Note),
-			Mode: orNull(e.Mode), Limit: orNull(e.Limit), ExpiresIn: orNull(inSeconds(e.ExpiresIn)), Waiters: e.Waiters,
-			Waited: inSeconds(e.Waited), HeldFor: inSeconds(e.HeldFor), Why: e.Why, By: e.By,
-		})
+		j.Events = append(j.Events, jsonEvent(e))
 	}
 	return j
+}
+
+func jsonEvent(e *lockserver.Event) eventJSON {
+	return eventJSON{
+		Event: e.Number, Kind: e.Kind, Time: e.Time, Resource: e.Resource, Owner: e.Owner, ID: orNull(e.ID), Token: orNull(e.Token),
+		Note: orNull(e.Note), Mode: orNull(e.Mode), Limit: orNull(e.Limit), ExpiresIn: orNull(inSeconds(e.ExpiresIn)), Waiters: e.Waiters,
+		Waited: inSeconds(e.Waited), HeldFor: inSeconds(e.HeldFor), Why: e.Why, By: e.By,
+	}
 }

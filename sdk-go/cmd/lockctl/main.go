@@ -37,6 +37,12 @@ func run(args []string, stdin, stdout, stderr *os.File) exitCode {
 		return t.end(t.why(args))
 	case "history":
 		return t.end(t.history(args))
+	case "top":
+		return t.end(t.top(args))
+	case "watch":
+		return t.end(t.watch(args))
+	case "yield":
+		return t.end(t.yield(args))
 	case "force-release":
 		return t.end(t.forceRelease(args))
 	case "watchdog": // what run starts beside its command
@@ -48,7 +54,7 @@ func run(args []string, stdin, stdout, stderr *os.File) exitCode {
 		fmt.Fprint(stdout, help)
 		return exitOK
 	default:
-		return t.usage(fmt.Errorf("command %q is not allowed; allowed: run, ls, show, why, history, force-release, version, help", name))
+		return t.usage(fmt.Errorf("command %q is not allowed; allowed: run, ls, show, why, history, top, watch, yield, force-release, version, help", name))
 	}
 }
 

@@ -30,9 +30,9 @@ const (
 )
 
 // connect makes a client with the settings of the environment and .env.
-func connect() (*server, error) {
+func connect(options ...lockserver.Option) (*server, error) {
 	e := &ear{}
-	options := []lockserver.Option{lockserver.WithLogger(slog.New(e))}
+	options = append(options, lockserver.WithLogger(slog.New(e)))
 	cert, key := os.Getenv(envClientCert), os.Getenv(envClientKey)
 	if cert != "" || key != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
@@ -68,8 +68,9 @@ func (s *server) standing() string {
 
 // ear hears of the client's retries. The client returns an error only when it gives up; a person hears of the trouble meanwhile.
 type ear struct {
-	mu  sync.Mutex
-	err error
+	mu   sync.Mutex
+	err  error
+	tell func(error) // is told of each, and with nil that things go on; it may be nil
 }
 
 // forget makes last tell only of what happens from now on.
@@ -93,12 +94,17 @@ func (e *ear) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle remembers the error of a record.
 func (e *ear) Handle(_ context.Context, r slog.Record) error {
+	var heard error
 	r.Attrs(func(a slog.Attr) bool {
 		if err, ok := a.Value.Any().(error); ok {
 			e.hear(err)
+			heard = err
 		}
 		return true
 	})
+	if e.tell != nil {
+		e.tell(heard)
+	}
 	return nil
 }
 
@@ -134,7 +140,7 @@ func (s *server) trouble(err error) string {
 		return code.Error()
 	case errors.As(err, &failure):
 		text := strings.TrimPrefix(failure.Message, s.host()+" ")
-		return clean(strings.ReplaceAll(text, " from "+s.host(), ""))
+		return clean(strings.NewReplacer(" from "+s.host(), "", " by "+s.host(), "").Replace(text))
 	}
 	return err.Error()
 }
