@@ -227,6 +227,16 @@ func TestHandBackAgainstReattachment(t *testing.T) {
 		time.Sleep(time.Hour)
 		s.show("r").is(lock.Found)
 	})
+	run(t, func(t *testing.T, s *system) { // and then the newer one does
+		c := s.acquire(req)
+		c.is(lock.Granted)
+		again := s.acquire(req)
+		again.is(lock.Granted)
+		s.Leave(c.ticket)
+		s.Leave(again.ticket)
+		time.Sleep(lock.PlaceKept)
+		s.show("r").is(lock.NotFound)
+	})
 }
 
 // A lease runs on while its grant waits to be handed back.

@@ -83,20 +83,20 @@ func (t *Table) resume(now int64, c *claim, req *Request, p asking) Ticket {
 		t.answer(p.Reply, r, Answer{Code: Mismatch, Field: "id"})
 		return Ticket{}
 	}
-	c.gen++
+	c.turn()
 	if older := c.parked; older != nil {
 		t.answer(older.Reply, r, t.queued(now, c, r))
 	}
 	if c.state == held {
-		delivered := !c.offered && c.mark == 0
-		if c.mark != 0 { // no answer with the grant has reached its client yet
+		if c.offered {
+			c.told = 0 // the answers under way become 202
+		}
+		if c.mark != 0 {
 			c.mark, c.offered = 0, true
 			t.arm(c)
 		}
+		c.told |= 1
 		t.promise(dueGrant, c, p.Reply, p.arrived, p.until)
-		if delivered {
-			return Ticket{} // losing this answer must not take the grant from a client that got an earlier one
-		}
 		return c.ticket()
 	}
 	if !c.present() && r.otherKind(c.permits) {
@@ -120,7 +120,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p asking) Ticket {
 // grant makes the claim, which is in no list, a holder.
 func (t *Table) grant(now int64, c *claim, p asking) {
 	t.token++
-	c.token, c.offered = t.token, true
+	c.token, c.offered, c.told = t.token, true, 1
 	t.tell(now, c, EventGranted, 0)
 	t.stats.Wait.Observe(time.Duration(now - c.since))
 	t.hold(now, c)

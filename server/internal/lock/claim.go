@@ -13,7 +13,7 @@ import (
 //	absent        waiting, without one: the place is kept. Only with an id.
 //	offered       held, and the answer with the grant is under way
 //	held          held, and its client has the grant, or a promise of it
-//	unclaimed     held, but its client went away without the answer. Only with an id.
+//	unclaimed     held, but every answer with the grant was lost. Only with an id.
 //	ended
 //
 // Its moves, with the function that makes them:
@@ -29,7 +29,7 @@ import (
 //	present, absent cancelled by its id, or the server drains  ended      cancel, Drain
 //	offered         its answer, or a renewal's, leaves         held       givenOut
 //	offered         its lease is over before the answer        present    lapse
-//	offered, held   its client went away without the answer    unclaimed  Leave
+//	offered, held   the last answer that told of it is lost    unclaimed  Leave, Settle
 //	offered, held   the same, without an id                    ended      Leave
 //	unclaimed       a request with its id                      offered    resume
 //	unclaimed       a renewal                                  held       renew
@@ -64,6 +64,17 @@ type claim struct {
 	mode       Mode
 	state      state
 	offered    bool
+	told       uint8 // which answers may have brought the grant to its client, or may yet; 0 unless offered or held
+}
+
+// Bit i of told is for the request of generation gen-i. Bit forSure is set for good once the client knows of the grant, or was told of
+// it too many generations ago to see that this failed.
+const forSure = 7
+
+// turn begins a new generation.
+func (c *claim) turn() {
+	c.gen++
+	c.told = c.told<<1 | c.told&(1<<forSure)
 }
 
 // label is what a claim has beyond owner and mode if it has an id, a note or a longer lease.

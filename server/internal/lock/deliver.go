@@ -31,6 +31,7 @@ func (t *Table) Settle(now int64, d *Due) bool {
 	switch c := d.claim; {
 	case told:
 		if c.state == held && c.token == d.Answer.Token && c.offered {
+			c.told |= 1 << forSure
 			t.givenOut(c) // by this answer, before the one to its acquire
 		}
 	case t.renewed(now, d):
@@ -45,6 +46,7 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 	c, a := d.claim, &d.Answer
 	switch {
 	case c.gen != d.gen:
+		t.lost(now, c, d.gen)
 		r := t.resources[c.res.name]
 		t.answer(d.Reply, r, t.queued(now, c, r)) // a new answer, as the grants that it names may not be durable yet
 		return false
@@ -59,6 +61,7 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 	case t.renewed(now, d):
 		return false
 	case !c.offered:
+		t.lost(now, c, d.gen)
 		*a = d.gone()
 		return true
 	default:
@@ -106,7 +109,7 @@ func (t *Table) lapse(now int64, d *Due) bool {
 	c := d.claim
 	t.tell(now, c, EventExpired, 0)
 	t.unhold(c)
-	c.token, c.state, c.offered, c.since = 0, waiting, false, d.arrived
+	c.token, c.state, c.offered, c.told, c.since = 0, waiting, false, 0, d.arrived
 	if c.more != nil {
 		c.more.yieldTo = ""
 	}

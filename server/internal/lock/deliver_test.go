@@ -53,3 +53,47 @@ func TestAnsweredRenewalGivesTheGrantOut(t *testing.T) {
 		require.True(t, out.Changes[0].Delete)
 	}
 }
+
+// A grant goes back once all answers that told of it are lost, in whatever order, and no sooner.
+func TestGrantOfWhichEveryAnswerIsLostGoesBack(t *testing.T) {
+	const first, second, third = 0, 1, 2
+	for _, lost := range [][]int{{first, second, third}, {third, second, first}, {second, third, first}, {first, third, second}} {
+		var out lock.Effects
+		table := lock.New(lock.Bounds{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
+		ask := func(now int64) lock.Ticket {
+			ticket := table.Acquire(now, &lock.Request{Resource: "r", Owner: "a", ID: "1"}, lock.Reply{})
+			require.Len(t, out.Answers, 1)
+			require.True(t, table.Settle(now, &out.Answers[0]))
+			require.Equal(t, lock.Granted, out.Answers[0].Answer.Code)
+			out.Answers = nil
+			return ticket
+		}
+		tickets := []lock.Ticket{ask(1), ask(2), ask(3)}
+		for i, n := range lost {
+			require.Zero(t, table.Next(), "an answer may have arrived")
+			table.Leave(int64(10+i), tickets[n])
+			table.Leave(int64(20+i), tickets[n])
+		}
+		require.Equal(t, 12+int64(lock.PlaceKept), table.Next(), "after %v", lost)
+		out.Changes = nil
+		table.Advance(table.Next(), 9)
+		require.Len(t, out.Changes, 1)
+		require.True(t, out.Changes[0].Delete)
+	}
+}
+
+// An answer of long ago counts as delivered.
+func TestAnswerOfLongAgoCountsAsDelivered(t *testing.T) {
+	var out lock.Effects
+	table := lock.New(lock.Bounds{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
+	var tickets []lock.Ticket
+	for now := range int64(300) {
+		tickets = append(tickets, table.Acquire(1+now, &lock.Request{Resource: "r", Owner: "a", ID: "1"}, lock.Reply{}))
+		require.True(t, table.Settle(1+now, &out.Answers[0]))
+		out.Answers = nil
+	}
+	for _, ticket := range tickets {
+		table.Leave(400, ticket)
+	}
+	require.Zero(t, table.Next())
+}

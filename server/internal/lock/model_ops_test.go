@@ -67,15 +67,17 @@ func (m *model) resume(n uint64, c *place, req lock.Request, wait time.Duration)
 	}
 	if c.held {
 		undelivered := c.handBack != 0 || slices.ContainsFunc(m.granted, func(g grant) bool { return g.place == c })
-		c.request, c.handBack = 0, 0 // a grant that was delivered does not go back
-		if undelivered {
-			c.request = n
+		if c.handBack = 0; undelivered {
+			c.told = nil
 		}
+		c.request = n
+		c.tell(n)
 		a := m.grantAnswer(c, m.now)
 		switch over := a.ExpiresIn != lock.NoLease && a.ExpiresIn < time.Millisecond; {
 		case over && undelivered:
 			m.lapse(c, wait)
 		case over: // too little is left to be told
+			m.lost(c, n)
 			m.answer(n, lock.Answer{Code: lock.IDUsed})
 		default:
 			m.answer(n, a)
@@ -101,7 +103,7 @@ func (m *model) resume(n uint64, c *place, req lock.Request, wait time.Duration)
 // lapse takes back a grant that ran out before any answer told of it. The request keeps its place.
 func (m *model) lapse(c *place, wait time.Duration) {
 	m.change(c, true)
-	c.held, c.token, c.since, c.arrived = false, 0, m.now, m.now
+	c.held, c.token, c.since, c.arrived, c.told = false, 0, m.now, m.now, nil
 	if wait == 0 {
 		m.answer(c.request, m.queued(c))
 		m.leaveQueue(c)
@@ -213,7 +215,9 @@ func (m *model) renew(n uint64, ref lock.Ref, expire time.Duration, remembers bo
 	case c == nil || !c.held:
 		m.answer(n, m.notHeld(ref, remembers))
 	default:
-		c.handBack = 0
+		if c.handBack != 0 {
+			c.handBack, c.sure = 0, true
+		}
 		if c.lease > 0 {
 			if expire == 0 {
 				expire = c.lease
@@ -251,13 +255,17 @@ func (m *model) forceRelease(n uint64, resource string, token int64) {
 
 // leave is told that the client of the request went away without its answer.
 func (m *model) leave(request uint64) {
-	i := slices.IndexFunc(m.claims, func(c *place) bool { return c.request == request })
+	i := slices.IndexFunc(m.claims, func(c *place) bool { return c.request == request || slices.Contains(c.told, request) })
 	if request == 0 || i < 0 {
 		return
 	}
 	switch c := m.claims[i]; {
 	case c.held && c.id != "":
-		c.request, c.handBack = 0, m.now+int64(lock.PlaceKept)
+		m.lost(c, request)
+		if c.request == request {
+			c.request = 0
+			c.tell(0)
+		}
 	case c.held:
 		m.end(c, cancelled)
 	case c.id != "":
@@ -265,6 +273,27 @@ func (m *model) leave(request uint64) {
 	default:
 		m.remove(c)
 		m.promote(c.resource)
+	}
+}
+
+// lost says that an answer with the grant did not reach its client.
+func (m *model) lost(c *place, request uint64) {
+	i := slices.Index(c.told, request)
+	if i < 0 {
+		return
+	}
+	c.told[i] = 0
+	if !c.sure && !slices.ContainsFunc(c.told, func(n uint64) bool { return n != 0 }) {
+		c.handBack = m.now + int64(lock.PlaceKept)
+	}
+}
+
+// tell notes an answer with the grant. One that is too old counts as delivered.
+func (c *place) tell(request uint64) {
+	c.told = slices.Insert(c.told, 0, request)
+	if len(c.told) > 7 {
+		c.sure = c.sure || c.told[7] != 0
+		c.told = c.told[:7]
 	}
 }
 
@@ -295,7 +324,7 @@ func (m *model) restart() {
 	m.ids, m.tokens, m.draining, m.created = map[name]past{}, map[int64]past{}, false, nil
 	slices.SortFunc(m.claims, func(a, b *place) int { return int(a.token - b.token) })
 	for _, c := range m.claims {
-		c.request, c.handBack, c.since, c.deadline = 0, 0, m.now, 0
+		c.request, c.handBack, c.since, c.deadline, c.told, c.sure = 0, 0, m.now, 0, nil, true
 		if c.lease > 0 {
 			c.deadline = m.now + int64(c.lease)
 		}

@@ -65,8 +65,10 @@ type place struct {
 	deadline int64 // of the lease
 	handBack int64
 
-	request uint64 // the newest one, as long as its ticket is good
-	parked  bool   // it waits
+	request uint64   // the newest one, as long as its ticket is good
+	told    []uint64 // the requests whose answers told of the grant, the newest first; 0 for one that was lost
+	sure    bool     // its client has the grant, whatever was lost
+	parked  bool     // it waits
 	arrived int64
 	until   int64 // end of the wait, or of the kept place
 }
@@ -222,7 +224,7 @@ func (m *model) promote(resource string) {
 }
 
 func (m *model) grant(c *place) {
-	c.held, c.parked, c.since, c.deadline, c.until = true, false, m.now, 0, 0
+	c.held, c.parked, c.since, c.deadline, c.until, c.told = true, false, m.now, 0, 0, []uint64{c.request}
 	if c.lease > 0 {
 		c.deadline = m.now + int64(c.lease)
 	}

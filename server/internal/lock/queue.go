@@ -144,7 +144,7 @@ func (t *Table) unpark(now int64, c *claim, p asking) {
 func (t *Table) absent(now int64, c *claim, why Why) {
 	t.tell(now, c, EventLeft, why)
 	c.res.queue.present--
-	c.gen++
+	c.turn()
 	c.parked = nil
 	c.deadline = now + int64(PlaceKept)
 	t.arm(c)

@@ -24,7 +24,7 @@ func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 
 func (t *Table) renew(now int64, c *claim, expire int64) {
 	if c.mark != 0 {
-		c.mark = 0 // its client has the grant after all
+		c.mark, c.told = 0, 1<<forSure // its client has the grant after all
 	}
 	if c.lease > 0 {
 		if expire == 0 {

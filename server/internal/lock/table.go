@@ -96,7 +96,7 @@ func (t *Table) Restore(now int64, rec *Record) error {
 	}
 	c := &claim{
 		res: r, owner: rec.Owner, label: newLabel(rec.ID, rec.Note, int64(rec.Expire), int64(rec.Lease)), token: rec.Token,
-		lease: int64(rec.Lease), timer: noTimer, permits: rec.Limit, mode: rec.Mode,
+		lease: int64(rec.Lease), timer: noTimer, permits: rec.Limit, mode: rec.Mode, told: 1 << forSure,
 	}
 	if r.otherKind(rec.Limit) || !r.admits(c) {
 		return fmt.Errorf("grant %d can't be held beside the other grants of %q", rec.Token, rec.Resource)

@@ -98,7 +98,7 @@ func (w *world) heardGrant(c *call, a *lock.Answer) {
 	}
 	g := w.grants[a.Token]
 	if g == nil {
-		g = &grant{name: c.name(), token: a.Token, mode: a.Mode, limit: a.Limit, lease: c.req.Expire, server: c.s, to: c}
+		g = &grant{name: c.name(), token: a.Token, mode: a.Mode, limit: a.Limit, lease: c.req.Expire, server: c.s}
 		w.grants[a.Token] = g
 		w.told = append(w.told, g)
 		if c.s.term.ended[a.Token] {
@@ -108,9 +108,7 @@ func (w *world) heardGrant(c *call, a *lock.Answer) {
 		}
 	}
 	w.check(g.name == c.name(), "%s: got the grant of %v", c, g.name)
-	if g.undelivered {
-		g.undelivered, g.to = false, c
-	}
+	g.undelivered, g.to = false, append(g.to, c)
 	w.extend(g, c, a)
 	t := c.s.term
 	g.released = g.released || t.released[name{resource: g.resource, owner: g.owner}] > c.n || t.forced[g.resource] > c.n || t.forcing[g.resource] > 0 ||

@@ -49,11 +49,19 @@ var mutations = []mutation{
 	},
 	{
 		"stale-leave", "who is not the newest client takes the grant with it", "lock/leave.go",
-		"c.gen != ticket.gen ||", "c.gen != ticket.gen && !broken(\"stale-leave\") ||", "leaves twice|never answered|promised|before its time",
+		"if c.gen != ticket.gen {", "if c.gen != ticket.gen && !broken(\"stale-leave\") {", "leaves twice|never answered|promised|before its time",
 	},
 	{
 		"ghosts", "a grant whose client went away is never handed on", "lock/leave.go",
 		"c.mark = now + int64(PlaceKept)", "if !broken(\"ghosts\") { c.mark = now + int64(PlaceKept) }", "ghost",
+	},
+	{
+		"ghosts-asked-again", "an answer to an id asked again counts as delivered", "lock/acquire.go",
+		"c.told |= 1\n", "c.told |= 1\nif broken(\"ghosts-asked-again\") && !c.offered { c.told |= 1 << forSure }\n", "ghost",
+	},
+	{
+		"only-the-newest", "a grant goes back when its newest answer is lost", "lock/leave.go",
+		"c.told &^= 1 << age\n", "c.told &^= 1 << age\nif broken(\"only-the-newest\") && age == 0 { c.told = 0 }\n", "its client has it|promised|with token",
 	},
 	{
 		"last-permit", "a semaphore has one permit too many", "lock/resource.go",

@@ -2,6 +2,7 @@ package simulate_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -69,8 +70,8 @@ type answered struct {
 type grant struct {
 	name
 	token       int64
-	to          *call // whose answer told it
-	again       bool  // it was asked for again
+	to          []*call // whose answers told it, but for those that did not reach their client
+	turns       int     // how often its id was asked for since, or a client of it went away
 	mode        lock.Mode
 	limit       int32
 	lease       time.Duration
@@ -78,7 +79,7 @@ type grant struct {
 	since       int64   // its beginning there, if it is known, else 0
 	deadline    int64   // it is held until then, at least; 0: no lease
 	released    bool    // its client, or an operator, has asked for its end
-	undelivered bool    // the answer did not reach its client
+	undelivered bool    // no answer that told it reached its client
 	ended       bool    // its end was told
 }
 
@@ -191,9 +192,7 @@ func (k *clients) asked(c *call) {
 			a.until = until
 		}
 		t.lengthens(&c.req, c.req.Expire)
-		for _, g := range k.live[c.req.Resource] {
-			g.again = g.again || g.name == c.name()
-		}
+		k.turn(c)
 	case renew:
 		t.renewed(&c.req, w.now, c.expire)
 		k.sure(c)
@@ -216,6 +215,15 @@ func (k *clients) asked(c *call) {
 			if r.Resource == c.req.Resource {
 				c.held[token] = struct{}{}
 			}
+		}
+	}
+}
+
+// turn notes that a request with the name of grants that were told has come, or that the client of one has left.
+func (k *clients) turn(c *call) {
+	for _, g := range k.live[c.req.Resource] {
+		if g.name == c.name() {
+			g.turns++
 		}
 	}
 }
@@ -258,9 +266,11 @@ func (w *world) leave(s *server, x step) {
 		c.left = true
 		a := w.acquisition(c.name())
 		a.left, a.leftAt = true, w.now
+		w.turn(c)
 		w.open = append(w.open[:i], w.open[i+1:]...)
 		for _, g := range w.live[c.req.Resource] {
-			g.undelivered = g.undelivered || g.to == c
+			g.to = slices.DeleteFunc(g.to, func(o *call) bool { return o == c })
+			g.undelivered = len(g.to) == 0
 		}
 		s.engine.Leave(c.ticket)
 		return
