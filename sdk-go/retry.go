@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"time"
+
+	"github.com/lockserver/lockserver/sdk-go/internal/fault"
 )
 
 // verdict is what an error is to the retry loop.
@@ -120,7 +122,7 @@ func (c *call) ahead(ctx context.Context) bool {
 		return false
 	}
 	s := t.current()
-	if s == nil {
+	if s == nil || fault.SessionPerCall {
 		return false
 	}
 	a := c.attempt(ctx, c.began)
