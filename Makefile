@@ -77,6 +77,10 @@ conformance-local: build ## run the conformance suite with local processes; DRIV
 prove: ## check the promises under bad luck (minutes); FOR=5m, CLUSTER=1, SEED=… to have the same faults again
 	$(MAKE) -C conformance prove
 
+.PHONY: soak
+soak: ## put a steady load on a server, and tell whether anything grows; HOURS=1 or MINUTES=…
+	$(MAKE) -C conformance soak
+
 .PHONY: clean
 clean: ## remove what was built, but no .env and no locks
 	rm -rf bin

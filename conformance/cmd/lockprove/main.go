@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/lockserver/lockserver/conformance/internal/prove"
@@ -43,16 +42,7 @@ func run(ctx context.Context) int {
 		return fail(err)
 	}
 	defer os.RemoveAll(built)
-	var broken []prove.Broken
-	if o.Fault != "" {
-		if broken, err = prove.ReadBroken(*faults); err != nil {
-			return fail(err)
-		}
-		if !slices.ContainsFunc(broken, func(b prove.Broken) bool { return b.Fault == o.Fault }) {
-			return fail(fmt.Errorf("%s has no fault %q", *faults, o.Fault))
-		}
-	}
-	if o.Server, err = prove.Build(ctx, *server, built, broken...); err != nil {
+	if o.Server, err = prove.BuildWith(ctx, *server, built, *faults, o.Fault); err != nil {
 		return fail(err)
 	}
 	if *cluster {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -20,6 +21,7 @@ type Broken struct {
 	Says    string `yaml:"says"`
 	Promise string `yaml:"promise"` // a regular expression
 	Cluster bool   `yaml:"cluster"` // it shows only there
+	Soak    bool   `yaml:"soak"`    // it shows only in a soak, as one of the measures that the promise says
 	Edits   []struct {
 		File string `yaml:"file"`
 		Old  string `yaml:"old"`
@@ -42,6 +44,21 @@ func ReadBroken(file string) ([]Broken, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return doc.Faults, nil
+}
+
+// BuildWith builds the server into dir, with the faults of the file if one is chosen.
+func BuildWith(ctx context.Context, server, dir, file, fault string) (binary string, err error) {
+	if fault == "" {
+		return Build(ctx, server, dir)
+	}
+	all, err := ReadBroken(file)
+	if err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(all, func(b Broken) bool { return b.Fault == fault }) {
+		return "", fmt.Errorf("%s has no fault %q", file, fault)
+	}
+	return Build(ctx, server, dir, all...)
 }
 
 const faultPackage = `import "github.com/lockserver/lockserver/server/internal/fault"`

@@ -59,16 +59,20 @@ func options(t *testing.T) prove.Options {
 
 // sdks are the drivers, built once for all tests; nobody else builds them again until the tests have ended.
 var sdks = sync.OnceValues(func() (specs []*driver.Spec, err error) {
-	specs, unlock, err = prove.Drivers(context.Background(), "../../drivers")
+	specs, unlock, err := prove.Drivers(context.Background(), "../../drivers")
+	if err == nil {
+		atEnd = append(atEnd, unlock)
+	}
 	return specs, err
 })
 
-var unlock func() error
+// atEnd is what is left to do when all tests have ended.
+var atEnd []func() error
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if unlock != nil {
-		if err := unlock(); err != nil {
+	for _, do := range atEnd {
+		if err := do(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -114,20 +118,43 @@ func etcd(t *testing.T) string {
 	return binary
 }
 
+// allBroken is a server with every fault of the file, one of which can be chosen, built once for all tests.
+var allBroken = sync.OnceValues(func() (build, error) {
+	dir, err := os.MkdirTemp("", "broken-")
+	if err != nil {
+		return build{}, err
+	}
+	var b build
+	if b.faults, err = prove.ReadBroken("../../broken/prove.yaml"); err == nil {
+		b.binary, err = prove.Build(context.Background(), server, dir, b.faults...)
+	}
+	atEnd = append(atEnd, func() error { return os.RemoveAll(dir) })
+	return b, err
+})
+
+type build struct {
+	binary string
+	faults []prove.Broken
+}
+
+func broken(t *testing.T) (binary string, all []prove.Broken) {
+	t.Helper()
+	b, err := allBroken()
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(b.faults), 12)
+	return b.binary, b.faults
+}
+
 // few are the faults that are tried each time; PROVE_BROKEN=all tries all.
 var few = []string{"one-permit-more", "early-expiry"}
 
 // Each fault of the server is caught, by a promise that it breaks.
 func TestBrokenServersAreCaught(t *testing.T) {
 	t.Parallel()
-	all, err := prove.ReadBroken("../../broken/prove.yaml")
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(all), 12)
-	binary, err := prove.Build(t.Context(), server, t.TempDir(), all...)
-	require.NoError(t, err)
+	binary, all := broken(t)
 	tried := os.Getenv("PROVE_BROKEN") == "all"
 	for _, b := range all {
-		if !tried && !slices.Contains(few, b.Fault) {
+		if b.Soak || !tried && !slices.Contains(few, b.Fault) {
 			continue
 		}
 		t.Run(b.Fault, func(t *testing.T) {
