@@ -63,6 +63,8 @@ func (c *counting) send(context.Context, attempt) outcome {
 	return outcome{answer: answer{status: 200, body: []byte(`{"token":7,"expires_in":60,"waited":0}`)}}
 }
 
+func (c *counting) start(attempt) begun { return nil }
+
 func (c *counting) addresses() int { return 1 }
 
 func (c *counting) session() any { return nil }
@@ -126,5 +128,6 @@ type stub struct{ on any }
 
 func (s stub) session() any                        { return s.on }
 func (stub) send(context.Context, attempt) outcome { return outcome{reason: "nothing is sent"} }
+func (stub) start(attempt) begun                   { return nil }
 func (stub) addresses() int                        { return 1 }
 func (stub) close()                                {}

@@ -49,23 +49,25 @@ func TestReleaseAfterALostAnswer(t *testing.T) {
 		"released after several errors": {"30", []step{cut(), answer(502, ""), cut(), freed()}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := newMemory().on("/acquire", grant(7, c.expiresIn)).on("/release", c.steps...)
-			lock, err := server.client(t, quick, withClock(clock)).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
-			require.NoError(t, err)
-			for range 2 {
-				released, err := lock.Release(context.Background())
+			whetherBegun(t, func(t *testing.T, server *memory) {
+				server.on("/acquire", grant(7, c.expiresIn)).on("/release", c.steps...)
+				lock, err := server.client(t, quick, withClock(clock)).Acquire(within(t, soon), "r", lockserver.Expire(30*time.Second))
 				require.NoError(t, err)
-				require.Equal(t, c.want, released)
-			}
-			<-lock.Done()
-			if c.want {
-				require.NoError(t, lock.Err())
-				require.ErrorIs(t, lock.Renew(context.Background(), 0), lockserver.ErrNotHeld)
-			} else {
-				require.ErrorIs(t, lock.Err(), lockserver.ErrLockLost)
-				require.ErrorIs(t, lock.Renew(context.Background(), 0), lockserver.ErrLockLost)
-			}
-			require.Len(t, server.seen("/release"), len(c.steps))
+				for range 2 {
+					released, err := lock.Release(within(t, soon))
+					require.NoError(t, err)
+					require.Equal(t, c.want, released)
+				}
+				<-lock.Done()
+				if c.want {
+					require.NoError(t, lock.Err())
+					require.ErrorIs(t, lock.Renew(context.Background(), 0), lockserver.ErrNotHeld)
+				} else {
+					require.ErrorIs(t, lock.Err(), lockserver.ErrLockLost)
+					require.ErrorIs(t, lock.Renew(context.Background(), 0), lockserver.ErrLockLost)
+				}
+				require.Len(t, server.seen("/release"), len(c.steps))
+			})
 		})
 	}
 }
@@ -107,23 +109,25 @@ func TestReleaseGoesOnWithoutItsContext(t *testing.T) {
 func TestReleaseReturnsSoonAfterItsContext(t *testing.T) {
 	bounds := quick
 	bounds.Grace = 20 * time.Millisecond
-	answerNow := make(chan struct{})
-	server := newMemory().on("/acquire", grant(7, "null")).on("/release", func(ctx context.Context, body map[string]any) reply {
-		select {
-		case <-answerNow:
-		case <-ctx.Done():
-		}
-		return freed()(ctx, body)
+	whetherBegun(t, func(t *testing.T, server *memory) {
+		answerNow := make(chan struct{})
+		server.on("/acquire", grant(7, "null")).on("/release", func(ctx context.Context, body map[string]any) reply {
+			select {
+			case <-answerNow:
+			case <-ctx.Done():
+			}
+			return freed()(ctx, body)
+		})
+		lock, err := server.client(t, bounds).Acquire(within(t, soon), "r")
+		require.NoError(t, err)
+		_, err = lock.Release(within(t, 10*time.Millisecond))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		close(answerNow)
+		released, err := lock.Release(within(t, soon))
+		require.NoError(t, err)
+		require.True(t, released)
+		require.Len(t, server.seen("/release"), 1)
 	})
-	lock, err := server.client(t, bounds).Acquire(within(t, soon), "r")
-	require.NoError(t, err)
-	_, err = lock.Release(within(t, 10*time.Millisecond))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	close(answerNow)
-	released, err := lock.Release(within(t, soon))
-	require.NoError(t, err)
-	require.True(t, released)
-	require.Len(t, server.seen("/release"), 1)
 }
 
 // What an attempt of an earlier call did counts too.

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strconv"
 	"time"
-
-	"github.com/lockserver/lockserver/sdk-go/internal/fault"
 )
 
 // verdict is what an error is to the retry loop.
@@ -38,7 +35,7 @@ type call struct {
 
 	began    time.Time
 	again    bool      // it is not the first attempt
-	early    *pending  // the first attempt, if it was made ahead
+	early    begun     // the first attempt, if it was made ahead
 	heard    time.Time // the last answer or other sign of life, or the start
 	backoff  backoff
 	round    int           // attempts since the last pause, each at another server
@@ -65,8 +62,7 @@ func (c *call) run(ctx context.Context, out reply) error {
 		waits, o := false, outcome{}
 		if p := c.early; p != nil {
 			c.early = nil
-			o = p.session.await(ctx, p, nil)
-			p.session.t.judge(ctx, p.session, &o)
+			o = p.await(ctx)
 		} else {
 			now := c.began
 			if c.again {
@@ -114,20 +110,15 @@ func (c *call) attempt(ctx context.Context, now time.Time) attempt {
 	return a
 }
 
-// ahead makes the first attempt of a clean-up over the session, if there is one, and waits for its outcome as long as ctx lasts. It returns
-// true if run will succeed with that.
+// ahead begins the first attempt of a clean-up, if the transport can do that without a goroutine, and waits for its outcome as long as ctx
+// lasts. It returns true if run will succeed with that.
 func (c *call) ahead(ctx context.Context) bool {
-	t, ok := c.client.transport.(*sessionTransport)
-	if !ok {
+	early := c.client.transport.start(c.attempt(ctx, c.began))
+	if early == nil {
 		return false
 	}
-	s := t.current()
-	if s == nil || fault.SessionPerCall {
-		return false
-	}
-	a := c.attempt(ctx, c.began)
-	c.again, c.early = true, s.start(&a)
-	return c.early.answeredIn(ctx)
+	c.again, c.early = true, early
+	return early.succeeds(ctx)
 }
 
 // delay returns how long to pause after an attempt that failed: only once every server was asked.
@@ -246,15 +237,6 @@ func gaveUp(ctx context.Context, op *operation, resource string, began time.Time
 		text += ": " + obstacle
 	}
 	return &Error{Code: ErrLockTimeout, Resource: resource, Message: text, cause: err}
-}
-
-// inSeconds is a time for people, in three digits or whole seconds.
-func inSeconds(d time.Duration) string {
-	precision := time.Millisecond
-	for limit := time.Second; d >= limit && precision < time.Second; limit *= 10 {
-		precision *= 10
-	}
-	return strconv.FormatFloat(d.Round(precision).Seconds(), 'f', -1, 64) + " s"
 }
 
 // about adds the resource to an error that came from an answer.

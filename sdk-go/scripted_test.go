@@ -85,7 +85,10 @@ func (s *script) seen(path string) []scriptedCall {
 }
 
 // memory is a script without a network.
-type memory struct{ script }
+type memory struct {
+	script
+	begins bool // its transport can begin an attempt ahead
+}
 
 func newMemory() *memory { return &memory{} }
 
@@ -95,9 +98,17 @@ func (m *memory) on(path string, steps ...step) *memory {
 	return m
 }
 
+// whetherBegun runs a test over a transport that begins attempts ahead, as a session's does, and over one that cannot.
+func whetherBegun(t *testing.T, test func(t *testing.T, server *memory)) {
+	t.Helper()
+	for name, begins := range map[string]bool{"begun": true, "sent": false} {
+		t.Run(name, func(t *testing.T) { test(t, &memory{begins: begins}) })
+	}
+}
+
 func (m *memory) client(t *testing.T, bounds settings.Bounds, opts ...lockserver.Option) *lockserver.Client {
 	t.Helper()
-	network := &lockserver.Memory{Serve: func(ctx context.Context, path string, request map[string]any, again bool) (int, string, time.Duration) {
+	network := &lockserver.Memory{Begins: m.begins, Serve: func(ctx context.Context, path string, request map[string]any, again bool) (int, string, time.Duration) {
 		r := m.answer(ctx, scriptedCall{Path: path, Body: request, Fresh: again})
 		after, _ := strconv.Atoi(r.header["Retry-After"]) // 0 where there is none
 		return r.status, r.body, time.Duration(after) * time.Second

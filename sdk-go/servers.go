@@ -66,6 +66,8 @@ func (s *servers) send(ctx context.Context, a attempt) outcome {
 	return o
 }
 
+func (s *servers) start(attempt) begun { return nil }
+
 func (s *servers) addresses() int { return len(s.all) }
 
 func (s *servers) session() any { return nil }

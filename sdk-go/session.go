@@ -60,8 +60,7 @@ func (p *pending) end(o outcome) {
 	p.answered <- struct{}{}
 }
 
-// answeredIn waits for a good answer as long as ctx lasts.
-func (p *pending) answeredIn(ctx context.Context) bool {
+func (p *pending) succeeds(ctx context.Context) bool {
 	select {
 	case <-p.answered:
 		p.answered <- struct{}{} // for await
@@ -69,6 +68,13 @@ func (p *pending) answeredIn(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+func (p *pending) await(ctx context.Context) outcome {
+	s := p.session // p is another's afterwards
+	o := s.await(ctx, p, nil)
+	s.t.judge(ctx, s, &o)
+	return o
 }
 
 // newSession makes a session of a stream, which writes to the connection and does no more; nil: it is not known to which.

@@ -70,6 +70,14 @@ func (t *sessionTransport) send(ctx context.Context, a attempt) outcome {
 	return t.over(ctx, s, a)
 }
 
+func (t *sessionTransport) start(a attempt) begun {
+	s := t.current()
+	if s == nil || !a.op.session || a.on != nil || fault.SessionPerCall {
+		return nil
+	}
+	return s.start(&a)
+}
+
 // over sends over a session.
 func (t *sessionTransport) over(ctx context.Context, s *session, a attempt) outcome {
 	o := s.send(ctx, a)

@@ -9,6 +9,8 @@ import (
 type transport interface {
 	// send makes one attempt. It ends with ctx and the attempt's life, and at the latest with the attempt's bound or limit.
 	send(ctx context.Context, a attempt) outcome
+	// start begins an attempt that has no life, without waiting for its outcome. It returns nil if that is not possible: then send makes it.
+	start(a attempt) begun
 	// addresses is how many servers there are to be asked.
 	addresses() int
 	// session returns the session that there is now, or nil.
@@ -16,6 +18,14 @@ type transport interface {
 	// close ends idle connections, and every connection made from now on after its one request. It is called before the last requests
 	// and after them; what serves many requests may stay in between.
 	close()
+}
+
+// begun is an attempt that was begun. Its outcome must be awaited.
+type begun interface {
+	// succeeds waits for the outcome as long as ctx lasts, and returns true if it is a success.
+	succeeds(ctx context.Context) bool
+	// await returns the outcome as send does.
+	await(ctx context.Context) outcome
 }
 
 // attempt is a request that is sent once.
