@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/fault"
+	"github.com/lockserver/lockserver/server/internal/host"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/store"
 )
@@ -23,7 +24,7 @@ type Config struct {
 	Store  store.Store
 	Bounds lock.Bounds
 	Logger *slog.Logger
-	Host   Host // nil: this machine
+	Host   host.Host // nil: this machine
 }
 
 // ErrClosed is what an engine failed with if Close ended it.
@@ -35,19 +36,19 @@ type Engine struct {
 	instant bool // the store is a store.Instant
 	shared  bool // the store is a store.Shared
 	log     *slog.Logger
-	host    Host
+	host    host.Host
 	start   time.Time // origin of the table's clock
 
 	mu            sync.Mutex
 	table         *lock.Table
-	pending       *batch     // the table appends to it
-	inflight      *batch     // what is being committed, or nil
-	spare         *batch     // the batch that is neither
-	settled       int        // how many answers of pending have been settled, and stay
-	taken         *sync.Cond // a commit has taken what was pending
-	durable       uint64     // all changes up to this Seq are durable
-	err           error      // why the engine has ended
-	alarm         Alarm
+	pending       *batch    // the table appends to it
+	inflight      *batch    // what is being committed, or nil
+	spare         *batch    // the batch that is neither
+	settled       int       // how many answers of pending have been settled, and stay
+	taken         host.Cond // a commit has taken what was pending
+	durable       uint64    // all changes up to this Seq are durable
+	err           error     // why the engine has ended
+	alarm         host.Alarm
 	armed         int64 // when the alarm goes off, or 0
 	commits       CommitStats
 	crowd         crowd // at the last commit
@@ -71,9 +72,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		logged: make(chan struct{}),
 	}
 	if e.host == nil {
-		e.host = machine{}
+		e.host = host.Machine{}
 	}
-	e.taken = sync.NewCond(&e.mu)
+	e.taken = e.host.Cond(&e.mu)
 	_, e.instant = cfg.Store.(store.Instant)
 	_, e.shared = cfg.Store.(store.Shared)
 	e.table = lock.New(cfg.Bounds, e.host.Now().UnixMicro()+fault.Step(), &e.pending.Effects)

@@ -1,7 +1,8 @@
 package session
 
 import (
-	"runtime"
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,9 +11,6 @@ import (
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
-
-// leasesAtOnce is how many leases a keepalive renews before it lets others in.
-const leasesAtOnce = 256
 
 // renewal is a keepalive on its way: it takes the answers to its renewals.
 type renewal struct {
@@ -49,20 +47,23 @@ func (x *session) keepalive(slot uint32) {
 		}
 	}
 	k.left = len(k.leases)
-	x.keeping = k.left > leasesAtOnce
+	x.keeping = k.left > x.server.cfg.LeasesAtOnce
 	x.mu.Unlock()
 	if k.left == 0 {
 		k.done()
 		return
 	}
-	if k.left <= leasesAtOnce {
+	if k.left <= x.server.cfg.LeasesAtOnce {
 		k.run()
 		return
 	}
-	go k.run() // the session goes on reading
+	x.server.host.Go(k.run) // the session goes on reading
 }
 
+// run renews the leases in the order of their grants.
 func (k *renewal) run() {
+	slices.SortFunc(k.leases, func(a, b lease) int { return cmp.Compare(a.token, b.token) })
+	server := k.x.server
 	for i := range k.leases {
 		if fault.KeepaliveRenewsNothing {
 			k.take(func() { k.renewed, k.shortest = k.renewed+1, 5*time.Second })
@@ -70,11 +71,11 @@ func (k *renewal) run() {
 		}
 		l := &k.leases[i]
 		ref := lock.Ref{Resource: l.resource, Owner: l.owner, Token: l.token}
-		if p := k.x.server.service.Renew(&ref, lock.Reply{To: k, N: uint64(i)}); p != nil {
+		if p := server.service.Renew(&ref, lock.Reply{To: k, N: uint64(i)}); p != nil {
 			k.take(func() { k.failed = p })
 		}
-		if i%leasesAtOnce == leasesAtOnce-1 {
-			runtime.Gosched()
+		if (i+1)%server.cfg.LeasesAtOnce == 0 {
+			server.host.Yield()
 		}
 	}
 }
@@ -129,6 +130,6 @@ func (k *renewal) done() {
 	if x.keeping = false; len(x.kept) > 0 {
 		next := x.kept[0]
 		x.kept = x.kept[1:]
-		go x.keepalive(next) // this may be under the engine's mutex
+		x.server.host.Go(func() { x.keepalive(next) }) // this may be under the engine's mutex
 	}
 }

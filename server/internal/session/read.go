@@ -119,7 +119,7 @@ func (x *session) control(h ws.Header) error {
 // linger discards for a moment what the client still sends. A connection that is closed with unread data is reset, and the client
 // would lose the close frame.
 func (x *session) linger() {
-	if err := x.conn.SetReadDeadline(time.Now().Add(lingerTime)); err != nil {
+	if err := x.conn.SetReadDeadline(x.server.host.Now().Add(lingerTime)); err != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, x.in, wire.SessionMessage)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/fault"
+	"github.com/lockserver/lockserver/server/internal/host"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
@@ -25,7 +26,9 @@ type Config struct {
 	MaxUnsent     int           // bytes of answers that wait to be written; beyond it the session is not read
 	WriteTimeout  time.Duration // after which a session that takes nothing is closed
 	PingInterval  time.Duration // 0: 15 s; a session is closed at the third ping if the two before got no pong
+	LeasesAtOnce  int           // 0: 256; how many leases a keepalive renews before it lets others in
 	Logger        *slog.Logger
+	Host          host.Host // nil: this machine
 }
 
 // Server has all sessions of a server.
@@ -33,6 +36,7 @@ type Server struct {
 	cfg     Config
 	service *service.Service
 	log     *slog.Logger
+	host    host.Host
 	start   time.Time
 	frames  sync.Pool // of *frame
 	inputs  sync.Pool // of *[]byte
@@ -42,7 +46,7 @@ type Server struct {
 	sessions map[*session]struct{}
 	draining bool
 	standby  bool
-	running  sync.WaitGroup
+	gone     chan struct{} // closed once there are no sessions and will be none
 }
 
 // NewServer makes a server without sessions.
@@ -50,8 +54,14 @@ func NewServer(s *service.Service, cfg Config) *Server {
 	if cfg.PingInterval == 0 {
 		cfg.PingInterval = wire.SessionPing
 	}
+	if cfg.LeasesAtOnce == 0 {
+		cfg.LeasesAtOnce = 256
+	}
+	if cfg.Host == nil {
+		cfg.Host = host.Machine{}
+	}
 	return &Server{
-		cfg: cfg, service: s, log: cfg.Logger, start: time.Now(), sessions: map[*session]struct{}{},
+		cfg: cfg, service: s, log: cfg.Logger, host: cfg.Host, start: cfg.Host.Now(), sessions: map[*session]struct{}{}, gone: make(chan struct{}),
 		frames:  sync.Pool{New: func() any { return newFrame() }},
 		inputs:  sync.Pool{New: func() any { b := make([]byte, 0, readBuffer); return &b }},
 		holders: newHolders(),
@@ -73,7 +83,7 @@ func (s *Server) add(x *session) bool {
 		return false
 	}
 	s.sessions[x] = struct{}{}
-	s.running.Go(x.run)
+	s.host.Go(x.run)
 	return true
 }
 
@@ -81,6 +91,19 @@ func (s *Server) remove(x *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, x)
+	s.checkGone()
+}
+
+// checkGone closes gone if it is time. It is called with s.mu held.
+func (s *Server) checkGone() {
+	if !s.draining || len(s.sessions) > 0 {
+		return
+	}
+	select {
+	case <-s.gone:
+	default:
+		close(s.gone)
+	}
 }
 
 // each calls do for every session there is.
@@ -107,22 +130,27 @@ var Lost = []lock.EventKind{lock.EventExpired, lock.EventEvicted, lock.EventYiel
 func (s *Server) Watch(events <-chan []lock.Event, dropped *atomic.Int64) {
 	reported := int64(0)
 	for batch := range events {
-		for i := range batch {
-			e := &batch[i]
-			grant := &wire.Lost{Resource: e.Resource, Owner: e.Owner, ID: e.ID, Token: e.Token, Reason: e.Kind.String()}
-			if e.Kind == lock.EventYield {
-				if x := s.holders.get(e.Token); x != nil {
-					x.push(func(b []byte) []byte { return wire.AppendYieldEvent(b, grant, e.By) })
-				}
-				continue
-			}
-			if x := s.holders.remove(e.Token); x != nil && !fault.LossesNotTold {
-				x.lose(grant)
-			}
-		}
+		s.Tell(batch)
 		if n := dropped.Load(); n > reported {
 			s.log.Warn("sessions were not told of losses: more came at once than can be queued", "losses", n-reported)
 			reported = n
+		}
+	}
+}
+
+// Tell tells sessions of the grants that they lose, or are asked to give back, by some events.
+func (s *Server) Tell(events []lock.Event) {
+	for i := range events {
+		e := &events[i]
+		grant := &wire.Lost{Resource: e.Resource, Owner: e.Owner, ID: e.ID, Token: e.Token, Reason: e.Kind.String()}
+		if e.Kind == lock.EventYield {
+			if x := s.holders.get(e.Token); x != nil {
+				x.push(func(b []byte) []byte { return wire.AppendYieldEvent(b, grant, e.By) })
+			}
+			continue
+		}
+		if x := s.holders.remove(e.Token); x != nil && !fault.LossesNotTold {
+			x.lose(grant)
 		}
 	}
 }
@@ -152,6 +180,7 @@ func (s *Server) refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
+	s.checkGone()
 }
 
 // Shutdown refuses new sessions, and closes each that there is once everything is answered. When ctx ends it closes those that are
@@ -159,19 +188,12 @@ func (s *Server) refuse() {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.refuse()
 	s.each((*session).finish)
-	done := make(chan struct{})
-	go func() {
-		s.running.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
+	if s.host.Wait(s.gone, ctx.Done(), nil, nil) == 0 {
 		return nil
-	case <-ctx.Done():
-		s.Close()
-		<-done
-		return ctx.Err()
 	}
+	s.Close()
+	s.host.Wait(s.gone, nil, nil, nil)
+	return ctx.Err()
 }
 
 // Close closes every session at once.

@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/lockserver/lockserver/server/internal/fault"
+	"github.com/lockserver/lockserver/server/internal/host"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
@@ -31,11 +32,11 @@ type session struct {
 	in     *bufio.Reader // of the reader
 	head   []byte        // of the reader: the header of a frame
 	call   service.Call  // of the reader: the request that it handles
-	ping   *time.Timer
+	ping   host.Alarm
 	until  time.Time // of the writer: the end of its time
 
 	mu        sync.Mutex
-	changed   sync.Cond // something was written, or there is room, or the session has ended
+	changed   host.Cond // something was written, or there is room, or the session has ended
 	calls     calls
 	held      map[int64]held // by token: grants to renew, and to tell of if they are lost
 	keeping   bool           // a keepalive that has many leases is on its way
@@ -75,7 +76,7 @@ func newSession(s *Server, conn net.Conn, in io.Reader, from string) *session {
 		server: s, conn: conn, from: from, head: make([]byte, ws.MaxHeaderSize), held: map[int64]held{},
 	}
 	x.in = bufio.NewReaderSize(flushing{x, in}, readBuffer)
-	x.changed.L = &x.mu
+	x.changed = s.host.Cond(&x.mu)
 	return x
 }
 
@@ -93,7 +94,7 @@ func (f flushing) Read(b []byte) (int, error) {
 // run reads requests until the connection or the session ends.
 func (x *session) run() {
 	x.mu.Lock()
-	x.ping = time.AfterFunc(x.server.cfg.PingInterval, x.tick)
+	x.ping = x.server.host.AfterFunc(x.server.cfg.PingInterval, x.tick)
 	x.mu.Unlock()
 	err := x.read()
 	if broken, ok := errors.AsType[*closeError](err); ok {
@@ -209,7 +210,7 @@ func (x *session) begin(c *service.Call) (slot uint32, err error) {
 	}
 	f := &c.Fields
 	slot, ok := x.calls.begin(
-		call{seq: f.Number(wire.FieldSeq), taken: true, op: c.Op, began: time.Since(x.server.start)},
+		call{seq: f.Number(wire.FieldSeq), taken: true, op: c.Op, began: x.since()},
 		names{f.Text(wire.FieldResource), f.Text(wire.FieldOwner), f.Text(wire.FieldID)},
 	)
 	if !ok {
@@ -262,7 +263,7 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	}
 	x.server.service.Audit(x.from, r)
 	c := x.calls.at(slot)
-	x.counts = append(x.counts, count{c.op, r.Outcome(), time.Since(x.server.start) - c.began})
+	x.counts = append(x.counts, count{c.op, r.Outcome(), x.since() - c.began})
 	seq := c.seq
 	if fault.AnswersSwapped {
 		seq ^= 1
@@ -343,7 +344,7 @@ func (x *session) end() {
 			c.ticket.Leave()
 		}
 		if c.seq != 0 {
-			counts = append(counts, count{c.op, service.Gone, time.Since(x.server.start) - c.began})
+			counts = append(counts, count{c.op, service.Gone, x.since() - c.began})
 		}
 	})
 	x.tell(counts)
@@ -352,6 +353,9 @@ func (x *session) end() {
 	}
 	x.server.remove(x)
 }
+
+// since is the time since the start of the server.
+func (x *session) since() time.Duration { return x.server.host.Since(x.server.start) }
 
 func (x *session) tell(counts []count) {
 	for _, c := range counts {

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -35,16 +36,23 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem {
 		return nil
 	}
 	_ = conn.SetDeadline(time.Time{}) // if it fails, so will the first read
-	var in io.Reader = conn
+	var early []byte
 	if n := rw.Reader.Buffered(); n > 0 {
-		early, _ := rw.Reader.Peek(n)
-		in = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+		early, _ = rw.Reader.Peek(n)
 	}
-	x := newSession(s, conn, in, r.RemoteAddr)
-	if !s.add(x) {
+	s.Serve(conn, bytes.Clone(early), r.RemoteAddr)
+	return nil
+}
+
+// Serve makes a session of a connection that was upgraded, and returns at once. What came with the upgrade is early.
+func (s *Server) Serve(conn net.Conn, early []byte, from string) {
+	var in io.Reader = conn
+	if len(early) > 0 {
+		in = io.MultiReader(bytes.NewReader(early), conn)
+	}
+	if !s.add(newSession(s, conn, in, from)) {
 		_ = conn.Close() // the server began to shut down, or to stand by, just now
 	}
-	return nil
 }
 
 // check says why a request cannot become a session.

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"time"
-
 	"github.com/gobwas/ws"
 
 	"github.com/lockserver/lockserver/server/internal/wire"
@@ -14,7 +12,7 @@ func (x *session) wake() {
 	if x.batch || !x.startWriting() {
 		return
 	}
-	go x.write()
+	x.server.host.Go(x.write)
 }
 
 // flush writes what is queued, unless somebody does already.
@@ -82,7 +80,7 @@ func (x *session) write() {
 		case err != nil:
 			_ = x.conn.Close()
 		case last:
-			_ = x.conn.SetReadDeadline(time.Now().Add(lingerTime)) // the client closes, or else the reader does
+			_ = x.conn.SetReadDeadline(x.server.host.Now().Add(lingerTime)) // the client closes, or else the reader does
 		}
 	}
 }
@@ -119,7 +117,7 @@ func (x *session) send(b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), chunk)
 		// The time limit is set for several writes, each of which has at least as long as it must: to set it takes a while.
-		if now, limit := time.Now(), x.server.cfg.WriteTimeout; x.until.Sub(now) < limit {
+		if now, limit := x.server.host.Now(), x.server.cfg.WriteTimeout; x.until.Sub(now) < limit {
 			x.until = now.Add(limit + limit/4)
 			if err := x.conn.SetWriteDeadline(x.until); err != nil {
 				return err

@@ -3,9 +3,10 @@ package simulate_test
 import (
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/lockserver/lockserver/server/internal/engine"
+	hosts "github.com/lockserver/lockserver/server/internal/host"
 )
 
 // host is where one simulated server runs: its time stands still until the simulator moves it, and of its strands one runs at a time,
@@ -26,7 +27,7 @@ type clock struct{ now int64 }
 func (h *host) Now() time.Time                  { return h.boot.Add(time.Duration(h.clock.now)) }
 func (h *host) Since(t time.Time) time.Duration { return h.Now().Sub(t) }
 
-func (h *host) AfterFunc(d time.Duration, f func()) engine.Alarm {
+func (h *host) AfterFunc(d time.Duration, f func()) hosts.Alarm {
 	a := &alarm{host: h, ring: f}
 	a.Reset(d)
 	h.alarms = append(h.alarms, a)
@@ -107,6 +108,26 @@ func (h *host) Wait(a, b, c, d <-chan struct{}) int {
 		}
 		h.Yield()
 	}
+}
+
+// Cond is a condition that a strand waits for. What the simulator runs itself finds it true at once.
+func (h *host) Cond(l sync.Locker) hosts.Cond { return &cond{host: h, lock: l} }
+
+type cond struct {
+	host *host
+	lock sync.Locker
+	told int // how often
+}
+
+func (c *cond) Broadcast() { c.told++ }
+
+func (c *cond) Wait() {
+	told := c.told
+	c.lock.Unlock()
+	for c.told == told {
+		c.host.Yield()
+	}
+	c.lock.Lock()
 }
 
 // tidy forgets strands that have ended, but not the first, which is the committer.
