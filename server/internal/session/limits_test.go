@@ -101,9 +101,11 @@ func TestMemory(t *testing.T) {
 	t.Logf("%d B a session, the client's end included; %d B a parked wait, the engine's part included", (idle-before)/sessions, perWait)
 	require.Less(t, perWait, int64(330))
 	for i, c := range all { // a cancel by id takes the place away, which a cut would keep for a while
+		var text strings.Builder
 		for n := range waits {
-			require.NoError(t, wsutil.WriteClientText(c.conn, []byte(release(waits+n+1, "r", "o", fmt.Sprint(i, "-", n)))))
+			text.WriteString("," + release(waits+n+1, "r", "o", fmt.Sprint(i, "-", n)))
 		}
+		require.NoError(t, wsutil.WriteClientText(c.conn, []byte("["+text.String()[1:]+"]")))
 		for range 2 * waits {
 			c.next()
 		}
