@@ -2,6 +2,7 @@ package lockserver
 
 import (
 	"bytes"
+	"encoding/json"
 	"strconv"
 	"unicode/utf8"
 )
@@ -153,4 +154,69 @@ func plainSeconds(value []byte) (seconds float64, ok bool) {
 	}
 	seconds, err := strconv.ParseFloat(string(value), 64)
 	return seconds, err == nil
+}
+
+// onlyOurNames drops the members, at any depth, that have other names than the contract's, which are in lower case: encoding/json would
+// take "Token" for "token".
+func onlyOurNames(body []byte) []byte {
+	if !hasForeignName(body) || !json.Valid(body) {
+		return body
+	}
+	var object any
+	members := json.NewDecoder(bytes.NewReader(body))
+	members.UseNumber()
+	if members.Decode(&object) != nil {
+		return body
+	}
+	dropForeign(object)
+	ours, err := json.Marshal(object)
+	if err != nil {
+		return body
+	}
+	return ours
+}
+
+// hasForeignName looks at what stands between a quote and one that a colon follows. It may be wrong about a name with a quote in it,
+// which is none of ours either way.
+func hasForeignName(body []byte) bool {
+	for {
+		open := bytes.IndexByte(body, '"')
+		if open < 0 {
+			return false
+		}
+		body = body[open+1:]
+		length := bytes.IndexByte(body, '"')
+		if length < 0 {
+			return false
+		}
+		if after := bytes.TrimLeft(body[length+1:], " \t\r\n"); len(after) > 0 && after[0] == ':' && isForeign(string(body[:length])) {
+			return true
+		}
+		body = body[length:]
+	}
+}
+
+func dropForeign(value any) {
+	switch value := value.(type) {
+	case []any:
+		for _, element := range value {
+			dropForeign(element)
+		}
+	case map[string]any:
+		for name, member := range value {
+			if isForeign(name) {
+				delete(value, name)
+			}
+			dropForeign(member)
+		}
+	}
+}
+
+func isForeign(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return true
+		}
+	}
+	return false
 }

@@ -20,6 +20,21 @@ func TestTheAnswersOfServersArePlain(t *testing.T) {
 	}
 }
 
+func TestNamesInAnotherCaseAreOthers(t *testing.T) {
+	for body, token := range map[string]int64{
+		`{"Token":7}`:                              0,
+		`{"to\u212aen":7}`:                         0,
+		`{"TOKEN":7,"token":8,"Token":9}`:          8,
+		`{"owner":"a\"A\":1","token":8 }`:          8,
+		`{"holders":[{"Token":7}],"token":8}`:      8,
+		`{"token":9007199254740991,"Big":[1e400]}`: 9007199254740991,
+	} {
+		var got grantAnswer
+		require.NoError(t, decode([]byte(body), &got), "%s", body)
+		require.Equal(t, token, got.Token, "%s", body)
+	}
+}
+
 // What is decoded here is what encoding/json would have made of it, and nothing is touched where it is left to that.
 func FuzzAnswers(f *testing.F) {
 	for body := range plainAnswers {

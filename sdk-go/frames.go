@@ -3,7 +3,6 @@ package lockserver
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -264,7 +263,7 @@ func (s *session) object(text []byte) error {
 	seq, status := quickHead(text)
 	if seq == 0 {
 		var h head
-		if err := json.Unmarshal(text, &h); err != nil {
+		if err := decode(text, &h); err != nil {
 			return err
 		}
 		if h.Event == "lost" && !fault.LossesIgnored {

@@ -69,7 +69,7 @@ func decode(body []byte, out any) error {
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) || !utf8.Valid(body) {
 		return errors.New("no JSON object")
 	}
-	return json.Unmarshal(body, out)
+	return json.Unmarshal(onlyOurNames(body), out)
 }
 
 // fault is an answer that is no success: its code decides what it is, and its status only if it has none, as a proxy's.
