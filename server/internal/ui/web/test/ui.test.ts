@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { after, afterEach, before, describe, test } from 'node:test'
+import { after, afterEach, before, describe, type TestContext, test } from 'node:test'
 import type { Browser } from 'playwright-core'
-import { failedRequest, launch, program, Tab } from './support/browser'
+import { failedRequest, launch, program, Tab, tell } from './support/browser'
 import { patience, Server, secret, stopAll } from './support/server'
 
 const chromium = program()
@@ -11,7 +11,8 @@ describe('dashboard', { skip: !chromium, timeout: 8 * patience }, () => {
   before(async () => {
     browser = await launch(chromium ?? '')
   })
-  afterEach(async () => {
+  afterEach(async (t) => {
+    if (!(t as TestContext & { passed: boolean }).passed) await tell(browser) // the types do not have it yet
     await Promise.all(browser.contexts().map((context) => context.close()))
     await stopAll()
   })
@@ -147,6 +148,44 @@ describe('dashboard', { skip: !chromium, timeout: 8 * patience }, () => {
     await page.getByRole('row').filter({ hasText: 'worker-3' }).waitFor()
     await page.keyboard.press('Escape')
     await page.getByText('0 of 2 locks').waitFor()
+    await tab.close(failedRequest)
+  })
+
+  test('takes a click and a key that come before a closed dialog is gone', async () => {
+    const server = await Server.start()
+    await server.acquire('job', 'worker-1')
+    const tab = await Tab.open(browser, () => server)
+    const { page } = tab
+    await tab.enter('#/lock/job')
+    const open = page.getByRole('button', { name: 'Force release…' })
+    const field = page.getByLabel('type the name')
+    // The browser tells of the end of a dialog in the next frame; this comes before.
+    const onceClosed = (then: 'click' | 'Escape') =>
+      page.evaluate((then) => {
+        const seen = new MutationObserver(() => {
+          seen.disconnect()
+          if (then === 'click') document.querySelector<HTMLElement>('td button')?.click()
+          else document.activeElement?.dispatchEvent(new KeyboardEvent('keydown', { key: then, bubbles: true }))
+        })
+        seen.observe(document.querySelector('dialog') as Element, { attributeFilter: ['open'] })
+      }, then)
+    const frames = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))
+    await open.click()
+    await page.keyboard.type('jo')
+    await onceClosed('click')
+    await page.keyboard.press('Escape')
+    await frames()
+    assert.equal(await field.inputValue(), '')
+    await page.keyboard.type('j')
+    assert.equal(await field.inputValue(), 'j')
+
+    // Nothing is left that the focus could go back to, so that the field keeps it until the next frame.
+    await server.release('job', 'worker-1')
+    await server.acquire('job', 'worker-2')
+    await page.getByRole('row').filter({ hasText: 'worker-2' }).waitFor()
+    await onceClosed('Escape')
+    await page.keyboard.press('Escape')
+    await page.getByText('1 lock', { exact: true }).waitFor()
     await tab.close(failedRequest)
   })
 

@@ -101,8 +101,7 @@ function useHealth(api: Api): Health | undefined {
 function useShortcuts(route: Route): void {
   useEffect(() => {
     const pressed = (e: KeyboardEvent) => {
-      const typing = e.target instanceof HTMLInputElement || e.target instanceof HTMLSelectElement
-      if (typing || e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]')) return
+      if (typing(e.target) || e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]')) return
       if (e.key === 'Escape' && route.page === 'lock') location.hash = hrefOf({ page: 'locks' })
       if (e.key === '/') {
         e.preventDefault()
@@ -113,4 +112,10 @@ function useShortcuts(route: Route): void {
     addEventListener('keydown', pressed)
     return () => removeEventListener('keydown', pressed)
   }, [route])
+}
+
+/** typing tells whether a key goes into a field. One of a dialog that was closed keeps the focus until the next frame. */
+function typing(target: EventTarget | null): boolean {
+  const field = target instanceof HTMLInputElement || target instanceof HTMLSelectElement
+  return field && target.getClientRects().length > 0
 }

@@ -15,10 +15,11 @@ export function LockPage({ resource }: { resource: string }) {
   const redraw = useRedraw()
   const one = useMemo(() => new OneLock(api, resource, redraw), [api, resource, redraw])
   useTask((signal) => one.run(link, signal), [one])
-  const [evicting, setEvicting] = useState<Held>()
+  const [evicting, setEvicting] = useState<{ held: Held; n: number }>()
   const [notice, setNotice] = useState('')
   const now = useNow(500)
   const { lock } = one
+  const evict = (held: Held) => setEvicting((last) => ({ held, n: (last?.n ?? 0) + 1 }))
   return (
     <>
       <p class="back">
@@ -29,15 +30,17 @@ export function LockPage({ resource }: { resource: string }) {
       <p class="notice" role="status">
         {notice}
       </p>
-      {lock && <Holders lock={lock} at={one.at} now={now} evict={setEvicting} />}
+      {lock && <Holders lock={lock} at={one.at} now={now} evict={evict} />}
       {lock && lock.queue.length > 0 && <Queue lock={lock} at={one.at} now={now} />}
       <Timeline history={one.history} events={one.events} since={one.since} />
       {evicting && (
         <Evict
+          key={evicting.n}
           resource={resource}
-          held={evicting}
+          held={evicting.held}
           done={(said) => {
-            setEvicting(undefined)
+            // A dialog tells in the next frame that it was closed: by then another may be open.
+            setEvicting((last) => (last === evicting ? undefined : last))
             if (said) setNotice(said)
           }}
         />

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { AxeResults } from 'axe-core'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { patience, type Server, secret } from './server'
@@ -21,6 +22,25 @@ export function program(): string | undefined {
 
 export function launch(executablePath: string): Promise<Browser> {
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] })
+}
+
+/** tell prints what each tab shows, for whoever has to find out why a test failed. */
+export async function tell(browser: Browser): Promise<void> {
+  for (const page of browser.contexts().flatMap((context) => context.pages())) {
+    const shown = await Promise.race([page.evaluate(look), sleep(5000, 'it does not answer')]).catch(String)
+    console.log(`the tab at ${page.url()}: ${typeof shown === 'string' ? shown : JSON.stringify(shown, null, 2)}`)
+  }
+}
+
+/** look runs in the page. */
+function look() {
+  const focused = document.activeElement
+  return {
+    link: document.querySelector<HTMLElement>('main')?.dataset.link,
+    dialogs: [...document.querySelectorAll('dialog')].map((dialog) => (dialog.open ? 'open' : 'closed')),
+    focus: focused && (focused.cloneNode(false) as Element).outerHTML,
+    text: document.body.innerText.split('\n'),
+  }
 }
 
 /** What Chromium itself says of requests that fail, as they should in some tests. */
