@@ -36,6 +36,8 @@ const (
 	ErrTooManyLocks Code = "too_many_locks"
 	// The server has as many waiters as it may.
 	ErrTooManyWaiters Code = "too_many_waiters"
+	// Too many wrong secrets came from this address within a minute; this one was wrong, too, or was not looked at.
+	ErrTooManyWrongSecrets Code = "too_many_wrong_secrets"
 	// The server failed.
 	ErrInternal Code = "internal"
 	// The server is shutting down. Retried by the SDK.

@@ -142,6 +142,11 @@ export class TooManyWaitersError extends CodedError {
   static override readonly code = 'too_many_waiters'
 }
 
+/** 429: too many wrong secrets came from this address within a minute; this one was wrong, too, or was not looked at. */
+export class TooManyWrongSecretsError extends CodedError {
+  static override readonly code = 'too_many_wrong_secrets'
+}
+
 /** 500: a fault of the server, or an answer whose meaning is not known. */
 export class InternalError extends CodedError {
   static override readonly code = 'internal'
@@ -207,7 +212,8 @@ for (const type of [
     LockedError,
     NotHeldError,
   ],
-  ...[LimitMismatchError, IdUsedError, TooLargeError, TooManyLocksError, TooManyWaitersError, InternalError, DrainingError],
+  ...[LimitMismatchError, IdUsedError, TooLargeError, TooManyLocksError, TooManyWaitersError, TooManyWrongSecretsError],
+  ...[InternalError, DrainingError],
   ...[
     NoLeaderError,
     StoreUnavailableError,

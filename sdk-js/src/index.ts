@@ -25,6 +25,7 @@ export {
   TooLargeError,
   TooManyLocksError,
   TooManyWaitersError,
+  TooManyWrongSecretsError,
   UnauthorizedError,
 } from './errors.js'
 export { Lock } from './lock.js'

@@ -287,7 +287,7 @@ func TestSecretsInFilesAreReadAgain(t *testing.T) {
 		require.NoError(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, name)))
 	}
 	write("secret", first+"\n")
-	p := launch{dir: dir, env: []string{"LOCKSERVER_SECRET="}, args: []string{"--store", "memory", "--secret-file", "secret", "--secret-previous-file", "previous"}}.start(t)
+	p := launch{dir: dir, env: []string{"LOCKSERVER_SECRET="}, args: []string{"--store", "memory", "--secret-file", "secret", "--secret-previous-file", "previous", "--max-wrong-secrets", "0"}}.start(t)
 	status := func(with string) int {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/locks", nil)
 		require.NoError(t, err)

@@ -36,6 +36,7 @@ var sentinels = []struct {
 	{"ErrTooLarge", lockserver.ErrTooLarge},
 	{"ErrTooManyLocks", lockserver.ErrTooManyLocks},
 	{"ErrTooManyWaiters", lockserver.ErrTooManyWaiters},
+	{"ErrTooManyWrongSecrets", lockserver.ErrTooManyWrongSecrets},
 	{"ErrInternal", lockserver.ErrInternal},
 	{"ErrDraining", lockserver.ErrDraining},
 	{"ErrNoLeader", lockserver.ErrNoLeader},

@@ -28,6 +28,7 @@ from ._contract import (
     TooLargeError,
     TooManyLocksError,
     TooManyWaitersError,
+    TooManyWrongSecretsError,
     UnauthorizedError,
 )
 from ._errors import (
@@ -80,6 +81,7 @@ __all__ = [
     "TooLargeError",
     "TooManyLocksError",
     "TooManyWaitersError",
+    "TooManyWrongSecretsError",
     "UnauthorizedError",
     "__version__",
 ]

@@ -86,6 +86,12 @@ class TooManyWaitersError(LockserverError):
     code = "too_many_waiters"
 
 
+class TooManyWrongSecretsError(LockserverError):
+    """Too many wrong secrets came from this address within a minute; this one was wrong, too, or was not looked at."""
+
+    code = "too_many_wrong_secrets"
+
+
 class InternalError(LockserverError):
     """The server failed in a way it did not foresee."""
 
@@ -129,6 +135,7 @@ CODES: dict[str, tuple[str, type[LockserverError]]] = {
     "too_large": ("raise", TooLargeError),
     "too_many_locks": ("raise", TooManyLocksError),
     "too_many_waiters": ("raise", TooManyWaitersError),
+    "too_many_wrong_secrets": ("raise", TooManyWrongSecretsError),
     "internal": ("raise", InternalError),
     "draining": ("retry", DrainingError),
     "no_leader": ("retry", NoLeaderError),

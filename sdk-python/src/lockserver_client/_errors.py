@@ -19,6 +19,7 @@
     ├── TooLargeError                     too_large
     ├── TooManyLocksError                 too_many_locks
     ├── TooManyWaitersError               too_many_waiters
+    ├── TooManyWrongSecretsError          too_many_wrong_secrets
     ├── InternalError                     internal
     ├── DrainingError                     draining
     ├── NoLeaderError                     no_leader

@@ -70,7 +70,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		return nil, fmt.Errorf("--bind %s, --port %d: cannot listen: %w; allowed: an address of this machine with a free port", opts.Bind, opts.Port, err)
 	}
 	counts := metrics.New(version)
-	core := service.Config{Secrets: accepted(opts), Observer: counts}
+	core := service.Config{Secrets: accepted(opts), MaxWrongSecrets: opts.MaxWrongSecrets, Observer: counts, Logger: log}
 	watch := events.Config{MaxReaders: opts.MaxEventReaders, History: opts.History, Logger: log}
 	var past []wire.Event
 	var file *journal.Journal

@@ -12,6 +12,7 @@ const (
 	UndeliveredGrantsKept   = false
 	SecondSignalIgnored     = false
 	ConnectionsWithoutLimit = false
+	GuessesWithoutLimit     = false
 	AnswersSwapped          = false
 	LossesNotTold           = false
 	KeepaliveRenewsNothing  = false

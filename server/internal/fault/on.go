@@ -21,6 +21,7 @@ var (
 	UndeliveredGrantsKept   = chosen == "undelivered-grants-kept"   // an answer that could not be written is taken for delivered
 	SecondSignalIgnored     = chosen == "second-signal-ignored"     // requests are waited for whatever signals come
 	ConnectionsWithoutLimit = chosen == "connections-without-limit" // every connection is taken
+	GuessesWithoutLimit     = chosen == "guesses-without-limit"     // wrong secrets are not limited
 	AnswersSwapped          = chosen == "answers-swapped"           // two answers of one message of a session have each other's seq
 	LossesNotTold           = chosen == "losses-not-told"           // no session is told of what it loses
 	KeepaliveRenewsNothing  = chosen == "keepalive-renews-nothing"  // a keepalive is answered, and no lease is renewed

@@ -111,9 +111,11 @@ func (x *exchange) admit() *wire.Problem {
 	case found:
 		x.op = route.first
 	}
-	if !x.api.service.Principal(secretIn(x.r.Header)).May(x.op) {
-		x.w.Header()["Www-Authenticate"] = x.api.headers.authenticate
-		return &wire.Problem{Code: wire.Unauthorized, Detail: "the secret is missing or wrong; send it as X-LOCKSERVER-SECRET, or as Authorization: Bearer"}
+	if p := x.api.service.Admit(x.op, secretIn(x.r.Header), origin(x.r)); p != nil {
+		if p.Code == wire.Unauthorized {
+			x.w.Header()["Www-Authenticate"] = x.api.headers.authenticate
+		}
+		return p
 	}
 	if !found {
 		return &wire.Problem{Code: wire.NotFound, Detail: "there is no " + wire.Shorten([]byte(x.r.URL.Path)) + " here"}

@@ -50,6 +50,7 @@ type setup struct {
 	loading        bool           // no engine at all
 	history        int
 	forwarder      httpapi.Forwarder
+	wrongSecrets   int // that are looked at, or 0
 }
 
 func start(t *testing.T, s setup) *server {
@@ -67,7 +68,9 @@ func start(t *testing.T, s setup) *server {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	counts := metrics.New(version)
-	srv := &server{t: t, service: service.New(service.Config{Secrets: []string{secret, "the-one-before-it"}, Observer: counts})}
+	srv := &server{t: t, service: service.New(service.Config{
+		Secrets: []string{secret, "the-one-before-it"}, MaxWrongSecrets: s.wrongSecrets, Observer: counts, Logger: s.logger,
+	})}
 	switch {
 	case s.loading:
 	case s.engine != nil:

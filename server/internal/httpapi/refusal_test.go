@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -104,6 +105,28 @@ func TestSecret(t *testing.T) {
 			require.NotEmpty(t, got.header.Get("WWW-Authenticate"))
 			require.NotContains(t, fmt.Sprint(got.body), secret)
 		}
+	}
+}
+
+func TestTooManyWrongSecrets(t *testing.T) {
+	s := start(t, setup{wrongSecrets: 3})
+	for range 3 {
+		require.Equal(t, "unauthorized", s.do("GET", "/session", "", "X-LOCKSERVER-SECRET", "wrong").code())
+	}
+	for _, given := range []string{"wrong", secret} { // none was right before
+		got := s.do("GET", "/session", "", "X-LOCKSERVER-SECRET", given)
+		require.Equal(t, 429, got.status)
+		require.Equal(t, "too_many_wrong_secrets", got.code())
+		wait, err := strconv.Atoi(got.header.Get("Retry-After"))
+		require.NoError(t, err)
+		require.InDelta(t, 55, wait, 5, "until the minute is over")
+		require.Empty(t, got.header.Get("WWW-Authenticate"))
+	}
+	for _, got := range append(everyOperation(s), s.do("GET", "/events", ""), s.do("GET", "/history?resource=r", ""), s.do("GET", "/stats", "")) {
+		require.Equal(t, "too_many_wrong_secrets", got.code())
+	}
+	for _, path := range []string{"/metrics", "/openapi.yaml"} {
+		require.Equal(t, "too_many_wrong_secrets", s.do("GET", path, "").code())
 	}
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -79,6 +80,9 @@ func (x *exchange) sendProblem(p *wire.Problem, body []byte) error {
 	h := x.w.Header()
 	if p.Code.RetryAfter() {
 		h["Retry-After"] = x.api.headers.retryAfter
+		if p.RetryAfter > 0 {
+			h["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds())))}
+		}
 	}
 	// On HTTP/2 an unread body affects only its own stream.
 	unread := x.unread && x.r.ProtoMajor == 1

@@ -1,10 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
+
+	"github.com/lockserver/lockserver/server/internal/service"
 )
 
 // ServerConfig bounds what a connection may do.
@@ -39,5 +43,18 @@ func NewServer(h http.Handler, cfg ServerConfig) *http.Server {
 		Protocols:                    protocols,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		TLSConfig:                    cfg.TLS,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, originKey{}, &service.Origin{Remote: c.RemoteAddr().String()})
+		},
 	}
+}
+
+// originKey is where the context of a request has the connection's origin.
+type originKey struct{}
+
+func origin(r *http.Request) *service.Origin {
+	if from, ok := r.Context().Value(originKey{}).(*service.Origin); ok {
+		return from
+	}
+	return &service.Origin{Remote: r.RemoteAddr}
 }

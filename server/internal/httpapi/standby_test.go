@@ -50,6 +50,19 @@ func deaf(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// A stand-by counts wrong secrets for the address that tries them: the leader sees right ones alone.
+func TestStandByCountsWrongSecrets(t *testing.T) {
+	leader := start(t, setup{wrongSecrets: 1})
+	f := forward.New(nil)
+	f.Lead("http://" + leader.addr)
+	s := start(t, setup{loading: true, forwarder: f, wrongSecrets: 2})
+	guess := func() string { return s.do("GET", "/locks", "", "X-LOCKSERVER-SECRET", "wrong").code() }
+	require.Equal(t, 200, s.do("GET", "/locks", "").status)
+	require.Equal(t, []string{"unauthorized", "unauthorized", "too_many_wrong_secrets"}, []string{guess(), guess(), guess()})
+	require.Equal(t, 200, s.do("GET", "/locks", "").status)
+	require.Equal(t, "unauthorized", leader.do("GET", "/locks", "", "X-LOCKSERVER-SECRET", "wrong").code(), "the first that the leader hears of")
+}
+
 // What is refused by its head or its body alone never gets to the leader.
 func TestStandByRefusesByItself(t *testing.T) {
 	s, _ := standby(t)

@@ -7,12 +7,6 @@ import (
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// Principal is who asks.
-type Principal struct{ client bool }
-
-// May reports whether the principal may ask for op.
-func (p Principal) May(op wire.Operation) bool { return p.client || op.Open() }
-
 // secrets holds the hashes of the accepted secrets. Comparing hashes keeps the time of a check independent of the length of a secret
 // and of where it first differs.
 type secrets [][sha256.Size]byte
@@ -31,13 +25,32 @@ func (s *Service) SetSecrets(values []string) {
 	s.secrets.Store(&next)
 }
 
-// Principal returns who knows the secret. An empty one is never accepted.
-func (s *Service) Principal(secret string) Principal {
+// Admit returns why whoever shows this secret, from there, may not ask for op, or nil. An empty secret is none, and never accepted.
+func (s *Service) Admit(op wire.Operation, secret string, from *Origin) *wire.Problem {
+	switch {
+	case op.Open():
+		return nil
+	case secret == "":
+		return unauthorized()
+	case s.guesses != nil:
+		return s.guesses.admit(s.accepts(secret), from)
+	case !s.accepts(secret):
+		return unauthorized()
+	}
+	return nil
+}
+
+func unauthorized() *wire.Problem {
+	return &wire.Problem{Code: wire.Unauthorized, Detail: "the secret is missing or wrong; send it as X-LOCKSERVER-SECRET, or as Authorization: Bearer"}
+}
+
+// accepts compares with every secret, whichever fits.
+func (s *Service) accepts(secret string) bool {
 	given := sha256.Sum256([]byte(secret))
 	found := 0
 	accepted := *s.secrets.Load()
 	for i := range accepted {
 		found |= subtle.ConstantTimeCompare(accepted[i][:], given[:])
 	}
-	return Principal{client: found == 1}
+	return found == 1
 }

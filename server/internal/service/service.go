@@ -5,6 +5,7 @@ package service
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,9 +29,11 @@ type Engine interface {
 
 // Config is what a service needs.
 type Config struct {
-	Secrets  []string // each is accepted
-	Observer Observer // nil for none
-	Auditor  Auditor  // nil for none
+	Secrets         []string     // each is accepted
+	MaxWrongSecrets int          // from one address in a minute; 0 for no limit
+	Observer        Observer     // nil for none
+	Auditor         Auditor      // nil for none
+	Logger          *slog.Logger // hears of an address with that many
 }
 
 // Auditor notes who asked for what. It must not wait.
@@ -44,6 +47,7 @@ type Observer interface {
 // Service runs operations on the engine of the current term. Between terms it answers that the server is loading.
 type Service struct {
 	secrets  atomic.Pointer[secrets]
+	guesses  *guesses // nil without a limit
 	observer Observer
 	auditor  Auditor
 	term     atomic.Pointer[term] // nil between terms
@@ -60,6 +64,9 @@ type term struct {
 func New(cfg Config) *Service {
 	s := &Service{observer: cfg.Observer, auditor: cfg.Auditor}
 	s.SetSecrets(cfg.Secrets)
+	if cfg.MaxWrongSecrets > 0 {
+		s.guesses = newGuesses(cfg.MaxWrongSecrets, cfg.Logger)
+	}
 	s.sinks.New = func() any { return newSink() }
 	return s
 }

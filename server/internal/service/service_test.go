@@ -60,8 +60,8 @@ func (x *transport) close() { require.NoError(x.t, x.engine.Close(context.Backgr
 // call runs one operation as a front end does. It returns "" if the caller was gone.
 func (x *transport) call(ctx context.Context, secret string, op wire.Operation, body string, lost bool) string {
 	c := service.Call{Op: op, From: "here"}
-	if !x.service.Principal(secret).May(op) {
-		return "unauthorized"
+	if p := x.service.Admit(op, secret, &service.Origin{}); p != nil {
+		return string(p.Code)
 	}
 	p := c.Fields.DecodeQuery(op, "")
 	if op.InBody() {
@@ -116,8 +116,8 @@ func TestWhoMay(t *testing.T) {
 		defer x.close()
 		for _, wrong := range []string{"", "wrong", secret + "x"} {
 			require.Equal(t, "unauthorized", x.call(t.Context(), wrong, wire.List, "", false))
-			require.True(t, x.service.Principal(wrong).May(wire.Healthz))
-			require.False(t, x.service.Principal(wrong).May(wire.Other))
+			require.Nil(t, x.service.Admit(wire.Healthz, wrong, &service.Origin{}))
+			require.Equal(t, wire.Unauthorized, x.service.Admit(wire.Other, wrong, &service.Origin{}).Code)
 		}
 	})
 }

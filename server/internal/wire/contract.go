@@ -6,44 +6,46 @@ import "time"
 
 // The codes of the contract.
 const (
-	InvalidRequest   Code = "invalid_request"
-	TokenRequired    Code = "token_required"
-	Unauthorized     Code = "unauthorized"
-	NotFound         Code = "not_found"
-	MethodNotAllowed Code = "method_not_allowed"
-	Locked           Code = "locked"
-	NotHeld          Code = "not_held"
-	LimitMismatch    Code = "limit_mismatch"
-	IDUsed           Code = "id_used"
-	TooLarge         Code = "too_large"
-	TooManyLocks     Code = "too_many_locks"
-	TooManyWaiters   Code = "too_many_waiters"
-	Internal         Code = "internal"
-	Draining         Code = "draining"
-	NoLeader         Code = "no_leader"
-	StoreUnavailable Code = "store_unavailable"
-	StorageFull      Code = "storage_full"
+	InvalidRequest      Code = "invalid_request"
+	TokenRequired       Code = "token_required"
+	Unauthorized        Code = "unauthorized"
+	NotFound            Code = "not_found"
+	MethodNotAllowed    Code = "method_not_allowed"
+	Locked              Code = "locked"
+	NotHeld             Code = "not_held"
+	LimitMismatch       Code = "limit_mismatch"
+	IDUsed              Code = "id_used"
+	TooLarge            Code = "too_large"
+	TooManyLocks        Code = "too_many_locks"
+	TooManyWaiters      Code = "too_many_waiters"
+	TooManyWrongSecrets Code = "too_many_wrong_secrets"
+	Internal            Code = "internal"
+	Draining            Code = "draining"
+	NoLeader            Code = "no_leader"
+	StoreUnavailable    Code = "store_unavailable"
+	StorageFull         Code = "storage_full"
 )
 
 // codes has what follows from a code.
 var codes = map[Code]codeRow{
-	InvalidRequest:   {status: 400, title: "Bad Request"},
-	TokenRequired:    {status: 400, title: "Bad Request"},
-	Unauthorized:     {status: 401, title: "Unauthorized"},
-	NotFound:         {status: 404, title: "Not Found"},
-	MethodNotAllowed: {status: 405, title: "Method Not Allowed"},
-	Locked:           {status: 409, title: "Conflict"},
-	NotHeld:          {status: 409, title: "Conflict"},
-	LimitMismatch:    {status: 409, title: "Conflict"},
-	IDUsed:           {status: 409, title: "Conflict"},
-	TooLarge:         {status: 413, title: "Request Entity Too Large"},
-	TooManyLocks:     {status: 429, title: "Too Many Requests", retryAfter: true},
-	TooManyWaiters:   {status: 429, title: "Too Many Requests", retryAfter: true},
-	Internal:         {status: 500, title: "Internal Server Error"},
-	Draining:         {status: 503, title: "Service Unavailable", retryAfter: true},
-	NoLeader:         {status: 503, title: "Service Unavailable", retryAfter: true},
-	StoreUnavailable: {status: 503, title: "Service Unavailable", retryAfter: true},
-	StorageFull:      {status: 507, title: "Insufficient Storage", retryAfter: true},
+	InvalidRequest:      {status: 400, title: "Bad Request"},
+	TokenRequired:       {status: 400, title: "Bad Request"},
+	Unauthorized:        {status: 401, title: "Unauthorized"},
+	NotFound:            {status: 404, title: "Not Found"},
+	MethodNotAllowed:    {status: 405, title: "Method Not Allowed"},
+	Locked:              {status: 409, title: "Conflict"},
+	NotHeld:             {status: 409, title: "Conflict"},
+	LimitMismatch:       {status: 409, title: "Conflict"},
+	IDUsed:              {status: 409, title: "Conflict"},
+	TooLarge:            {status: 413, title: "Request Entity Too Large"},
+	TooManyLocks:        {status: 429, title: "Too Many Requests", retryAfter: true},
+	TooManyWaiters:      {status: 429, title: "Too Many Requests", retryAfter: true},
+	TooManyWrongSecrets: {status: 429, title: "Too Many Requests", retryAfter: true},
+	Internal:            {status: 500, title: "Internal Server Error"},
+	Draining:            {status: 503, title: "Service Unavailable", retryAfter: true},
+	NoLeader:            {status: 503, title: "Service Unavailable", retryAfter: true},
+	StoreUnavailable:    {status: 503, title: "Service Unavailable", retryAfter: true},
+	StorageFull:         {status: 507, title: "Insufficient Storage", retryAfter: true},
 }
 
 // The fields of requests.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
 )
@@ -28,6 +29,8 @@ type Problem struct {
 	Field  string       // with invalid_request
 	Reason string       // with not_held, and if the server is not ready
 	Holds  *lock.Detail // with locked and limit_mismatch
+
+	RetryAfter time.Duration // when to ask again, for a code with which a client should; 0: soon
 }
 
 // invalid returns a problem that names the field, what is wrong with it, and what is allowed.
