@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -36,20 +37,38 @@ func siege(t *testing.T) (time.Duration, int) {
 	return d, n
 }
 
-// bystander takes and frees locks until ctx ends, and returns how long each request took. It must not fail.
-func bystander(ctx context.Context, t *testing.T, c *client) (took []time.Duration) {
-	for ctx.Err() == nil {
+// bystander takes and frees a lock until ctx ends, once at least, and returns how long each request took, in order. None may fail.
+func bystander(ctx context.Context, c *client, resource string) (took []time.Duration, err error) {
+	for len(took) == 0 || ctx.Err() == nil {
 		for _, path := range []string{"/acquire", "/release"} {
 			began := time.Now()
-			got, err := c.try(context.WithoutCancel(ctx), "POST", path, fields{"resource": "bystander", "owner": "o"})
-			if err != nil || got.status != 200 {
-				t.Errorf("%s of a valid client: %v, %d %s", path, err, got.status, got.text)
-				return took
+			got, err := c.try(context.WithoutCancel(ctx), "POST", path, fields{"resource": resource, "owner": "o"})
+			spent := time.Since(began)
+			if err != nil {
+				return took, fmt.Errorf("%s, the %d. request, after %v: %w", path, len(took)+1, spent, err)
 			}
-			took = append(took, time.Since(began))
+			if got.status != 200 {
+				return took, fmt.Errorf("%s, the %d. request, after %v: %d %s", path, len(took)+1, spent, got.status, got.text)
+			}
+			took = append(took, spent)
 		}
 	}
-	return took
+	slices.Sort(took)
+	return took, nil
+}
+
+// spread says of sorted times how long most took.
+func spread(took []time.Duration) string {
+	return fmt.Sprintf("%6d, p50 %7.2f ms, p99 %7.2f ms, slowest %7.2f ms", len(took), took[len(took)/2].Seconds()*1e3, took[len(took)*99/100].Seconds()*1e3, took[len(took)-1].Seconds()*1e3)
+}
+
+// strangers dials from addresses that are no valid client's, where loopback has several.
+func strangers(ctx context.Context, addr string) (net.Conn, error) {
+	var from net.Dialer
+	if runtime.GOOS == "linux" {
+		from.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 1, 0, byte(1+rand.IntN(4)))}
+	}
+	return from.DialContext(ctx, "tcp", addr)
 }
 
 // memoryOf is the memory that a process has, in MB.
@@ -65,6 +84,17 @@ func memoryOf(t *testing.T, p *process) int {
 	return kb >> 10
 }
 
+// clientHello is what a client sends first.
+func clientHello(t *testing.T) []byte {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go func() { _ = tls.Client(theirs, &tls.Config{ServerName: "127.0.0.1"}).HandshakeContext(t.Context()) }()
+	record := make([]byte, 16<<10)
+	n, err := ours.Read(record)
+	require.NoError(t, err)
+	return record[:n]
+}
+
 // Whatever strangers do to a server, and what a client with the secret does wrong, stops no valid client and fills no memory.
 func TestAttacks(t *testing.T) {
 	length, connections := siege(t)
@@ -78,7 +108,7 @@ func TestAttacks(t *testing.T) {
 	}
 	// feed sends what next returns until the server has had enough, and counts it. Then it returns the status, or 0.
 	feed := func(ctx context.Context, addr, first string, next []byte, sent *atomic.Int64) int {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		conn, err := strangers(ctx, addr)
 		if err != nil {
 			return 0
 		}
@@ -101,6 +131,7 @@ func TestAttacks(t *testing.T) {
 	}
 	gigabyte := "Content-Length: 1073741824\r\n\r\n"
 	block := []byte(strings.Repeat(" ", 64<<10))
+	hello := clientHello(t)
 	lines := []byte(strings.Repeat("X-Flood: "+strings.Repeat("f", 100)+"\r\n", 100))
 
 	for _, attack := range []struct {
@@ -111,7 +142,7 @@ func TestAttacks(t *testing.T) {
 	}{
 		{"nothing", plain, 0, nil},
 		{"silent connections", plain, connections, func(ctx context.Context, note func(string, int)) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", plain.addr)
+			conn, err := strangers(ctx, plain.addr)
 			if err != nil {
 				return
 			}
@@ -120,7 +151,7 @@ func TestAttacks(t *testing.T) {
 			<-ctx.Done()
 		}},
 		{"slowloris", plain, connections, func(ctx context.Context, note func(string, int)) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", plain.addr)
+			conn, err := strangers(ctx, plain.addr)
 			if err != nil {
 				return
 			}
@@ -158,7 +189,7 @@ func TestAttacks(t *testing.T) {
 		}},
 		{"nothing, over TLS", encrypted, 0, nil},
 		{"handshakes begun and left, over TLS", encrypted, connections, func(ctx context.Context, note func(string, int)) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(encrypted.url, "https://"))
+			conn, err := strangers(ctx, strings.TrimPrefix(encrypted.url, "https://"))
 			if err != nil {
 				return
 			}
@@ -167,49 +198,73 @@ func TestAttacks(t *testing.T) {
 			_, _ = io.WriteString(conn, "\x16\x03\x01\x02\x00\x01") // the first bytes of a hello
 			<-ctx.Done()
 		}},
-		{"handshakes, one after the other, over TLS", encrypted, 8, func(ctx context.Context, note func(string, int)) {
-			conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext(ctx, "tcp", strings.TrimPrefix(encrypted.url, "https://"))
-			if err == nil {
+		{"handshakes left once they cost the server, over TLS", encrypted, 32, func(ctx context.Context, note func(string, int)) {
+			conn, err := strangers(ctx, strings.TrimPrefix(encrypted.url, "https://"))
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, _ = conn.Write(hello)
+			if n, _ := conn.Read(make([]byte, 1)); n == 1 { // its own hello, with what it signed
 				note("handshakes", 1)
-				_ = conn.Close()
+			}
+		}},
+		{"handshakes, one after the other, over TLS", encrypted, 8, func(ctx context.Context, note func(string, int)) {
+			conn, err := strangers(ctx, strings.TrimPrefix(encrypted.url, "https://"))
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if tls.Client(conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}).HandshakeContext(ctx) == nil {
+				note("handshakes", 1)
 			}
 		}},
 	} {
-		c := newClient(t, attack.on.url)
-		c.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
-		ctx, end := context.WithCancel(t.Context())
-		var mu sync.Mutex
-		notes := map[string]int{}
-		var attackers sync.WaitGroup
-		once := attack.workers >= connections
-		for range attack.workers {
-			attackers.Go(func() {
-				for ctx.Err() == nil {
-					attack.do(ctx, func(what string, n int) {
-						mu.Lock()
-						defer mu.Unlock()
-						notes[what] += n
-					})
-					if once {
-						return
+		t.Run(attack.name, func(t *testing.T) {
+			steady, fresh := newClient(t, attack.on.url), newClient(t, attack.on.url)
+			fresh.transport.DisableKeepAlives = true // a connection, and a handshake, for each request
+			for _, c := range []*client{steady, fresh} {
+				c.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+			}
+			ctx, end := context.WithCancel(t.Context())
+			var mu sync.Mutex
+			notes := map[string]int{}
+			var attackers sync.WaitGroup
+			once := attack.workers >= connections
+			for range attack.workers {
+				attackers.Go(func() {
+					for ctx.Err() == nil {
+						attack.do(ctx, func(what string, n int) {
+							mu.Lock()
+							defer mu.Unlock()
+							notes[what] += n
+						})
+						if once {
+							return
+						}
 					}
-				}
-			})
-		}
-		measured, stop := context.WithTimeout(ctx, length)
-		took := bystander(measured, t, c)
-		stop()
-		memory := memoryOf(t, attack.on)
-		end()
-		attackers.Wait()
-		require.NotEmpty(t, took)
-		slices.Sort(took)
-		t.Logf("%-42s valid clients: %6d requests, p50 %v, p99 %v, slowest %v; server: %d MB; attackers: %v", attack.name, len(took),
-			took[len(took)/2].Round(time.Microsecond), took[len(took)*99/100].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond), memory, notes)
-		require.Less(t, memory, 700)
-		if strings.Contains(attack.name, "1 GB") {
-			require.Less(t, notes["kB sent"], 20_000*(notes["status 401"]+notes["status 429"]+notes["status 413"]+notes["status 0"]), "the bodies are not read")
-		}
+				})
+			}
+			measured, stop := context.WithTimeout(ctx, length)
+			var others []time.Duration
+			var othersErr error
+			var second sync.WaitGroup
+			second.Go(func() { others, othersErr = bystander(measured, fresh, "fresh") })
+			took, err := bystander(measured, steady, "steady")
+			second.Wait()
+			stop()
+			memory := memoryOf(t, attack.on)
+			end()
+			attackers.Wait()
+			for what, err := range map[string]error{"a valid client": err, "a valid client that connects for each request": othersErr} {
+				require.NoError(t, err, "%s, during %q; attackers: %v; server: %d MB, its log: %s", what, attack.name, notes, memory, attack.on.stderr.String())
+			}
+			t.Logf("%-52s requests: %s; with a new connection each: %s; server: %d MB; attackers: %v", attack.name, spread(took), spread(others), memory, notes)
+			require.Less(t, memory, 700)
+			if strings.Contains(attack.name, "1 GB") {
+				require.Less(t, notes["kB sent"], 20_000*(notes["status 401"]+notes["status 429"]+notes["status 413"]+notes["status 0"]), "the bodies are not read")
+			}
+		})
 	}
 	for _, p := range []*process{plain, encrypted} {
 		p.signal(syscall.SIGTERM)

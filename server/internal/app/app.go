@@ -122,6 +122,13 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		silent:   httpapi.NewSilent(server),
 		listener: httpapi.Limit(listener, connectionLimit(opts.MaxConnections, log), log),
 	}
+	if encryption != nil {
+		handshakes := httpapi.NewHandshakes(a.listener, httpapi.HandshakeConfig{
+			TLS: server.TLSConfig, Most: opts.MaxHandshakes, Timeout: opts.HeaderTimeout, Logger: log,
+		})
+		counts.Handshakes(handshakes)
+		a.listener = handshakes
+	}
 	a.drains = append(a.drains, a.drainHTTP, sessions.Shutdown)
 	if forwarder != nil {
 		if err := a.join(); err != nil {
@@ -188,7 +195,7 @@ func (a *App) Close() error {
 func (a *App) Run(ctx context.Context, ready func()) (err error) {
 	a.ready = ready
 	serving, stop := context.WithCancelCause(ctx)
-	go func() { stop(a.serve()) }()
+	go func() { stop(a.http.Serve(a.listener)) }()
 	go a.watchSecrets(serving)
 	defer func() { err = errors.Join(err, a.Close()) }()
 	for err = store.ErrReplaced; errors.Is(err, store.ErrReplaced); {
@@ -198,14 +205,6 @@ func (a *App) Run(ctx context.Context, ready func()) (err error) {
 		return ignoreClosed(context.Cause(serving))
 	}
 	return err
-}
-
-// serve accepts connections until the HTTP server is shut down.
-func (a *App) serve() error {
-	if a.http.TLSConfig != nil {
-		return a.http.ServeTLS(a.listener, "", "")
-	}
-	return a.http.Serve(a.listener)
 }
 
 // drainHTTP stops accepting connections and lets requests in flight end.

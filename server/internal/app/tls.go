@@ -118,6 +118,7 @@ func (e *encryption) config() *tls.Config {
 	}
 	c := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return e.certificate.get(), nil },
 	}
 	if e.clients != nil {

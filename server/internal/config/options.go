@@ -32,6 +32,7 @@ type Options struct {
 	MaxBody        int // bytes
 	MaxConnections int
 
+	MaxHandshakes        int
 	MaxWrongSecrets      int
 	MaxSessionOperations int
 	MaxSessionUnsent     int // bytes

@@ -92,6 +92,27 @@ func (m *Metrics) Sessions(open func() int) {
 	}, func() float64 { return float64(open()) }))
 }
 
+// Handshakes is what the metrics need of the TLS handshakes.
+type Handshakes interface {
+	Under() int
+	Encrypted() uint64
+	Failed() uint64
+	Crowded() uint64
+}
+
+// Handshakes makes the metrics tell of the TLS handshakes.
+func (m *Metrics) Handshakes(h Handshakes) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lockserver_tls_handshakes", Help: "TLS handshakes under way.",
+	}, func() float64 { return float64(h.Under()) }))
+	for outcome, count := range map[string]func() uint64{"encrypted": h.Encrypted, "failed": h.Failed, "crowded": h.Crowded} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "lockserver_tls_handshakes_total", ConstLabels: prometheus.Labels{"outcome": outcome},
+			Help: "TLS handshakes that have ended: encrypted, failed, or crowded, which were closed because there were too many.",
+		}, func() float64 { return float64(count()) }))
+	}
+}
+
 // Events is what the metrics need of those who follow the events.
 type Events interface {
 	Readers() int
