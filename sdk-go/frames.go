@@ -1,18 +1,13 @@
 package lockserver
 
 import (
-	"bytes"
 	"encoding/binary"
-	"errors"
-	"io"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
 	"time"
 
 	"github.com/gobwas/ws"
-
-	"github.com/lockserver/lockserver/sdk-go/internal/fault"
 )
 
 const (
@@ -178,166 +173,4 @@ func (s *session) writeControl(frame []byte) {
 	defer s.mu.Unlock()
 	s.control = append(s.control, frame...)
 	s.beWritten()
-}
-
-// read passes on what comes until the session ends.
-func (s *session) read() {
-	head := make([]byte, ws.MaxHeaderSize)
-	var text []byte
-	for {
-		h, err := ws.ReadHeaderBuffer(s.in, head)
-		if err == nil && (h.Masked || h.Length > figureSessionAnswers-int64(len(text))) {
-			err = errors.New("not a frame of a lockserver")
-		}
-		if err != nil {
-			s.end(err)
-			return
-		}
-		start := len(text)
-		text = append(text, make([]byte, h.Length)...)
-		if _, err := io.ReadFull(s.in, text[start:]); err != nil {
-			s.end(err)
-			return
-		}
-		switch {
-		case h.OpCode.IsControl():
-			payload := bytes.Clone(text[start:])
-			text = text[:start]
-			if h.OpCode == ws.OpPing {
-				s.writeControl(ws.MustCompileFrame(ws.MaskFrame(ws.NewPongFrame(payload))))
-			}
-			if h.OpCode == ws.OpClose {
-				_, reason := ws.ParseCloseFrameData(payload)
-				s.end(errors.New("the server ended the session: " + reason))
-				return
-			}
-		case h.Fin:
-			if err := s.take(text); err != nil {
-				s.end(err)
-				return
-			}
-			text = nil // answers refer to it
-		}
-	}
-}
-
-// head is what tells what an object from the server is.
-type head struct {
-	Seq      int64  `json:"seq"`
-	Status   int    `json:"status"`
-	Event    string `json:"event"`
-	Resource string `json:"resource"`
-	Token    int64  `json:"token"`
-	Reason   string `json:"reason"`
-}
-
-// take passes on the objects of a message.
-func (s *session) take(text []byte) error {
-	err := s.objects(text)
-	s.deliver(s.got)
-	clear(s.got)
-	s.got = s.got[:0]
-	return err
-}
-
-func (s *session) objects(text []byte) error {
-	if len(text) > 0 && text[0] != '[' {
-		return s.object(text)
-	}
-	for len(text) > 1 && text[0] != ']' {
-		text = text[1:] // the bracket, or a comma
-		n := objectLength(text)
-		if n == 0 {
-			return errors.New("a message is not an array of objects")
-		}
-		if err := s.object(text[:n]); err != nil {
-			return err
-		}
-		text = text[n:]
-	}
-	return nil
-}
-
-// object takes an answer or an event.
-func (s *session) object(text []byte) error {
-	seq, status := quickHead(text)
-	if seq == 0 {
-		var h head
-		if err := decode(text, &h); err != nil {
-			return err
-		}
-		if h.Event == "lost" && !fault.LossesIgnored {
-			go s.t.lost(h.Resource, h.Token, h.Reason)
-		}
-		if h.Event != "" {
-			return nil
-		}
-		seq, status = h.Seq, h.Status
-	}
-	s.got = append(s.got, answered{seq, answer{status: status, body: text, peer: s.over.peer()}})
-	return nil
-}
-
-// quickHead reads seq and status if they come first and in this order, as servers send them; else it returns 0.
-func quickHead(text []byte) (seq int64, status int) {
-	rest, ok := bytes.CutPrefix(text, []byte(`{"seq":`))
-	if !ok {
-		return 0, 0
-	}
-	digits, rest, _ := bytes.Cut(rest, []byte(`,"status":`))
-	seq, err := strconv.ParseInt(string(digits), 10, 64)
-	if err != nil || len(rest) < 4 || rest[3] != ',' {
-		return 0, 0
-	}
-	if status, err = strconv.Atoi(string(rest[:3])); err != nil {
-		return 0, 0
-	}
-	return seq, status
-}
-
-// objectLength returns the length of the JSON object that text begins with, or 0. It looks at brackets and strings alone: what it
-// cuts out is decoded later.
-func objectLength(text []byte) int {
-	if n := plainLength(text); n > 0 {
-		return n
-	}
-	return nestedLength(text)
-}
-
-func nestedLength(text []byte) int {
-	depth, inString := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString:
-			if c == '\\' {
-				i++
-			}
-			inString = c != '"'
-		case c == '"':
-			inString = true
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-		if depth == 0 {
-			return 0
-		}
-	}
-	return 0
-}
-
-// plainLength is objectLength for an object that has no other in it, no array, and no escape in a string; else 0.
-func plainLength(text []byte) int {
-	n := bytes.IndexByte(text, '}') + 1
-	if n == 0 || text[0] != '{' {
-		return 0
-	}
-	inside := text[1:n]
-	if bytes.IndexByte(inside, '{') >= 0 || bytes.IndexByte(inside, '[') >= 0 || bytes.IndexByte(inside, '\\') >= 0 || bytes.Count(inside, []byte{'"'})%2 != 0 {
-		return 0
-	}
-	return n
 }

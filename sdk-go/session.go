@@ -1,7 +1,6 @@
 package lockserver
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -20,12 +19,16 @@ type session struct {
 	over   *httpTransport // where it was asked for
 	stream io.ReadWriteCloser
 	direct *directWriter // to the same connection; nil: it has none
-	in     *bufio.Reader
-	useful atomic.Bool // a request was answered
-	used   sync.Pool   // of *pending
-	got    []answered  // of the reader: what a message has
+	conn   net.Conn      // the same connection, if requests can read from it; else nil
+	useful atomic.Bool   // a request was answered
+	used   sync.Pool     // of *pending
+
+	incoming incoming   // of who reads
+	got      []answered // of who reads: what a message has
 
 	mu        sync.Mutex
+	reading   reading
+	lone      bool // the last message had one answer
 	seq       int64
 	waiting   map[int64]*pending
 	queue     []*message // the last one is still filled
@@ -49,6 +52,7 @@ type pending struct {
 	seq      int64
 	answered chan struct{} // gets one once outcome is set
 	outcome  outcome
+	reads    bool // the answer, for itself
 	sent     time.Time
 	bound    time.Duration // for the answer, in all
 	silence  time.Duration // after so long without a sign of life since it was sent, the session is dead
@@ -61,13 +65,11 @@ func (p *pending) end(o outcome) {
 }
 
 func (p *pending) succeeds(ctx context.Context) bool {
-	select {
-	case <-p.answered:
-		p.answered <- struct{}{} // for await
-		return p.outcome.answer.status == http.StatusOK
-	case <-ctx.Done():
+	if !p.session.wait(ctx, p, nil) {
 		return false
 	}
+	p.answered <- struct{}{} // for await
+	return p.outcome.answer.status == http.StatusOK
 }
 
 func (p *pending) await(ctx context.Context) outcome {
@@ -83,7 +85,10 @@ func newSession(t *sessionTransport, over *httpTransport, stream io.ReadWriteClo
 	s := &session{
 		t: t, over: over, stream: stream, direct: newDirectWriter(to), waiting: map[int64]*pending{}, heard: now, before: now, lookAt: now.Add(t.bounds.Ping),
 	}
-	s.in = bufio.NewReaderSize(listening{s}, 16<<10)
+	if s.direct != nil {
+		s.conn = to
+	}
+	s.incoming = newIncoming(listening{s})
 	s.alarm = time.AfterFunc(t.bounds.Ping, s.look)
 	return s
 }
@@ -119,6 +124,7 @@ func (s *session) start(a *attempt) *pending {
 		return p
 	}
 	s.waiting[p.seq] = p
+	s.beRead(p)
 	s.lookBy(p.sent.Add(min(p.bound, p.silence)))
 	if s.direct == nil || s.writing {
 		s.beWritten()
@@ -135,11 +141,8 @@ func (s *session) start(a *attempt) *pending {
 // await returns the outcome of a request, at the latest when ctx or its life ends. The request is of no use any more then.
 func (s *session) await(ctx context.Context, p *pending, life <-chan struct{}) outcome {
 	defer s.used.Put(p)
-	select {
-	case <-p.answered:
+	if s.wait(ctx, p, life) {
 		return p.outcome
-	case <-ctx.Done():
-	case <-life:
 	}
 	s.mu.Lock()
 	if s.waiting[p.seq] == p {
@@ -150,6 +153,25 @@ func (s *session) await(ctx context.Context, p *pending, life <-chan struct{}) o
 	s.mu.Unlock()
 	<-p.answered
 	return p.outcome
+}
+
+// wait returns true once the request has its answer, and false if ctx or its life ends before.
+func (s *session) wait(ctx context.Context, p *pending, life <-chan struct{}) bool {
+	if p.reads {
+		s.readFor(ctx, p)
+	}
+	select {
+	case <-p.answered:
+		return true
+	default:
+	}
+	select {
+	case <-p.answered:
+		return true
+	case <-ctx.Done():
+	case <-life:
+	}
+	return false
 }
 
 // filling returns the message that requests are put into. s.mu is held.
@@ -185,6 +207,7 @@ func (s *session) deliver(answers []answered) {
 	s.useful.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.lone = len(answers) == 1
 	for i := range answers {
 		seq := answers[i].seq
 		if fault.AnswersSwapped && s.waiting[seq-1] != nil {
@@ -200,6 +223,7 @@ func (s *session) deliver(answers []answered) {
 
 // finish ends the session once nothing is unanswered.
 func (s *session) finish() {
+	s.share()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finishing = true
@@ -210,7 +234,7 @@ func (s *session) finish() {
 func (s *session) closeIfDone() {
 	if s.finishing && len(s.waiting) == 0 && s.ended == nil {
 		s.ended, s.queue = net.ErrClosed, nil
-		s.alarm.Stop()
+		s.stopTimers()
 		go func() {
 			_ = s.stream.Close()
 			s.t.ended(s, outcome{})
@@ -239,7 +263,7 @@ func (s *session) end(err error) {
 		return
 	}
 	s.ended = err
-	s.alarm.Stop()
+	s.stopTimers()
 	waiting, unsent := s.waiting, map[int64]bool{}
 	for _, m := range s.queue {
 		for _, seq := range m.seqs {
@@ -258,6 +282,14 @@ func (s *session) end(err error) {
 	for seq, p := range waiting {
 		o.unsent, o.heard, o.permanent = unsent[seq], p.after(heard), fault.WaitsDropped
 		p.end(o)
+	}
+}
+
+// stopTimers is of the end. s.mu is held.
+func (s *session) stopTimers() {
+	s.alarm.Stop()
+	if s.reading.timer != nil {
+		s.reading.timer.Stop()
 	}
 }
 
@@ -298,6 +330,7 @@ func (s *session) look() {
 		if !now.Before(due) {
 			delete(s.waiting, seq)
 			p.end(outcome{reason: "no answer from " + s.over.peer() + " within " + inSeconds(p.bound), heard: p.after(s.heard)})
+			s.interrupt(p)
 			continue
 		}
 		for _, at := range []time.Time{due, silent} {

@@ -50,7 +50,9 @@ func newPiped(t *testing.T, serve func(n int) func(net.Conn)) *piped {
 		p.sessions++
 		near, far := net.Pipe()
 		go f(far)
-		return newSession(sessions, over, near, nil), outcome{}, false
+		s := newSession(sessions, over, near, nil)
+		s.conn = near
+		return s, outcome{}, false
 	}
 	return p
 }

@@ -115,6 +115,9 @@ func (t *sessionTransport) current() *session {
 func (t *sessionTransport) close() {
 	t.mu.Lock()
 	t.closed, t.closing = t.closing, true
+	if t.now != nil {
+		t.now.share() // all requests but the last end with the client
+	}
 	t.leave()
 	t.mu.Unlock()
 	t.servers.close()
@@ -196,7 +199,7 @@ func (t *sessionTransport) dial(ctx context.Context, pause time.Duration) {
 	switch {
 	case s != nil:
 		t.refused = time.Time{}
-		s.finishing = t.closed // after the request for which it was made
+		s.finishing, s.reading.never = t.closed, t.closing // after the request for which it was made
 		go s.read()
 	case refused && !t.only || !t.refused.IsZero():
 		t.refused = time.Now()
