@@ -29,5 +29,11 @@ class Clock:
         self.monotonic_ahead = 0.0
         self.wall_ahead = 0.0
 
+    def left(self, end: Instant) -> float:
+        """`now().until(end)`, for a fraction of its cost."""
+        monotonic = end.monotonic - time.monotonic() - self.monotonic_ahead
+        wall = end.wall - time.time() - self.wall_ahead
+        return monotonic if monotonic < wall else wall
+
     def now(self) -> Instant:
         return Instant(time.monotonic() + self.monotonic_ahead, time.time() + self.wall_ahead)

@@ -59,7 +59,8 @@ class Exchange:
         self._sign = 0.0
         """The last sign of life, if there was one."""
         self._queue: list[bytes] = []
-        self._queued: list[int] = []
+        self._sent = 0
+        """Up to which number requests were taken out to be sent."""
         self._control = b""
         self._pings = 0
         self._finishing = False
@@ -75,10 +76,8 @@ class Exchange:
             if not self._waiting:
                 self._asked = time.monotonic()
             self._waiting[seq] = who
-            op = operation.name.encode()
             members = b"}" if request == b"{}" else b",%b" % request[1:]
-            self._queue.append(b'{"seq":%d,"op":"%b"%b' % (seq, op, members))
-            self._queued.append(seq)
+            self._queue.append(b'{"seq":%d,"op":"%b"%b' % (seq, operation.name.encode(), members))
         return seq
 
     def forget(self, seq: int) -> None:
@@ -90,7 +89,7 @@ class Exchange:
     def late(self, seq: int, began: float) -> Failure:
         """What becomes of a request that was asked at that moment and whose time has run out."""
         with self._mutex:
-            heard, sign, unsent = self._heard, self._sign, seq in self._queued
+            heard, sign, unsent = self._heard, self._sign, seq > self._sent
         # Something would have come by now. If nothing at all did, another attempt deserves another connection.
         if heard < began and time.monotonic() - began >= 0.1:
             self.end(f"no sign of life from {self._peer}")
@@ -98,6 +97,10 @@ class Exchange:
 
     def outcome_of_end(self) -> Failure:
         return Failure(self.ended, False, heard=self._sign)
+
+    def waits(self, seq: int) -> Waits | None:
+        """Who waits for this answer, if anybody does."""
+        return self._waiting.get(seq)
 
     def waiting(self) -> list[Waits]:
         """Those who wait, the longest first."""
@@ -115,7 +118,7 @@ class Exchange:
             out, self._control = self._control, b""
             queue = self._queue
             if queue:
-                self._queue, self._queued = [], []
+                self._queue, self._sent = [], self._seq
         if not queue:
             return out
         size = count = begin = 0
@@ -165,7 +168,7 @@ class Exchange:
                 if type(seq) is int and type(status) is int:
                     who = self._waiting.pop(seq, None)
                     if who is not None:
-                        given.append((who, Answer(status, b"", said=one, session=self, peer=self._peer)))
+                        given.append((who, Answer(status, b"", None, one, False, self, self._peer)))
                 elif one.get("event") == "lost":
                     losses.append(one)
                 elif "event" not in one:
@@ -206,10 +209,9 @@ class Exchange:
             if self.ended:
                 return
             self.ended = why
-            waiting, unsent = self._waiting, set(self._queued)
-            self._waiting, self._queue, self._queued = {}, [], []
+            waiting, self._waiting, self._queue = self._waiting, {}, []
         for seq, who in waiting.items():
-            who.give(Failure(self.ended, seq not in unsent, heard=self._sign))
+            who.give(Failure(self.ended, seq <= self._sent, heard=self._sign))
         over, self._over = self._over, _nothing
         over()
 

@@ -13,6 +13,9 @@ def safety_margin(lease: float) -> float:
     return MARGIN_PART * lease + MARGIN
 
 
+_PAST = Instant(-math.inf, -math.inf)
+
+
 class SafeDeadline:
     """The moment until which a lease is certainly still ours.
 
@@ -24,7 +27,7 @@ class SafeDeadline:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._end = Instant(-math.inf, -math.inf)
+        self._end = _PAST
 
     def confirm(self, sent: Instant, waited: float, expires_in: float | None) -> None:
         """Take in a grant or renewal that the server confirmed. An earlier deadline never shortens a later one.
@@ -33,10 +36,13 @@ class SafeDeadline:
         readings of a deadline stay together: those of another moment may lie on the other side of a step of the time.
         """
         trusted = math.inf if expires_in is None else waited + expires_in - safety_margin(expires_in)
-        end, now = sent.after(trusted), self._clock.now()
-        if now.until(end) > now.until(self._end):
-            self._end = end
+        end = sent.after(trusted)
+        if self._end is not _PAST:
+            now = self._clock.now()
+            if now.until(end) <= now.until(self._end):
+                return
+        self._end = end
 
     def left(self) -> float:
         """Seconds left; zero or less once it has passed, infinite without a lease."""
-        return self._clock.now().until(self._end)
+        return self._clock.left(self._end)

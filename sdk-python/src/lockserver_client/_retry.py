@@ -39,8 +39,7 @@ class Bounds:
 class Backoff:
     """The first retry at once, then jittered pauses that grow up to a limit."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    _count = 0
 
     def reset(self) -> None:
         self._count = 0

@@ -8,7 +8,7 @@ import time
 
 from .._contract import ACQUIRE, RELEASE, IdUsedError
 from .._errors import ConnectionFailedError, LockedError, LockserverError, LockTimeoutError
-from .._operations import InTheWay, Reply, Request, named, new_id
+from .._operations import NOBODY, Reply, Request, named, new_id
 from .._retry import Patience
 from ._backend import shielded
 from ._lock import AsyncHoldings, AsyncLock
@@ -30,7 +30,7 @@ class AsyncAcquisition:
         self._retry = AsyncRetry(self._link, self._left, tag=self, single=request.most == 0, over=over)
         self._id = new_id()
         self._began = 0.0
-        self._in_the_way = InTheWay()
+        self._in_the_way = NOBODY
         self._lock: AsyncLock | None = None
 
     async def run(self) -> AsyncLock:
@@ -39,7 +39,15 @@ class AsyncAcquisition:
             self._holdings.begin(self)
             with self._holdings.keeper.expecting(self._request.renew):
                 while self._lock is None:
-                    await self._go_on(await self._retry.send(ACQUIRE, self._hop))
+                    reply = await self._retry.send(ACQUIRE, self._hop)
+                    if reply.grant is None:
+                        await self._go_on(reply)
+                    else:
+                        lock = AsyncLock(self._holdings, self._request, self._id, reply)
+                        if lock._deadline.left() <= 0 and lock.lost:
+                            await self._ran_out(lock)
+                        else:
+                            self._take(lock)
             return self._lock
         except BaseException:
             if self._lock is not None:
@@ -63,13 +71,11 @@ class AsyncAcquisition:
         if reply.in_the_way is not None:
             self._in_the_way = reply.in_the_way
             self._retry.obstacle = reply.in_the_way.told(self._link.owner)
-        if reply.grant is not None:
-            await self._granted(reply)
-        elif reply.error is None and not self._request.blocking:
+        if reply.error is None and not self._request.blocking:
             error = LockedError("others hold it, and the server queued a call that is not to wait", status=202)
             self._in_the_way.put_on(error)
             raise error
-        elif reply.error is None:
+        if reply.error is None:
             self._patience.heard(queued=True)
             if time.monotonic() - self._began < 0.05:  # a server that lets nobody wait is not to be stormed
                 await self._retry.pause(None)
@@ -85,16 +91,15 @@ class AsyncAcquisition:
         else:
             raise reply.error
 
-    async def _granted(self, reply: Reply) -> None:
-        lock = AsyncLock(self._holdings, self._request, self._id, reply)
-        if lock.lost:
-            # The answer was so long under way that nothing is certain any more: a new acquisition takes its place.
-            await self._cancel()
-            self._holdings.forget(lock)
-            self._rename()
-            self._retry.obstacle = "the grant had run out before its answer came"
-            await self._retry.pause(ConnectionFailedError(self._retry.obstacle))
-            return
+    async def _ran_out(self, lock: AsyncLock) -> None:
+        """The answer was so long under way that nothing is certain any more: a new acquisition takes its place."""
+        await self._cancel()
+        self._holdings.forget(lock)
+        self._rename()
+        self._retry.obstacle = "the grant had run out before its answer came"
+        await self._retry.pause(ConnectionFailedError(self._retry.obstacle))
+
+    def _take(self, lock: AsyncLock) -> None:
         self._lock = lock
         if not self._holdings.remember(lock):
             raise ConnectionFailedError("the client was closed")

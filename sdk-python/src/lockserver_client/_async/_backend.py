@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import inspect
 import math
 import os
@@ -19,6 +20,7 @@ T = TypeVar("T")
 Event = asyncio.Event
 _UNREAD = 1 << 18
 _NOTHING = nullcontext()
+_SWEEP = 256
 
 
 # Where a client is used
@@ -29,9 +31,10 @@ def place() -> object:
     return os.getpid(), asyncio.get_running_loop()
 
 
-def current() -> object:
-    """Who runs this."""
-    return asyncio.current_task()
+def current(where: object) -> object:
+    """Who runs this there."""
+    assert isinstance(where, tuple)
+    return asyncio.current_task(where[1])  # to look for the loop would take a system call
 
 
 def gone(where: object) -> bool:
@@ -41,14 +44,16 @@ def gone(where: object) -> bool:
     return bool(pid != os.getpid() or loop.is_closed())
 
 
-def check_place(where: object) -> None:
-    """Raise where a lock is used in another event loop than its own."""
+def check_place(where: object) -> bool:
+    """Whether a lock is used in its own process. Raise where it is, but in another event loop than its own."""
     assert isinstance(where, tuple)
-    if where[0] == os.getpid() and where[1] is not asyncio.get_running_loop():
+    here = bool(where[0] == os.getpid())
+    if here and where[1] is not asyncio.get_running_loop():
         raise RuntimeError(
             "this lock was acquired in another event loop, and belongs to that one with its connections and renewal: "
             "release and renew it there, and acquire in each loop what is used in it"
         )
+    return here
 
 
 def _of_handler(error: BaseException) -> bool:
@@ -210,25 +215,71 @@ class Stream(asyncio.Protocol):
 class Waiter:
     """One task that waits for an outcome."""
 
-    __slots__ = ("_future", "tag")
+    __slots__ = ("outcome", "tag")
 
-    def __init__(self, tag: object) -> None:
+    def __init__(self, tag: object, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.tag = tag
-        self._future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self.outcome: asyncio.Future[Outcome | None] = (loop or asyncio.get_running_loop()).create_future()
 
     def give(self, outcome: Outcome | None) -> None:
-        if not self._future.done():
-            self._future.set_result(outcome)
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
 
     async def wait(self, seconds: float) -> Outcome | None:
         """The outcome; None after so many seconds."""
-        if seconds == math.inf:
-            return await self._future
-        timer = self._future.get_loop().call_later(max(seconds, 0.0), self.give, None)
+        timer = self.outcome.get_loop().call_later(max(seconds, 0.0), self.give, None)
         try:
-            return await self._future
+            return await self.outcome
         finally:
             timer.cancel()
+
+
+class Deadlines:
+    """Tells which of the numbers that are awaited are late, with one timer of the loop for all of them.
+
+    A number that is awaited no longer costs nothing but its entry, until that comes up or is swept out.
+    """
+
+    def __init__(self, awaited: Callable[[int], object], late: Callable[[int], None]) -> None:
+        self._awaited = awaited
+        self._late = late
+        self._loop = asyncio.get_running_loop()
+        self._ends: list[tuple[float, int]] = []
+        self._sweep_at = _SWEEP
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes = math.inf
+
+    def add(self, end: float, number: int) -> None:
+        """It is late from that moment on the monotonic clock."""
+        if end == math.inf:
+            return
+        heapq.heappush(self._ends, (end, number))
+        if end < self._wakes:
+            self._wake_at(end)
+        if len(self._ends) > self._sweep_at:
+            self._ends = [one for one in self._ends if self._awaited(one[1])]
+            heapq.heapify(self._ends)
+            self._sweep_at = _SWEEP + 2 * len(self._ends)
+
+    def end(self) -> None:
+        """Nothing is awaited any more."""
+        self._ends.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wake_at(self, end: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes = end
+        self._timer = self._loop.call_later(max(end - time.monotonic(), 0.0), self._look)
+
+    def _look(self) -> None:
+        self._timer, self._wakes = None, math.inf
+        now = time.monotonic()
+        while self._ends and (self._ends[0][0] <= now or not self._awaited(self._ends[0][1])):
+            self._late(heapq.heappop(self._ends)[1])
+        if self._ends:
+            self._wake_at(self._ends[0][0])
 
 
 class Background:

@@ -67,7 +67,7 @@ class AsyncHoldings:
     def begin(self, call: AsyncCall) -> None:
         """Note a call that `close` is to end, and in which thread or task it runs."""
         with self._mutex:
-            self._calls[call] = current()
+            self._calls[call] = current(self.link.place)
 
     def end(self, call: AsyncCall) -> None:
         with self._mutex:
@@ -186,7 +186,7 @@ class AsyncHoldings:
         self.link.transport.close()
         await self.keeper.close()
         with self._mutex:
-            others = set(self._calls.values()) - {current()}
+            others = set(self._calls.values()) - {current(self.link.place)}
         if others:
             await pause(self.link.bounds.cleanup, self._all_ended)
         self.link.transport.close()
@@ -341,9 +341,9 @@ class AsyncLock:
         """Release, and return the server's word on whether the lock was held until now."""
         self._asked = True
         if self._returned is None:
-            check_place(self._link.place)
+            here = check_place(self._link.place)
             self._stop()
-            if self._link.pid == os.getpid():
+            if here:
                 await shielded(self._release)
             else:
                 self._returned = False

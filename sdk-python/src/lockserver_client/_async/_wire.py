@@ -11,7 +11,7 @@ from .._contract import Operation
 from .._exchange import Exchange, Lost
 from .._outcome import Answer, NetworkError, Outcome
 from .._settings import Address
-from ._backend import Stream, Waiter
+from ._backend import Deadlines, Stream, Waiter
 from ._tls import AsyncAnyStream
 
 
@@ -31,6 +31,7 @@ class Wire:
         self._stream, self._layers = stream.layers()
         self._posted = False
         self._timer: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(self.exchange.waits, self._late)
 
     def begin(self, unread: bytes) -> None:
         """Serve from now on; some bytes have come already."""
@@ -45,37 +46,47 @@ class Wire:
 
     async def ask(self, operation: Operation, request: bytes, bound: float, tag: object) -> Outcome | None:
         """The outcome of a request; None if it cannot be asked here."""
-        waiter = Waiter(tag)
+        began = time.monotonic()
+        waiter = Waiter(tag, self._loop)
         seq = self.exchange.ask(operation, request, waiter)
-        self._post()
-        return await self._outcome(waiter, seq, time.monotonic(), bound)
+        if not seq:
+            return self.exchange.outcome_of_end()
+        if not self._posted:
+            self._post()
+        self._deadlines.add(began + bound, seq)
+        outcome: Outcome | None = None
+        try:
+            outcome = await waiter.outcome
+        finally:
+            if type(outcome) is not Answer:
+                self.exchange.forget(seq)
+        return self.exchange.late(seq, began) if outcome is None else outcome
 
     async def ask_all(
         self, operation: Operation, requests: Sequence[bytes], bound: float, tag: object
     ) -> list[Outcome]:
         """Ask in one message; the outcomes in the same order."""
         began = time.monotonic()
-        waiters = [Waiter(tag) for _ in requests]
-        seqs = [
-            self.exchange.ask(operation, request, waiter) for request, waiter in zip(requests, waiters, strict=True)
-        ]
+        asked: list[tuple[Waiter, int]] = []
+        for request in requests:
+            waiter = Waiter(tag, self._loop)
+            asked.append((waiter, self.exchange.ask(operation, request, waiter)))
+            self._deadlines.add(began + bound, asked[-1][1])
         self._post()
+        outcomes: list[Outcome] = []
         try:
-            return [await self._outcome(*one, began, bound) for one in zip(waiters, seqs, strict=True)]
+            for waiter, seq in asked:
+                outcome = await waiter.outcome if seq else self.exchange.outcome_of_end()
+                outcomes.append(self.exchange.late(seq, began) if outcome is None else outcome)
         finally:
-            for seq in seqs:
+            for _, seq in asked:
                 self.exchange.forget(seq)
+        return outcomes
 
-    async def _outcome(self, waiter: Waiter, seq: int, began: float, bound: float) -> Outcome:
-        if not seq:
-            return self.exchange.outcome_of_end()
-        outcome: Outcome | None = None
-        try:
-            outcome = await waiter.wait(began + bound - time.monotonic())
-        finally:
-            if not isinstance(outcome, Answer):
-                self.exchange.forget(seq)
-        return self.exchange.late(seq, began) if outcome is None else outcome
+    def _late(self, seq: int) -> None:
+        waits = self.exchange.waits(seq)
+        if isinstance(waits, Waiter):
+            waits.give(None)
 
     def end(self, tag: object) -> None:
         """End the request of this tag; tasks are cancelled instead."""
@@ -130,5 +141,6 @@ class Wire:
     def _over(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._deadlines.end()
         self._send()
         self._stream.close()

@@ -9,7 +9,7 @@ import time
 
 from .._contract import ACQUIRE, RELEASE, IdUsedError
 from .._errors import ConnectionFailedError, LockedError, LockserverError, LockTimeoutError
-from .._operations import InTheWay, Reply, Request, named, new_id
+from .._operations import NOBODY, Reply, Request, named, new_id
 from .._retry import Patience
 from ._backend import shielded
 from ._lock import Holdings, Lock
@@ -31,7 +31,7 @@ class Acquisition:
         self._retry = Retry(self._link, self._left, tag=self, single=request.most == 0, over=over)
         self._id = new_id()
         self._began = 0.0
-        self._in_the_way = InTheWay()
+        self._in_the_way = NOBODY
         self._lock: Lock | None = None
 
     def run(self) -> Lock:
@@ -40,7 +40,15 @@ class Acquisition:
             self._holdings.begin(self)
             with self._holdings.keeper.expecting(self._request.renew):
                 while self._lock is None:
-                    self._go_on(self._retry.send(ACQUIRE, self._hop))
+                    reply = self._retry.send(ACQUIRE, self._hop)
+                    if reply.grant is None:
+                        self._go_on(reply)
+                    else:
+                        lock = Lock(self._holdings, self._request, self._id, reply)
+                        if lock._deadline.left() <= 0 and lock.lost:
+                            self._ran_out(lock)
+                        else:
+                            self._take(lock)
             return self._lock
         except BaseException:
             if self._lock is not None:
@@ -64,13 +72,11 @@ class Acquisition:
         if reply.in_the_way is not None:
             self._in_the_way = reply.in_the_way
             self._retry.obstacle = reply.in_the_way.told(self._link.owner)
-        if reply.grant is not None:
-            self._granted(reply)
-        elif reply.error is None and not self._request.blocking:
+        if reply.error is None and not self._request.blocking:
             error = LockedError("others hold it, and the server queued a call that is not to wait", status=202)
             self._in_the_way.put_on(error)
             raise error
-        elif reply.error is None:
+        if reply.error is None:
             self._patience.heard(queued=True)
             if time.monotonic() - self._began < 0.05:  # a server that lets nobody wait is not to be stormed
                 self._retry.pause(None)
@@ -86,16 +92,15 @@ class Acquisition:
         else:
             raise reply.error
 
-    def _granted(self, reply: Reply) -> None:
-        lock = Lock(self._holdings, self._request, self._id, reply)
-        if lock.lost:
-            # The answer was so long under way that nothing is certain any more: a new acquisition takes its place.
-            self._cancel()
-            self._holdings.forget(lock)
-            self._rename()
-            self._retry.obstacle = "the grant had run out before its answer came"
-            self._retry.pause(ConnectionFailedError(self._retry.obstacle))
-            return
+    def _ran_out(self, lock: Lock) -> None:
+        """The answer was so long under way that nothing is certain any more: a new acquisition takes its place."""
+        self._cancel()
+        self._holdings.forget(lock)
+        self._rename()
+        self._retry.obstacle = "the grant had run out before its answer came"
+        self._retry.pause(ConnectionFailedError(self._retry.obstacle))
+
+    def _take(self, lock: Lock) -> None:
         self._lock = lock
         if not self._holdings.remember(lock):
             raise ConnectionFailedError("the client was closed")

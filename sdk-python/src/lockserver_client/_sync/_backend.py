@@ -34,8 +34,8 @@ def place() -> object:
     return os.getpid()
 
 
-def current() -> object:
-    """Who runs this."""
+def current(where: object) -> object:
+    """Who runs this there."""
     return threading.get_ident()
 
 
@@ -44,8 +44,9 @@ def gone(where: object) -> bool:
     return where != os.getpid()
 
 
-def check_place(where: object) -> None:
-    """Tasks are different: they raise where a lock is used in another event loop."""
+def check_place(where: object) -> bool:
+    """Whether a lock is used in its own process. Tasks also raise where it is used in another event loop."""
+    return where == os.getpid()
 
 
 # Network

@@ -68,7 +68,7 @@ class Holdings:
     def begin(self, call: Call) -> None:
         """Note a call that `close` is to end, and in which thread or task it runs."""
         with self._mutex:
-            self._calls[call] = current()
+            self._calls[call] = current(self.link.place)
 
     def end(self, call: Call) -> None:
         with self._mutex:
@@ -187,7 +187,7 @@ class Holdings:
         self.link.transport.close()
         self.keeper.close()
         with self._mutex:
-            others = set(self._calls.values()) - {current()}
+            others = set(self._calls.values()) - {current(self.link.place)}
         if others:
             pause(self.link.bounds.cleanup, self._all_ended)
         self.link.transport.close()
@@ -342,9 +342,9 @@ class Lock:
         """Release, and return the server's word on whether the lock was held until now."""
         self._asked = True
         if self._returned is None:
-            check_place(self._link.place)
+            here = check_place(self._link.place)
             self._stop()
-            if self._link.pid == os.getpid():
+            if here:
                 shielded(self._release)
             else:
                 self._returned = False

@@ -43,6 +43,18 @@ class Retry:
         over: The error when no time is left.
     """
 
+    unsettled = False
+    """Whether one of the attempts may have taken effect."""
+    heard = 0.0
+    """The last sign of life in a session, on the monotonic clock."""
+    obstacle = ""
+    """What stood in the way last."""
+    _what = ""
+    _round = 0
+    """Attempts since the last pause, each at another server,"""
+    _longest = 0.0
+    """and the longest that one of them asks to wait."""
+
     def __init__(
         self,
         link: Link,
@@ -63,17 +75,6 @@ class Retry:
         self._over = over
         self._again = once
         self._backoff = Backoff()
-        self._what = ""
-        self._round = 0
-        """Attempts since the last pause, each at another server,"""
-        self._longest = 0.0
-        """and the longest that one of them asks to wait."""
-        self.unsettled = False
-        """Whether one of the attempts may have taken effect."""
-        self.heard = 0.0
-        """The last sign of life in a session, on the monotonic clock."""
-        self.obstacle = ""
-        """What stood in the way last."""
 
     def send(self, operation: Operation, attempt: Attempt) -> Reply:
         """Send until an answer decides: `attempt` gives each request with its bound. Raises what is no such answer."""
@@ -86,12 +87,12 @@ class Retry:
             outcome = link.transport.send(operation, attempt, again=self._again, tag=self._tag)
             reply = understand(operation, outcome, link.secret)
             reply.sent = sent
-            self.heard = max(self.heard, reply.heard)
             self.unsettled = before or reply.unsettled
             if reply.verdict in ("done", "handle"):
                 self._again = self._once
                 self._round, self._longest = 0, 0.0
                 return reply
+            self.heard = max(self.heard, reply.heard)
             assert reply.error is not None
             if not (reply.late and self.obstacle):
                 self.obstacle = reply.obstacle
