@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import inspect
+import io
+import itertools
 import json
 import os
 import signal
@@ -20,13 +22,16 @@ import pytest
 import trustme
 from support.processes import SECRET, LockServer, Proxy, clean_environment
 from support.scripted import Scripted, refused, released
+from support.sessions import Sessions
 from support.sync_tasks import nothing_left, start, until
 
 from lockserver_client import LockLostError, LockserverClient
 from lockserver_client._clock import Instant
+from lockserver_client._contract import RENEW
+from lockserver_client._exchange import Exchange
 from lockserver_client._operations import Grant, Reply
 from lockserver_client._outcome import NetworkError
-from lockserver_client._sync._backend import Stream
+from lockserver_client._sync._backend import Stream, Waiter
 from lockserver_client._sync._tls import Tls
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
@@ -171,6 +176,34 @@ def test_workers_that_are_forked_after_the_client_was_used_have_sessions_of_thei
     assert kept.release() is True
     assert parked.result().release() is True
     assert transport.session() is session
+
+
+def test_what_is_asked_at_once_goes_out_once_and_in_one_message() -> None:
+    exchange = Exchange("peer", 60, 60, lambda *_: None, lambda: None)
+    sent: list[bytes] = []
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            sent.append(exchange.take_out())
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        writer = start(write)
+        for _ in range(200):
+            exchange.ask_all(RENEW, [b"{}"] * 32, [Waiter(None) for _ in range(32)])
+        over.set()
+        writer.result(20)
+        sent.append(exchange.take_out())
+    finally:
+        sys.setswitchinterval(before)
+    stream = io.BytesIO(b"".join(sent))
+    messages = []
+    while (message := Sessions._message(stream)) is not None:
+        messages.append([one["seq"] for one in json.loads(message)])
+    assert list(itertools.chain(*messages)) == list(range(1, 200 * 32 + 1))
+    assert all(len(message) % 32 == 0 for message in messages)
 
 
 def test_a_client_that_nobody_has_any_more_leaves_nothing(server: LockServer, resource: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ._contract import SESSION_ANSWERS, SESSION_MESSAGE, SESSION_PINGS, SESSION_REQUESTS, Operation
@@ -70,14 +70,22 @@ class Exchange:
     def ask(self, operation: Operation, request: bytes, who: Waits) -> int:
         """Queue a request; its number, or 0 if the session has ended."""
         with self._mutex:
-            if self.ended:
-                return 0
-            self._seq = seq = self._seq + 1
-            if not self._waiting:
-                self._asked = time.monotonic()
-            self._waiting[seq] = who
-            members = b"}" if request == b"{}" else b",%b" % request[1:]
-            self._queue.append(b'{"seq":%d,"op":"%b"%b' % (seq, operation.name.encode(), members))
+            return self._add(operation, request, who)
+
+    def ask_all(self, operation: Operation, requests: Sequence[bytes], who: Sequence[Waits]) -> list[int]:
+        """Queue requests, so that they go out in one message; their numbers, as `ask` gives them."""
+        with self._mutex:
+            return [self._add(operation, *one) for one in zip(requests, who, strict=True)]
+
+    def _add(self, operation: Operation, request: bytes, who: Waits) -> int:
+        if self.ended:
+            return 0
+        self._seq = seq = self._seq + 1
+        if not self._waiting:
+            self._asked = time.monotonic()
+        self._waiting[seq] = who
+        members = b"}" if request == b"{}" else b",%b" % request[1:]
+        self._queue.append(b'{"seq":%d,"op":"%b"%b' % (seq, operation.name.encode(), members))
         return seq
 
     def forget(self, seq: int) -> None:
@@ -117,10 +125,9 @@ class Exchange:
         with self._mutex:
             out, self._control = self._control, b""
             queue = self._queue
-            if queue:
-                self._queue, self._sent = [], self._seq
-        if not queue:
-            return out
+            if not queue:
+                return out  # the list stays in use: another thread may append to it any moment
+            self._queue, self._sent = [], self._seq
         size = count = begin = 0
         for at, request in enumerate(queue):
             size += len(request) + 1

@@ -65,6 +65,22 @@ async def test_memory_stays_as_it_is(client: AsyncLockserverClient, resource: st
     assert resident() - before < 8 * 2**20
 
 
+async def test_a_lock_leaves_nothing_for_the_garbage_collector(client: AsyncLockserverClient, resource: str) -> None:
+    async def pairs(count: int) -> None:
+        for _ in range(count):
+            lock = await client.acquire(resource, expire=30)
+            await lock.release()
+
+    await pairs(5)
+    gc.collect()
+    gc.disable()
+    try:
+        await pairs(200)
+        assert gc.collect() < 200
+    finally:
+        gc.enable()
+
+
 async def test_leases_that_ran_out_are_not_remembered(client: AsyncLockserverClient, resource: str) -> None:
     for number in range(3000):
         await client.acquire(f"{resource}-{number}", expire=0.02)

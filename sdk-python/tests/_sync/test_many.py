@@ -64,6 +64,22 @@ def test_memory_stays_as_it_is(client: LockserverClient, resource: str) -> None:
     assert resident() - before < 8 * 2**20
 
 
+def test_a_lock_leaves_nothing_for_the_garbage_collector(client: LockserverClient, resource: str) -> None:
+    def pairs(count: int) -> None:
+        for _ in range(count):
+            lock = client.acquire(resource, expire=30)
+            lock.release()
+
+    pairs(5)
+    gc.collect()
+    gc.disable()
+    try:
+        pairs(200)
+        assert gc.collect() < 200
+    finally:
+        gc.enable()
+
+
 def test_leases_that_ran_out_are_not_remembered(client: LockserverClient, resource: str) -> None:
     for number in range(3000):
         client.acquire(f"{resource}-{number}", expire=0.02)

@@ -58,6 +58,7 @@ class AsyncAcquisition:
             raise
         finally:
             self._holdings.end(self)
+            del self._retry  # which has this, so that no circle is left for the garbage collector
 
     def _left(self) -> float:
         return self._patience.left(self._retry.heard)

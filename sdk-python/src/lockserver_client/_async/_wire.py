@@ -67,12 +67,11 @@ class Wire:
     ) -> list[Outcome]:
         """Ask in one message; the outcomes in the same order."""
         began = time.monotonic()
-        asked: list[tuple[Waiter, int]] = []
-        for request in requests:
-            waiter = Waiter(tag, self._loop)
-            asked.append((waiter, self.exchange.ask(operation, request, waiter)))
-            self._deadlines.add(began + bound, asked[-1][1])
+        waiters = [Waiter(tag, self._loop) for _ in requests]
+        asked = list(zip(waiters, self.exchange.ask_all(operation, requests, waiters), strict=True))
         self._post()
+        for _, seq in asked:
+            self._deadlines.add(began + bound, seq)
         outcomes: list[Outcome] = []
         try:
             for waiter, seq in asked:

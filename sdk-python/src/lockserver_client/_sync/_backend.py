@@ -178,21 +178,17 @@ def _left(end: float, peer: str) -> float:
 class Waiter:
     """One thread that waits for an outcome."""
 
-    __slots__ = ("_outcome", "_sleeps", "tag")
+    __slots__ = ("_sleeps", "outcome", "tag")
 
     def __init__(self, tag: object) -> None:
         self.tag = tag
         self._sleeps = threading.Lock()
         self._sleeps.acquire()
-        self._outcome: Outcome | None = None
-
-    @property
-    def outcome(self) -> Outcome | None:
-        return self._outcome
+        self.outcome: Outcome | None = None
 
     def give(self, outcome: Outcome) -> None:
-        if self._outcome is None:
-            self._outcome = outcome
+        if self.outcome is None:
+            self.outcome = outcome
             self.wake()
 
     def wake(self) -> None:
@@ -208,9 +204,9 @@ class Waiter:
     def wait(self, seconds: float) -> Outcome | None:
         """The outcome; None after so many seconds."""
         end = time.monotonic() + seconds
-        while self._outcome is None and (left := end - time.monotonic()) > 0:
+        while self.outcome is None and (left := end - time.monotonic()) > 0:
             self.sleep(left)
-        return self._outcome
+        return self.outcome
 
 
 class Background:

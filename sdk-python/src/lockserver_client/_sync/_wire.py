@@ -14,13 +14,14 @@ from typing import Any
 
 from .._contract import Operation
 from .._exchange import Exchange, Lost
-from .._outcome import Failure, NetworkError, Outcome, closed, network_error, of_handler
+from .._outcome import Answer, Failure, NetworkError, Outcome, closed, network_error, of_handler
 from .._settings import Address
 from ._backend import Stream, Waiter, start
 from ._tls import AnyStream
 
 _KEEPER = object()
 _LOOK = 0.05
+_FORKED = Failure("the call was made in the process that this one was forked from", True, permanent=True)
 _STALLED = 10.0
 """Seconds in which the other side has to take something of what is written."""
 
@@ -67,37 +68,55 @@ class Wire:
 
     def ask(self, operation: Operation, request: bytes, bound: float, tag: object) -> Outcome | None:
         """The outcome of a request; None if it cannot be asked here."""
-        if threading.get_ident() in self._inside:
+        thread = threading.get_ident()
+        if thread in self._inside:
             return None  # a signal handler asks, within a call that cannot go on before it
-        return self.ask_all(operation, (request,), bound, tag)[0]
+        began = time.monotonic()
+        waiter = Waiter(tag)
+        seq = 0
+        outcome: Outcome | None = None
+        try:
+            self._inside.add(thread)
+            seq = self.exchange.ask(operation, request, waiter)
+            if seq:
+                self._write(waiter)
+                outcome = self._wait(waiter, began + bound)
+            else:
+                outcome = self.exchange.outcome_of_end()
+        finally:
+            self._inside.discard(thread)
+            forked = self._pid != os.getpid()
+            # Whose answer was taken in is not waited for any more, and is reader only if it is already.
+            if not forked and (type(outcome) is not Answer or self._reader is waiter or self._writer is waiter):
+                self._leave(waiter, seq)
+        if forked:
+            return _FORKED
+        return self.exchange.late(seq, began) if outcome is None else outcome
 
     def ask_all(self, operation: Operation, requests: Sequence[bytes], bound: float, tag: object) -> list[Outcome]:
         """Ask in one message; the outcomes in the same order."""
         thread = threading.get_ident()
         began = time.monotonic()
-        asked: list[tuple[Waiter, int]] = []
+        waiters = [Waiter(tag) for _ in requests]
+        seqs = [0] * len(waiters)
         outcomes: list[Outcome | None] = []
         try:
             self._inside.add(thread)
-            for request in requests:
-                waiter = Waiter(tag)
-                asked.append((waiter, self.exchange.ask(operation, request, waiter)))
-            self._write(asked[0][0])
-            for waiter, seq in asked:
+            seqs = self.exchange.ask_all(operation, requests, waiters)
+            self._write(waiters[0])
+            for waiter, seq in zip(waiters, seqs, strict=True):
                 outcomes.append(self._wait(waiter, began + bound) if seq else self.exchange.outcome_of_end())
-                if len(asked) > 1:
-                    self._hand_on(waiter)  # perhaps to the next one here
+                self._hand_on(waiter)  # perhaps to the next one here
         finally:
             self._inside.discard(thread)
             if self._pid == os.getpid():
-                for waiter, seq in asked:
+                for waiter, seq in zip(waiters, seqs, strict=True):
                     self._leave(waiter, seq)
         if self._pid != os.getpid():
-            forked = "the call was made in the process that this one was forked from"
-            return [Failure(forked, True, permanent=True)] * len(asked)
+            return [_FORKED] * len(waiters)
         return [
             self.exchange.late(seq, began) if outcome is None else outcome
-            for outcome, (_, seq) in zip(outcomes, asked, strict=True)
+            for outcome, seq in zip(outcomes, seqs, strict=True)
         ]
 
     def end(self, tag: object) -> None:
@@ -215,23 +234,20 @@ class Wire:
             if self._writer is not None:
                 return
             self._writer = who
-        self._send(b"")
+        self._send()
 
-    def _send(self, data: bytes | memoryview) -> None:
-        """Write this, and then all that is queued. What cannot be written at once is left to a thread of its own."""
+    def _send(self) -> None:
+        """Write all that is queued. What cannot be written at once is left to a thread of its own."""
         while True:
-            if data:
-                data = self._push(data)
+            data = self._push(self._sealed(self.exchange.take_out()))
             if data:
                 if start(functools.partial(self._send_slowly, data), "lockserver-write") is None:
                     self._send_slowly(data)
                 return
-            data = self._sealed(self.exchange.take_out())
-            if not data:
-                with self._mutex:
-                    if self.exchange.ended or not self.exchange.waits_to_be_sent():
-                        self._writer = None
-                        return
+            with self._mutex:
+                if self.exchange.ended or not self.exchange.waits_to_be_sent():
+                    self._writer = None
+                    return
 
     def _send_slowly(self, data: bytes | memoryview) -> None:
         while data and not self.exchange.ended:
@@ -240,7 +256,7 @@ class Wire:
             data = self._push(data)
             if len(data) == left:
                 self.exchange.end(f"no sign of life from {self._peer}")
-        self._send(b"")
+        self._send()
 
     def _sealed(self, data: bytes) -> bytes:
         try:
