@@ -51,6 +51,10 @@ func (r *run) setUpCluster(ctx context.Context) (err error) {
 		r.servers = append(r.servers, s)
 	}
 	r.lanes = [][]kind{c.serverFaults(), c.etcdFaults(), append(r.network(), r.stopClient(), r.stepClock())}
+	r.calm = []kind{
+		{"stop leader in calm and ask it what it knows", 1, 0, 0, func(ctx context.Context, f fault) error { return c.stopAndAsk(ctx, f, knownByHeart) }},
+		{"stop leader in calm and ask it to commit", 1, 0, 0, func(ctx context.Context, f fault) error { return c.stopAndAsk(ctx, f, committed) }},
+	}
 	return r.setUpClients(ctx)
 }
 
@@ -60,12 +64,7 @@ func (c *cluster) leader(ctx context.Context, f fault) (int, *server) {
 	defer cancel()
 	for limit.Err() == nil {
 		for i, s := range c.r.servers {
-			var health struct{ Role string }
-			status := 0
-			one, done := context.WithTimeout(limit, 200*time.Millisecond)
-			err := newPlain(s.process.Addr()).do(one, http.MethodGet, "/healthz", nil, &health, &status)
-			done()
-			if err == nil && health.Role == "leader" {
+			if s.leads(limit) {
 				return i, s
 			}
 		}
@@ -73,6 +72,17 @@ func (c *cluster) leader(ctx context.Context, f fault) (int, *server) {
 	}
 	i := f.target % len(c.r.servers)
 	return i, c.r.servers[i]
+}
+
+// leads reports whether the server says that it leads.
+func (s *server) leads(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	var health struct{ Role string }
+	status := 0
+	p := newPlain(s.process.Addr())
+	defer p.close()
+	return p.do(ctx, http.MethodGet, "/healthz", nil, &health, &status) == nil && health.Role == "leader"
 }
 
 // serverFaults is the lane of what goes wrong with servers.

@@ -101,6 +101,14 @@ func (h *history) add(op *Op) {
 	h.ops = append(h.ops, op)
 }
 
+// timed fills in when an operation began and ended, and keeps it.
+func (h *history) timed(op *Op, do func()) {
+	op.Call = h.now()
+	do()
+	op.Return = h.now()
+	h.add(op)
+}
+
 func (h *history) event(name string, from, to int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

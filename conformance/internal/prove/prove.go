@@ -60,6 +60,7 @@ type run struct {
 	h        *history
 	place    *local.Place
 	data     string // a directory of the run's own
+	disk     *disk  // of the only server; nil if its disk cannot be full
 	cluster  *cluster
 	servers  []*server
 	links    []*link // between clients and servers
@@ -68,6 +69,7 @@ type run struct {
 	sdks     []*sdk
 	workers  []*worker
 	lanes    [][]kind
+	calm     []kind // happen one after the other when a round is at rest
 	happened map[string]*atomic.Int64
 	starts   atomic.Int64
 	names    atomic.Int64
@@ -141,18 +143,28 @@ func (j *judged) add(k judged) {
 
 // setUp starts the server and the clients.
 func (r *run) setUp(ctx context.Context) error {
-	s, err := startServer(ctx, r.place, "server", r.Fault, r.data, r.h, &r.starts)
+	var flags []string
+	var err error
+	if r.disk, err = mountSmall(ctx, r.data); err == nil {
+		flags = []string{"--store=disk:" + filepath.Join(r.disk.path, "data"), fmt.Sprint("--disk-reserve=", diskReserve)}
+	} else {
+		r.logf("THE DISK IS NEVER FULL IN THIS RUN: a small file system needs root on Linux: %v", err)
+	}
+	s, err := startServer(ctx, r.place, "server", r.Fault, r.data, r.h, &r.starts, flags...)
 	if err != nil {
 		return err
 	}
 	r.servers = append(r.servers, s)
 	r.lanes = [][]kind{r.processes(), r.network()}
+	if r.disk != nil {
+		r.lanes[1] = append(r.lanes[1], kind{"full disk", 2, 200 * time.Millisecond, 2 * time.Second, r.fullDisk})
+	}
 	return r.setUpClients(ctx)
 }
 
 // setUpClients starts clients of every kind.
 func (r *run) setUpClients(ctx context.Context) error {
-	for _, lane := range r.lanes {
+	for _, lane := range append(slices.Clone(r.lanes), r.calm) {
 		for _, k := range lane {
 			r.happened[k.name] = &atomic.Int64{}
 		}
@@ -277,6 +289,9 @@ func (r *run) close() (err error) {
 	}
 	if r.cluster != nil {
 		err = errors.Join(err, r.cluster.close())
+	}
+	if r.disk != nil {
+		err = errors.Join(err, r.disk.close())
 	}
 	return errors.Join(err, r.place.Close())
 }

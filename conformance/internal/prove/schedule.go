@@ -12,6 +12,7 @@ import (
 // fault is one thing that goes wrong, at a moment of a round and for a time.
 type fault struct {
 	kind   string
+	round  uint64
 	at     time.Duration
 	length time.Duration
 	target int // which one of those that can have it
@@ -50,7 +51,7 @@ func plan(seed, round, lane uint64, kinds []kind, length time.Duration) (all []f
 		for ; n >= kinds[i].weight; i++ {
 			n -= kinds[i].weight
 		}
-		f := fault{kind: kinds[i].name, at: at, length: between(kinds[i].least, kinds[i].most), target: random.IntN(1 << 20), degree: random.IntN(100)}
+		f := fault{kind: kinds[i].name, round: round, at: at, length: between(kinds[i].least, kinds[i].most), target: random.IntN(1 << 20), degree: random.IntN(100)}
 		if f.at+f.length > length {
 			return all
 		}
@@ -92,6 +93,20 @@ func (r *run) faults(ctx context.Context, round int, length time.Duration) func(
 		group.Wait()
 		return errors.Join(errs...)
 	}
+}
+
+// inCalm makes the faults happen that need all to be at rest.
+func (r *run) inCalm(ctx context.Context, round int) error {
+	for _, k := range r.calm {
+		r.logf("  then %s", k.name)
+		from := r.h.now()
+		f := fault{kind: k.name, round: uint64(round), length: 10 * time.Second}
+		if err := r.happen(ctx, r.calm, f); err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+		r.h.event(f.kind, from, r.h.now())
+	}
+	return nil
 }
 
 func (r *run) happen(ctx context.Context, lane []kind, f fault) error {

@@ -50,14 +50,6 @@ type worker struct {
 	paused func() int64  // when the client's process was let go on last
 }
 
-// timed fills in when an operation began and ended, and keeps it.
-func (w *worker) timed(op *Op, do func()) {
-	op.Call = w.h.now()
-	do()
-	op.Return = w.h.now()
-	w.h.add(op)
-}
-
 // resources are those of a round.
 type resources struct {
 	names []string
@@ -105,7 +97,7 @@ func (w *worker) work(ctx context.Context, round string, r resources, over <-cha
 		}
 		l := &lease{op: Op{Client: w.name, Kind: acquire, Resource: r.names[i], Mode: m, Wait: w.rand.IntN(4) > 0}}
 		w.choose(l)
-		w.timed(&l.op, func() { w.client.acquire(ctx, l) })
+		w.h.timed(&l.op, func() { w.client.acquire(ctx, l) })
 		if l.held {
 			l.extends(l.op.Return, l.op.Lease)
 			w.hold(ctx, l)
@@ -145,11 +137,11 @@ func (w *worker) hold(ctx context.Context, l *lease) {
 	if c, ok := w.client.(*raw); ok && w.rand.IntN(4) == 0 {
 		op := l.then(show)
 		op.Token = 0
-		w.timed(op, func() { c.show(ctx, op) })
+		w.h.timed(op, func() { c.show(ctx, op) })
 	}
 	if l.op.Lease > 0 && !l.op.Kept && w.rand.IntN(10) == 0 {
 		op := l.then(renew)
-		w.timed(op, func() { w.client.renew(ctx, l, op) })
+		w.h.timed(op, func() { w.client.renew(ctx, l, op) })
 		if op.Outcome == renewed || op.Outcome == failed { // it may have been renewed
 			l.extends(op.Return, l.op.Lease)
 		}
@@ -166,7 +158,7 @@ func (w *worker) hold(ctx context.Context, l *lease) {
 
 func (w *worker) letGo(ctx context.Context, l *lease) {
 	op := l.then(release)
-	w.timed(op, func() { w.client.release(ctx, l, op) })
+	w.h.timed(op, func() { w.client.release(ctx, l, op) })
 	c, ok := w.client.(*raw)
 	if !ok || op.Outcome != released || op.Tries > 1 || w.rand.IntN(20) > 0 {
 		return
@@ -174,7 +166,7 @@ func (w *worker) letGo(ctx context.Context, l *lease) {
 	// A copy of the request that comes late.
 	starts, late := w.starts.Load(), l.then(again)
 	late.Token = 0
-	w.timed(late, func() { c.request(ctx, late) })
+	w.h.timed(late, func() { c.request(ctx, late) })
 	if late.Outcome != granted {
 		return
 	}
@@ -183,13 +175,13 @@ func (w *worker) letGo(ctx context.Context, l *lease) {
 	}
 	free := l.then(release)
 	free.Token = late.Token
-	w.timed(free, func() { c.release(ctx, l, free) })
+	w.h.timed(free, func() { c.release(ctx, l, free) })
 }
 
 // trust asks an SDK whether it trusts a lease, which it must not do for too long.
 func (w *worker) trust(ctx context.Context, c *sdk, l *lease) (outcome string) {
 	op := l.then(check)
-	w.timed(op, func() { c.trust(ctx, l, op) })
+	w.h.timed(op, func() { c.trust(ctx, l, op) })
 	if op.Outcome == trusted && !op.Kept && l.over > 0 && op.Call > l.over {
 		w.h.violation("a loss is told no later than the safe deadline", op.Resource,
 			fmt.Sprintf("%s trusts %d at %s, and its lease was over at %s", w.name, op.Token, at(op.Call), at(l.over)))
@@ -204,7 +196,7 @@ func (w *worker) abandon(ctx context.Context, l *lease) {
 		return // others find out when it is over
 	}
 	told := l.then(watch)
-	w.timed(told, func() { c.told(ctx, l, told) })
+	w.h.timed(told, func() { c.told(ctx, l, told) })
 	// The process may have been stopped meanwhile, and the machine have other things to do.
 	if late := told.Return - max(l.over, w.paused()) - int64(slack); told.Outcome == lost && late > 0 && len(w.h.during(l.over, told.Return, "machine")) == 0 {
 		w.h.violation("a loss is told no later than the safe deadline", l.op.Resource,
@@ -219,7 +211,7 @@ func (w *worker) abandon(ctx context.Context, l *lease) {
 // keep takes a lock of its own, which is held when all is quiet, whatever happens until then.
 func (w *worker) keep(ctx context.Context, prefix string) *lease {
 	l := &lease{op: Op{Client: w.name, Kind: acquire, Resource: prefix + w.name, Wait: true, Lease: []float64{0, 600}[w.rand.IntN(2)]}}
-	w.timed(&l.op, func() { w.client.acquire(ctx, l) })
+	w.h.timed(&l.op, func() { w.client.acquire(ctx, l) })
 	return l
 }
 
@@ -260,6 +252,9 @@ func (r *run) round(ctx context.Context, n int, length time.Duration) error {
 		return errors.Join(err, context.Cause(ctx))
 	}
 	if err := r.quiet(ctx, name, kept); err != nil {
+		return err
+	}
+	if err := r.inCalm(ctx, n); err != nil {
 		return err
 	}
 	for i, leases := range kept {
