@@ -15,6 +15,7 @@ import (
 // A question is what a server that led is asked about a lock when it goes on after another has led. What it remembers of the lock is not
 // so any more.
 type question struct {
+	asking
 	h        *history
 	resource string
 	here     *raw   // its connection leads to the server that was stopped
@@ -109,6 +110,20 @@ func (q *question) settle(ctx context.Context) {
 	}
 }
 
+// questions are two of each kind, over HTTP and in a session with the server.
+func (c *cluster) questions(to *server, f fault, askings []asking) (all []*question) {
+	for n, a := range askings {
+		for w, here := range []wire{newPlain(to.process.Addr()), &sessions{addr: to.process.Addr()}} {
+			name := fmt.Sprintf("asked/%d-%d", n, w)
+			all = append(all, &question{
+				asking: a, h: c.r.h, resource: fmt.Sprintf("r%d-asked-%s-%d", f.round, strings.ReplaceAll(a.name, " ", "-"), w),
+				here: &raw{name: name, wire: here, h: c.r.h}, led: &raw{name: name, h: c.r.h}, other: &raw{name: name + "/other", h: c.r.h},
+			})
+		}
+	}
+	return all
+}
+
 // stopAndAsk stops the leader until another leads, and has requests in its sockets when it goes on. Nothing else goes on meanwhile, as any
 // commit, or lease that is over, would show the server that it does not lead. For that time its ways to the members that do not lead etcd
 // are slow, so that, unless it asks, it may take longer to find out than to answer.
@@ -116,65 +131,50 @@ func (c *cluster) stopAndAsk(ctx context.Context, f fault, askings []asking) (er
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errStuck)
 	defer cancel()
 	i, s := c.leader(ctx, f)
-	var all []*question
-	for n, a := range askings {
-		for w, to := range []wire{newPlain(s.process.Addr()), &sessions{addr: s.process.Addr()}} {
-			name := fmt.Sprintf("asked/%d-%d", n, w)
-			all = append(all, &question{
-				h: c.r.h, resource: fmt.Sprintf("r%d-asked-%s-%d", f.round, strings.ReplaceAll(a.name, " ", "-"), w), here: &raw{name: name, wire: to, h: c.r.h},
-			})
-		}
-	}
-	each := func(do func(q *question, a asking)) {
+	all := c.questions(s, f, askings)
+	each := func(do func(q *question)) {
 		var group sync.WaitGroup
-		for n, q := range all {
-			group.Go(func() { do(q, askings[n/2]) })
+		for _, q := range all {
+			group.Go(func() { do(q) })
 		}
 		group.Wait()
 	}
-	each(func(q *question, a asking) { a.before(q, ctx) })
+	each(func(q *question) { q.before(q, ctx) })
 	if err := s.process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	var goOn sync.Once
-	resume := func() { goOn.Do(func() { err = errors.Join(err, s.process.Signal(syscall.SIGCONT)) }) }
-	defer resume()
+	resume := sync.OnceValue(func() error { return s.process.Signal(syscall.SIGCONT) })
+	defer func() { err = errors.Join(err, resume()) }()
 	next := c.successor(ctx, i, f.length)
 	for _, q := range all {
-		q.led = &raw{name: q.here.name, wire: newPlain(next.process.Addr()), h: c.r.h}
-		q.other = &raw{name: q.here.name + "/other", wire: newPlain(next.process.Addr()), h: c.r.h}
+		q.led.wire, q.other.wire = newPlain(next.process.Addr()), newPlain(next.process.Addr())
 	}
-	var slow []*link
-	for n, m := range c.members {
-		if !m.leads(ctx) {
-			slow = append(slow, c.toEtcd[i][n])
-		}
-	}
-	var cures []func() error
-	for _, l := range slow {
-		cure, err := l.poison(f.kind, "latency", "upstream", map[string]any{"latency": 300})
-		if err != nil {
-			return err
-		}
-		cures = append(cures, cure)
-	}
-	each(func(q *question, a asking) { a.since(q, ctx) })
+	each(func(q *question) { q.since(q, ctx) })
 	asked := make(chan struct{})
 	go func() {
-		each(func(q *question, a asking) { a.ask(q, ctx) })
+		each(func(q *question) { q.ask(q, ctx) })
 		close(asked)
 	}()
+	cure, err := poison(f, c.besideLeader(ctx, i), "latency", map[string]any{"latency": 300}, "upstream")
 	pause(ctx, 200*time.Millisecond) // the requests get into the sockets
-	resume()
+	err = errors.Join(err, resume())
 	<-asked
-	for _, cure := range cures {
-		err = errors.Join(err, cure())
-	}
-	each(func(q *question, _ asking) { q.settle(ctx) })
-	if ctx.Err() != nil && errors.Is(context.Cause(ctx), errStuck) {
+	err = errors.Join(err, cure())
+	each(func(q *question) { q.settle(ctx) })
+	if errors.Is(context.Cause(ctx), errStuck) {
 		c.r.h.violation("every call ends", "", f.String()+": calls still wait after a minute")
 	}
 	return err
+}
+
+// besideLeader are the links of a server to the members that do not lead etcd.
+func (c *cluster) besideLeader(ctx context.Context, of int) (links []*link) {
+	for n, m := range c.members {
+		if !m.leads(ctx) {
+			links = append(links, c.toEtcd[of][n])
+		}
+	}
+	return links
 }
 
 // successor waits until a server that is not the one leads, and returns it; some server, if none does in time.

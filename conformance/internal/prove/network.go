@@ -60,21 +60,29 @@ func cut(ctx context.Context, f fault, links []*link) (err error) {
 }
 
 // poisoned has toxics on links for as long as the fault lasts.
-func poisoned(ctx context.Context, f fault, links []*link, kind string, attributes map[string]any, streams ...string) (err error) {
+func poisoned(ctx context.Context, f fault, links []*link, kind string, attributes map[string]any, streams ...string) error {
+	cure, err := poison(f, links, kind, attributes, streams...)
+	pause(ctx, f.length)
+	return errors.Join(err, cure())
+}
+
+// poison puts toxics on links, until cure.
+func poison(f fault, links []*link, kind string, attributes map[string]any, streams ...string) (cure func() error, err error) {
 	var cures []func() error
 	for _, l := range links {
 		for _, stream := range streams {
-			cure, failed := l.poison(f.kind, kind, stream, attributes)
+			one, failed := l.poison(f.kind, kind, stream, attributes)
 			if failed != nil {
 				err = errors.Join(err, failed)
 				continue
 			}
-			cures = append(cures, cure)
+			cures = append(cures, one)
 		}
 	}
-	pause(ctx, f.length)
-	for _, cure := range cures {
-		err = errors.Join(err, cure())
-	}
-	return err
+	return func() (err error) {
+		for _, cure := range cures {
+			err = errors.Join(err, cure())
+		}
+		return err
+	}, err
 }

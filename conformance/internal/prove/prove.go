@@ -157,7 +157,7 @@ func (r *run) setUp(ctx context.Context) error {
 	r.servers = append(r.servers, s)
 	r.lanes = [][]kind{r.processes(), r.network()}
 	if r.disk != nil {
-		r.lanes[1] = append(r.lanes[1], kind{"full disk", 2, 200 * time.Millisecond, 2 * time.Second, r.fullDisk})
+		r.lanes[1] = append(r.lanes[1], kind{"full disk", 3, 200 * time.Millisecond, 2 * time.Second, r.fullDisk})
 	}
 	return r.setUpClients(ctx)
 }

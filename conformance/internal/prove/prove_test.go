@@ -165,7 +165,7 @@ func TestBrokenServersAreCaught(t *testing.T) {
 			o.Server, o.Fault, o.For, o.Round, o.Drain = binary, b.Fault, 2*time.Minute, 4*time.Second, 15*time.Second
 			o.Out = filepath.Join(o.Out, b.Fault)
 			if b.Cluster {
-				o.Etcd, o.Round = etcd(t), 12*time.Second
+				o.Etcd, o.Round, o.For = etcd(t), 6*time.Second, 4*time.Minute
 			}
 			rep, err := prove.Run(ctx, o)
 			require.NotNil(t, rep, "%v", err)
