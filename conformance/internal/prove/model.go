@@ -196,7 +196,7 @@ func timeline(ops []*Op, end int64, wrong func(promise, what string)) []porcupin
 		case trusted: // at the moment when it was asked, or later
 			put(op.Client, op, op.Call, op.Call)
 		case refused:
-			if op.Mode == (mode{}) && !doubt.at(op.Call, op.Return, op) {
+			if op.Mode == (mode{}) && !op.outlasted() && !doubt.at(op.Call, op.Return, op) {
 				put(op.Client, op, op.Call, op.Return)
 			}
 		case seen:
@@ -236,6 +236,15 @@ const long = 10
 
 // delivered says that a grant is surely the only one that was made for its request.
 func (op *Op) delivered() bool { return op.Tries == 1 && (op.Lease == 0 || op.Lease >= long) }
+
+// outlasted says that an SDK's call lasted longer than its lease: a grant that came too late to be trusted is given back, and the next
+// attempt, by a new id, may find the lock held for it still.
+func (op *Op) outlasted() bool {
+	return op.Tries == 0 && op.Lease > 0 && op.Return-op.Call > safely(op.Lease)
+}
+
+// safely is how long an SDK trusts a lease at most.
+func safely(lease float64) int64 { return seconds(lease*0.99) - int64(2*time.Millisecond) }
 
 // doubt is when a lock may have been held for an acquisition that does not know of it: one that gave up, or that had to ask again.
 type doubt []*Op

@@ -32,10 +32,10 @@ func (l *lease) then(kind string) *Op {
 	return &Op{Client: l.op.Client, Kind: kind, Resource: l.op.Resource, Mode: l.op.Mode, Token: l.op.Token, ID: l.op.ID, Lease: l.op.Lease, Kept: l.op.Kept}
 }
 
-// extends says that the lease is as long again from a moment on, less what an SDK takes off.
+// extends says that the lease is as long again from a moment on.
 func (l *lease) extends(from int64, length float64) {
 	if length > 0 {
-		l.over = max(l.over, from+seconds(length*0.99)-int64(2*time.Millisecond))
+		l.over = max(l.over, from+safely(length))
 	}
 }
 
