@@ -192,7 +192,7 @@ func (h *Handshakes) log(x *handshake, err error) {
 	}
 	h.silent++
 	if now := time.Now(); now.Sub(h.logged) >= time.Second && h.ctx.Err() == nil {
-		h.cfg.Logger.Warn("TLS handshake failed", "remote", x.RemoteAddr(), "error", err, "failed", h.silent)
+		h.cfg.Logger.Warn("TLS handshake error", "remote", x.RemoteAddr(), "error", err, "failed", h.silent)
 		h.logged, h.silent = now, 0
 	}
 }
@@ -202,7 +202,7 @@ func (h *Handshakes) log(x *handshake, err error) {
 func (x *handshake) refuse(err error) {
 	const most = 64 << 10
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && slices.Contains(methods, string(plain.RecordHeader[:])) {
-		_, _ = io.WriteString(x.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nThis server speaks https://, and the request came by http://\n")
+		_, _ = io.WriteString(x.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 	}
 	if x.CloseWrite() != nil {
 		return
