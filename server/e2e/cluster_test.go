@@ -154,7 +154,7 @@ func TestPausedLeaderAnswersNothingWrong(t *testing.T) {
 	}
 	old := c.client(0)
 	old.do(t, "GET", "/healthz", nil)
-	c.servers[0].signal(syscall.SIGSTOP)
+	c.servers[0].pause()
 	c.leads(1)
 	next := c.client(1)
 	for _, resource := range []string{"renewed", "shown", "again", "refused"} {

@@ -183,6 +183,24 @@ func (p *process) kill() {
 	require.Equal(p.t, -1, p.exitCode())
 }
 
+// pause stops the process, and waits until each of its threads stands still, which takes a moment where one is running.
+func (p *process) pause() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	require.Eventually(p.t, func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		require.NoError(p.t, err)
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			require.NoError(p.t, err)
+			if !strings.Contains(string(stat), ") T ") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	}, patience, time.Millisecond, "the process stops")
+}
+
 // output collects what a process writes. It comes in behind the answers and the ready line of the same process, which take other
 // ways: logged waits for what should be there, and whatever was written before it is then there too.
 type output struct {

@@ -81,9 +81,14 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		core.Auditor, watch.Journal = file, file
 		counts.Journal(file.Lost)
 	}
+	var forwarder *forward.Forwarder
+	var reports *forward.Reports
+	if opts.Store.Kind == "etcd" {
+		forwarder, reports = forward.New(encryption.own(), log), &forward.Reports{}
+	}
 	ops := service.New(core)
 	sessions := session.NewServer(ops, session.Config{
-		MaxOperations: opts.MaxSessionOperations, MaxUnsent: opts.MaxSessionUnsent, WriteTimeout: opts.SessionTimeout, Logger: log,
+		MaxOperations: opts.MaxSessionOperations, MaxUnsent: opts.MaxSessionUnsent, WriteTimeout: opts.SessionTimeout, Reports: reports, Logger: log,
 	})
 	counts.Sessions(sessions.Sessions)
 	hub := events.NewHub(watch)
@@ -94,10 +99,8 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 		Version: version, MaxBody: opts.MaxBody, BodyTimeout: opts.HeaderTimeout, Metrics: counts, Sessions: sessions, Events: hub, Stats: recorder,
 		Logger: log,
 	}
-	var forwarder *forward.Forwarder
-	if opts.Store.Kind == "etcd" {
-		forwarder = forward.New(encryption.own())
-		cfg.Forwarder = forwarder
+	if forwarder != nil {
+		cfg.Forwarder, cfg.Reports = forwarder, reports
 	}
 	if opts.UI {
 		cfg.UI = ui.New()
@@ -131,6 +134,7 @@ func New(opts *config.Options, version string, log *slog.Logger) (*App, error) {
 	}
 	a.drains = append(a.drains, a.drainHTTP, sessions.Shutdown)
 	if forwarder != nil {
+		a.drains = append(a.drains, forwarder.Shutdown)
 		if err := a.join(); err != nil {
 			return nil, errors.Join(fmt.Errorf("--store %s: %w", opts.Store, err), a.Close())
 		}

@@ -4,21 +4,25 @@ package forward
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
-// header marks a request that was passed on, so that it is not passed on again.
+// header marks a request that was passed on, so that it is not passed on again. Its value names the request.
 const header = "Lockserver-Forwarded"
 
 const (
@@ -26,6 +30,7 @@ const (
 	answerTimeout = 10 * time.Second // to write an answer
 	idleTimeout   = 30 * time.Second // less than a server's, so that none closes a connection that is about to be used
 	drainGrace    = 200 * time.Millisecond
+	partTimeout   = time.Second // for sessions to end in order
 )
 
 var (
@@ -36,10 +41,22 @@ var (
 // Forwarder knows who leads.
 type Forwarder struct {
 	transport *http.Transport
+	log       *slog.Logger
+	name      string // of this server, among those that pass requests on
+	requests  atomic.Uint64
+	warned    atomic.Int64 // when a warning was last due
 
 	mu       sync.Mutex
 	leader   *leader // nil if none is known
 	draining bool
+	sessions map[string]session
+	running  sync.WaitGroup // sessions
+}
+
+// session is one that is passed on.
+type session struct {
+	to      *leader
+	request *http.Request
 }
 
 // leader is a server that leads, as far as is known.
@@ -50,13 +67,13 @@ type leader struct {
 }
 
 // New returns a forwarder that knows no leader. To one that asks for a certificate it shows the given one; nil for none.
-func New(certificate func() *tls.Certificate) *Forwarder {
+func New(certificate func() *tls.Certificate, log *slog.Logger) *Forwarder {
 	encryption := &tls.Config{MinVersion: tls.VersionTLS12}
 	if certificate != nil {
 		encryption.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate(), nil }
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	return &Forwarder{transport: &http.Transport{
+	return &Forwarder{log: log, name: rand.Text(), sessions: map[string]session{}, transport: &http.Transport{
 		DialContext: dialer.DialContext, TLSClientConfig: encryption, TLSHandshakeTimeout: dialTimeout, MaxIdleConnsPerHost: 1024, IdleConnTimeout: idleTimeout, DisableCompression: true,
 	}}
 }
@@ -86,14 +103,63 @@ func (f *Forwarder) Lead(address string) {
 	}
 }
 
-// Drain refuses new requests, and soon ends those that the leader has not answered.
+// Drain refuses new requests. Soon it has the leader end sessions in order, and ends requests that the leader has not answered.
 func (f *Forwarder) Drain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.draining = true
 	if l := f.leader; l != nil {
-		time.AfterFunc(drainGrace, func() { l.end(errDraining) })
+		time.AfterFunc(drainGrace, func() {
+			f.part()
+			l.end(errDraining)
+		})
 	}
+}
+
+// part has the leader end the sessions that were passed on to it, and waits for that, within limits.
+func (f *Forwarder) part() {
+	f.mu.Lock()
+	for name, x := range f.sessions {
+		go f.report(x.to, x.request, name, draining)
+	}
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), partTimeout)
+	defer cancel()
+	_ = f.Shutdown(ctx) // what is left is ended next
+}
+
+// Shutdown waits until the sessions that were passed on have ended. It must follow Drain.
+func (f *Forwarder) Shutdown(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		f.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// begin notes that a session is passed on, unless the server shuts down.
+func (f *Forwarder) begin(name string, x session) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.draining {
+		return false
+	}
+	f.sessions[name] = x
+	f.running.Add(1)
+	return true
+}
+
+func (f *Forwarder) end(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.sessions, name)
+	f.running.Done()
 }
 
 // Ready returns why requests cannot be passed on, or nil.
@@ -107,11 +173,15 @@ func (f *Forwarder) to() (*leader, *wire.Problem) {
 	defer f.mu.Unlock()
 	switch {
 	case f.draining:
-		return nil, &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
+		return nil, shutsDown()
 	case f.leader == nil:
 		return nil, noLeader("no server of the cluster leads at the moment; ask again")
 	}
 	return f.leader, nil
+}
+
+func shutsDown() *wire.Problem {
+	return &wire.Problem{Code: wire.Draining, Detail: "the server shuts down", Reason: "draining"}
 }
 
 func noLeader(detail string) *wire.Problem { return &wire.Problem{Code: wire.NoLeader, Detail: detail} }
@@ -123,10 +193,43 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, body []byte)
 	if p != nil {
 		return p, false
 	}
-	if r.Header.Get(header) != "" {
+	if NameOf(r) != "" {
 		return noLeader("this server does not lead, and the request was passed on already; ask again"), false
 	}
-	connected := false
+	name := f.name + "-" + strconv.FormatUint(f.requests.Add(1), 10)
+	switch r.URL.Path {
+	case wire.Session.Path():
+		if !f.begin(name, session{to, r}) {
+			return shutsDown(), false
+		}
+		defer f.end(name)
+	case wire.Acquire.Path():
+	default:
+		p, gone, _ = f.pass(w, r, body, to, name)
+		return p, gone
+	}
+	handed := int64(0)
+	defer func() { // also if the answer breaks off, which is a panic
+		if handed != all && context.Cause(to.ctx) != errChanged { //nolint:errorlint // it is never wrapped
+			f.report(to, r, name, strconv.FormatInt(handed, 10))
+		}
+	}()
+	answer := &handing{ResponseWriter: w}
+	p, gone, asked := f.pass(answer, r, body, to, name)
+	switch {
+	case !asked || answer.conn == nil && p == nil && !gone && answer.whole():
+		handed = all
+	case answer.conn != nil:
+		handed = answer.conn.end()
+	}
+	return p, gone
+}
+
+// all of an answer was handed on, or there is none.
+const all = -1
+
+// pass passes a request on under that name. It also returns whether the leader may have got it.
+func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte, to *leader, name string) (p *wire.Problem, gone, connected bool) {
 	ctx, cancel := context.WithCancelCause(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected = true },
 	}))
@@ -143,12 +246,13 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, body []byte)
 		Rewrite: func(x *httputil.ProxyRequest) {
 			x.SetURL(to.url)
 			x.Out.Host = x.In.Host
-			x.Out.Header.Set(header, "1")
+			x.Out.Header.Set(header, name)
+			x.Out.Header.Del(reportHeader)
 			x.Out.Header.Del("Expect")
 		},
 		ModifyResponse: func(resp *http.Response) error {
-			if resp.StatusCode == http.StatusSwitchingProtocols {
-				return nil
+			if err := r.Context().Err(); err != nil || resp.StatusCode == http.StatusSwitchingProtocols {
+				return err
 			}
 			until := time.Now().Add(answerTimeout)
 			if resp.ContentLength < 0 { // events, without an end
@@ -168,5 +272,5 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, body []byte)
 		},
 	}
 	proxy.ServeHTTP(w, out)
-	return p, gone
+	return p, gone, connected
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lockserver/lockserver/server/internal/forward"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
@@ -21,14 +22,17 @@ type Config struct {
 	Sessions    Upgrader     // nil for none
 	Events      Events       // nil for none
 	Stats       Stats
-	UI          Files     // nil for none
-	Forwarder   Forwarder // nil for a server without a cluster
+	UI          Files            // nil for none
+	Forwarder   Forwarder        // nil for a server without a cluster
+	Reports     *forward.Reports // the same
 	Logger      *slog.Logger
 }
 
 // Upgrader turns the connection of a request into a session. If it returns a problem, it has written nothing.
 type Upgrader interface {
 	Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem
+	// Part ends in order the session of the request that was passed on under that name, as the server between shuts down.
+	Part(name string)
 }
 
 // Events tells what happens.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockserver/lockserver/server"
 	"github.com/lockserver/lockserver/server/internal/fault"
+	"github.com/lockserver/lockserver/server/internal/forward"
 	"github.com/lockserver/lockserver/server/internal/service"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
@@ -54,6 +55,11 @@ func (x *exchange) serve() (outcome string) {
 	}
 	if x.standsBy() {
 		return x.forward()
+	}
+	if x.api.cfg.Reports != nil {
+		if report, ok, p := forward.ReportIn(x.r); ok {
+			return x.report(report, p)
+		}
 	}
 	if x.op == wire.Session {
 		return x.upgrade()
@@ -144,6 +150,32 @@ func (x *exchange) deliver(result *service.Result) {
 		err = x.send(result.Status(), x.api.headers.json, buf.b)
 	}
 	delivered = err == nil || fault.UndeliveredGrantsKept
+	if name := x.passedOn(); delivered && name != "" && x.op == wire.Acquire && result.Problem == nil {
+		ticket := result.Ticket
+		x.api.cfg.Reports.Await(name, func(int64) { ticket.Leave() })
+	}
+}
+
+// passedOn is the name of a request that another server passed on, or "".
+func (x *exchange) passedOn() string {
+	if x.api.cfg.Reports == nil {
+		return ""
+	}
+	return forward.NameOf(x.r)
+}
+
+// report takes note of what became of an answer to a request that another server passed on.
+func (x *exchange) report(report forward.Report, p *wire.Problem) (outcome string) {
+	x.op = wire.Other
+	switch {
+	case p != nil:
+		return x.refuse(p)
+	case report.Draining && x.api.cfg.Sessions != nil:
+		x.api.cfg.Sessions.Part(report.Name)
+	default:
+		x.api.cfg.Reports.Take(report)
+	}
+	return x.say("{}\n")
 }
 
 // say answers a request that needs no engine.

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,7 @@ import (
 // standby is a server of a cluster that does not lead.
 func standby(t *testing.T) (*server, *forward.Forwarder) {
 	t.Helper()
-	f := forward.New(nil)
+	f := forward.New(nil, slog.New(slog.DiscardHandler))
 	return start(t, setup{loading: true, forwarder: f}), f
 }
 
@@ -53,7 +54,7 @@ func deaf(t *testing.T) string {
 // A stand-by counts wrong secrets for the address that tries them: the leader sees right ones alone.
 func TestStandByCountsWrongSecrets(t *testing.T) {
 	leader := start(t, setup{wrongSecrets: 1})
-	f := forward.New(nil)
+	f := forward.New(nil, slog.New(slog.DiscardHandler))
 	f.Lead("http://" + leader.addr)
 	s := start(t, setup{loading: true, forwarder: f, wrongSecrets: 2})
 	guess := func() string { return s.do("GET", "/locks", "", "X-LOCKSERVER-SECRET", "wrong").code() }

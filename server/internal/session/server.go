@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/fault"
+	"github.com/lockserver/lockserver/server/internal/forward"
 	"github.com/lockserver/lockserver/server/internal/host"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/service"
@@ -22,11 +23,12 @@ import (
 
 // Config is what sessions need.
 type Config struct {
-	MaxOperations int           // unanswered requests of one session that are not parked; beyond it the session is not read
-	MaxUnsent     int           // bytes of answers that wait to be written; beyond it the session is not read
-	WriteTimeout  time.Duration // after which a session that takes nothing is closed
-	PingInterval  time.Duration // 0: 15 s; a session is closed at the third ping if the two before got no pong
-	LeasesAtOnce  int           // 0: 256; how many leases a keepalive renews before it lets others in
+	MaxOperations int              // unanswered requests of one session that are not parked; beyond it the session is not read
+	MaxUnsent     int              // bytes of answers that wait to be written; beyond it the session is not read
+	WriteTimeout  time.Duration    // after which a session that takes nothing is closed
+	PingInterval  time.Duration    // 0: 15 s; a session is closed at the third ping if the two before got no pong
+	LeasesAtOnce  int              // 0: 256; how many leases a keepalive renews before it lets others in
+	Reports       *forward.Reports // nil for a server without a cluster
 	Logger        *slog.Logger
 	Host          host.Host // nil: this machine
 }

@@ -53,6 +53,7 @@ type session struct {
 	pings     int  // without a pong
 	finishing bool
 	ended     bool
+	passed    passed
 }
 
 // held is a grant that the session was given.
@@ -351,6 +352,7 @@ func (x *session) end() {
 	for token := range lost {
 		x.server.holders.leave(token, x)
 	}
+	x.passed.await(x.server.cfg.Reports)
 	x.server.remove(x)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/lockserver/lockserver/server/internal/forward"
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
@@ -40,17 +41,26 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request) *wire.Problem {
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ = rw.Reader.Peek(n)
 	}
-	s.Serve(conn, bytes.Clone(early), r.RemoteAddr)
+	passedAs := ""
+	if s.cfg.Reports != nil {
+		passedAs = forward.NameOf(r)
+	}
+	s.serve(conn, bytes.Clone(early), r.RemoteAddr, passedAs)
 	return nil
 }
 
 // Serve makes a session of a connection that was upgraded, and returns at once. What came with the upgrade is early.
-func (s *Server) Serve(conn net.Conn, early []byte, from string) {
+func (s *Server) Serve(conn net.Conn, early []byte, from string) { s.serve(conn, early, from, "") }
+
+// serve does so for a request that another server may have passed on under a name.
+func (s *Server) serve(conn net.Conn, early []byte, from, passedAs string) {
 	var in io.Reader = conn
 	if len(early) > 0 {
 		in = io.MultiReader(bytes.NewReader(early), conn)
 	}
-	if !s.add(newSession(s, conn, in, from)) {
+	x := newSession(s, conn, in, from)
+	x.passed.name = passedAs
+	if !s.add(x) {
 		_ = conn.Close() // the server began to shut down, or to stand by, just now
 	}
 }

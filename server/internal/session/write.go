@@ -6,6 +6,9 @@ import (
 	"github.com/lockserver/lockserver/server/internal/wire"
 )
 
+// goingAway is the close frame of a server that shuts down.
+var goingAway = ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "the server shuts down")))
+
 // wake sees to it that what was queued is written: by whoever writes now, by the reader at the end of its batch, or by a goroutine of
 // its own. It is called with x.mu held.
 func (x *session) wake() {
@@ -61,12 +64,21 @@ func (x *session) write() {
 		x.mu.Unlock()
 
 		x.tell(counts)
+		sent := len(control)
 		err := x.send(control)
 		if err == nil && f != nil {
-			err = x.send(f.bytes())
+			b := f.bytes()
+			sent += len(b)
+			err = x.send(b)
 		}
 		x.mu.Lock()
+		if x.passed.name != "" {
+			x.passed.wrote(sent)
+		}
 		if err == nil && f != nil {
+			if x.passed.name != "" {
+				x.passed.answered(&x.calls, f.calls)
+			}
 			x.calls.end(f.calls)
 			x.unsent -= size
 			x.recycle(f)
@@ -102,7 +114,7 @@ func (x *session) next() (control []byte, f *frame, last bool) {
 		return control, f, false
 	}
 	if x.closing == nil && x.finishing && x.calls.unanswered == 0 {
-		x.closing = ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusGoingAway, "the server shuts down")))
+		x.closing = goingAway
 	}
 	if x.closing != nil {
 		return append(control, x.closing...), nil, true
