@@ -51,6 +51,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.StringVar(&o.Image, "image", "", "test the driver that is the entry point of this `image`; goes with --docker")
 	f.BoolVar(&o.Docker, "docker", false, "run server and drivers as containers")
 	f.StringVar(&o.Server, "server", "", "the server's `binary` (default: lockserver on the PATH)")
+	f.BoolVar(&o.Cluster, "cluster", false, "each server is a cluster, which is reached through a server that stands by")
+	f.StringVar(&o.Etcd, "etcd", "", "the `binary` of the clusters' etcd (default: etcd on the PATH)")
 	f.IntVar(&o.Parallel, "parallel", o.Parallel, "play so many cases at once")
 	f.DurationVar(&o.Tolerance, "tolerance", o.Tolerance, "by how much anything may be late")
 	f.Usage = func() {
@@ -94,8 +96,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(err)
 	}
 	if !o.Docker {
-		if o.Server, err = server(o.Server); err != nil {
-			return fail(err)
+		if o.Server, err = binary(o.Server, "lockserver"); err != nil {
+			return fail(fmt.Errorf("%w; --server names one, and this installs it: go install github.com/lockserver/lockserver/server/cmd/lockserver@latest", err))
+		}
+		if o.Cluster {
+			if o.Etcd, err = binary(o.Etcd, "etcd"); err != nil {
+				return fail(fmt.Errorf("%w; --etcd names one of version 3.6 or newer", err))
+			}
 		}
 	}
 	rep, err := suite.Run(ctx, o)
@@ -116,16 +123,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// server is the full path of the binary that is given, or else of the one that is installed.
-func server(given string) (string, error) {
+// binary is the full path of the one that is given, or else of the one of that name that is installed.
+func binary(given, name string) (string, error) {
 	if given == "" {
-		given = "lockserver"
+		given = name
 	} else if !strings.Contains(given, "/") {
 		given = "./" + given
 	}
 	path, err := exec.LookPath(given)
 	if err != nil {
-		return "", fmt.Errorf("%w; --server names one, and this installs it: go install github.com/lockserver/lockserver/server/cmd/lockserver@latest", err)
+		return "", err
 	}
 	return filepath.Abs(path)
 }

@@ -27,7 +27,9 @@ type Case struct {
 	// Transport is the one that the case is about, if it is about one, for the reason Because.
 	Transport string `yaml:"transport"`
 	Because   string `yaml:"because"`
-	Steps     []Step `yaml:"steps"`
+	// Alone is why the case needs a server that is none of a cluster, "" if it does not.
+	Alone string `yaml:"alone"`
+	Steps []Step `yaml:"steps"`
 
 	File string `yaml:"-"`
 }

@@ -64,6 +64,7 @@ type (
 		Secret       *string
 		Headers      map[string]string
 		Exact        bool
+		Leader       bool // of a cluster
 	}
 	TCP struct {
 		Send   string

@@ -1,5 +1,5 @@
 // Package place says where servers and drivers run. The rest of the suite knows only these interfaces: processes of this machine
-// (package local) and containers are two ways to keep them.
+// (package local) and containers are two ways to keep them, and package cluster puts several servers in the place of each.
 package place
 
 import (
@@ -17,6 +17,8 @@ type Place interface {
 	Server(ctx context.Context, spec ServerSpec) (Server, error)
 	// Driver starts a driver.
 	Driver(ctx context.Context, spec DriverSpec) (Driver, error)
+	// Etcd starts an etcd of one member, and gives the URL at which servers find it. It goes with the place.
+	Etcd(ctx context.Context) (url string, err error)
 	// ProxyHost is the address on which the suite's proxies listen, and reach the name by which drivers reach them there. The one
 	// with IPv6 is only asked for where the place does not lack "ipv6".
 	ProxyHost(ipv6 bool) (listen, reach string)
@@ -36,6 +38,8 @@ type ServerSpec struct {
 	Secret string
 	// Durable asks for the disk store in place of the memory store.
 	Durable bool
+	// Etcd is the store of a server that is one of a cluster, in place of both: etcd:URL/PREFIX.
+	Etcd string
 	// Flags are further command-line flags, such as "--max-waiters=2".
 	Flags []string
 	// Env are further environment variables.
@@ -61,6 +65,14 @@ type Cutter interface {
 	Cut(ctx context.Context) error
 	// Heal brings the server back, at an address that may have changed.
 	Heal(ctx context.Context) error
+}
+
+// Cluster is a Server that is several, of which it is reached through one that stands by.
+type Cluster interface {
+	// LeaderAddr is host:port at which the suite reaches the one that leads. It may change when the servers are started again.
+	LeaderAddr() string
+	// StandsBy gives an error if the one through which it is reached does not stand by any more.
+	StandsBy(ctx context.Context) error
 }
 
 // DriverSpec is one driver to start.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockserver/lockserver/conformance/internal/cases"
+	"github.com/lockserver/lockserver/conformance/internal/place"
 )
 
 // http sends a request of the runner's own straight to the server, on a connection of its own.
@@ -53,6 +54,9 @@ func (r *run) httpUntil(ctx context.Context, s *cases.Step, a *cases.HTTP) (any,
 
 func (r *run) request(ctx context.Context, a *cases.HTTP) (*http.Request, error) {
 	target := url.URL{Scheme: "http", Host: r.server.SuiteAddr(), Path: a.Path}
+	if c, ok := r.server.(place.Cluster); ok && a.Leader {
+		target.Host = c.LeaderAddr()
+	}
 	values := url.Values{}
 	for k, v := range a.Query {
 		if k == "resource" || k == "prefix" {

@@ -5,15 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/lockserver/lockserver/conformance/internal/place"
+	"github.com/lockserver/lockserver/conformance/internal/place/local"
 )
 
 // member is a member of etcd. Servers and the other members reach it through links.
@@ -33,7 +33,7 @@ type member struct {
 func startMembers(ctx context.Context, path, dir string, size int) (members []*member, err error) {
 	var all []string
 	for i := range size {
-		m := &member{name: fmt.Sprint("etcd", i), client: freeAddr(), peer: freeAddr(), path: path}
+		m := &member{name: fmt.Sprint("etcd", i), client: local.FreeAddr(), peer: local.FreeAddr(), path: path}
 		if m.peers, err = newLink(m.name, m.peer); err != nil {
 			return nil, err
 		}
@@ -58,17 +58,6 @@ func startMembers(ctx context.Context, path, dir string, size int) (members []*m
 	return members, nil
 }
 
-// freeAddr is a port that nobody listens on, below those that systems give to clients.
-func freeAddr() string {
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(17_000)) //nolint:gosec // no secret
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			return address
-		}
-	}
-}
-
 func (m *member) start() error {
 	m.process, m.exited = exec.Command(m.path, m.args...), make(chan struct{})
 	m.process.Env = []string{} // it would take settings from there
@@ -89,24 +78,19 @@ func (m *member) start() error {
 func (m *member) healthy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.client+"/health", http.NoBody)
-		if err != nil {
-			return err
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-m.exited:
-			return fmt.Errorf("%s has ended: %s", m.name, &m.log)
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy: %w", m.name, ctx.Err())
-		}
+	if err := place.AwaitEtcd(ctx, m.client, m.exited); err != nil {
+		return fmt.Errorf("%s: %w: %s", m.name, err, m.said())
+	}
+	return nil
+}
+
+// said is what it logged, if it has ended.
+func (m *member) said() string {
+	select {
+	case <-m.exited:
+		return m.log.String()
+	default:
+		return "it goes on"
 	}
 }
 

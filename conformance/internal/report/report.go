@@ -31,6 +31,9 @@ func (v Verdict) Good() bool { return v != Fail && v != UnexpectedPass }
 
 var marks = map[Verdict]string{Pass: "✓", Fail: "**✗**", KnownFailure: "(✗)", UnexpectedPass: "**(✓)**", NotApplicable: "–"}
 
+// Alone begins the reason of a case that does not apply to clusters.
+const Alone = "not in a cluster: "
+
 // Result is one cell of the matrix.
 type Result struct {
 	Case    string   `json:"case"`
@@ -168,15 +171,9 @@ func (r *Report) Markdown() ([]byte, error) {
 			b = fmt.Appendf(b, "\n## %s: `%s` with %s\n\n%s\n\n```text\n%s\n\n%s\n```\n", x.Verdict, x.Case, x.Driver, x.Reason, x.Failure, x.details())
 		}
 	}
-	b = append(b, "\n## Cases about one transport\n"...)
-	told := map[string]bool{}
-	for _, x := range r.Results {
-		if about := x.Over != "" || strings.HasPrefix(x.Reason, "about sessions: "); about && !told[x.Case] {
-			told[x.Case] = true
-			b = fmt.Appendf(b, "\n- `%s`: %s", x.Case, x.Reason)
-		}
-	}
-	b = append(b, "\n\n## What drivers lack\n"...)
+	b = r.reasons(b, "Cases about one transport", func(x Result) bool { return x.Over != "" || strings.HasPrefix(x.Reason, "about sessions: ") })
+	b = r.reasons(b, "Cases of a server alone", func(x Result) bool { return strings.HasPrefix(x.Reason, Alone) })
+	b = append(b, "\n## What drivers lack\n"...)
 	for _, d := range r.Drivers {
 		for _, f := range slices.Sorted(maps.Keys(d.Lacks)) {
 			b = fmt.Appendf(b, "\n- %s: `%s`: %s", d.Name, f, d.Lacks[f])
@@ -189,6 +186,25 @@ func (r *Report) Markdown() ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// reasons lists why cases were played in another way, or not at all, each case once.
+func (r *Report) reasons(b []byte, title string, chosen func(Result) bool) []byte {
+	told := map[string]bool{}
+	for _, x := range r.Results {
+		if !chosen(x) || told[x.Case] {
+			continue
+		}
+		if len(told) == 0 {
+			b = fmt.Appendf(b, "\n## %s\n", title)
+		}
+		told[x.Case] = true
+		b = fmt.Appendf(b, "\n- `%s`: %s", x.Case, x.Reason)
+	}
+	if len(told) > 0 {
+		b = append(b, '\n')
+	}
+	return b
 }
 
 // JSON is the whole report for programs.

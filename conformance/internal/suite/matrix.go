@@ -34,6 +34,8 @@ type Matrix struct {
 	Parallel int  // so many cases at once
 	// Transport is the only one that is played, "" for all.
 	Transport string
+	// Cluster says that each server is a cluster.
+	Cluster bool
 }
 
 // The transports. A driver whose SDK has sessions gets a column for each of them, which share its processes.
@@ -155,6 +157,9 @@ func (m *Matrix) Play(ctx context.Context) (*report.Report, error) {
 
 // placeLacks says what the case needs of the place and does not find there.
 func (m *Matrix) placeLacks(c *cases.Case) string {
+	if m.Cluster && c.Alone != "" {
+		return report.Alone + c.Alone
+	}
 	for _, f := range c.Place {
 		if reason := m.Stage.Place.Lacks(f); reason != "" {
 			return f + ": " + reason

@@ -17,6 +17,7 @@ import (
 	"github.com/lockserver/lockserver/conformance/internal/contract"
 	"github.com/lockserver/lockserver/conformance/internal/driver"
 	"github.com/lockserver/lockserver/conformance/internal/place"
+	"github.com/lockserver/lockserver/conformance/internal/place/cluster"
 	"github.com/lockserver/lockserver/conformance/internal/place/docker"
 	"github.com/lockserver/lockserver/conformance/internal/place/local"
 	"github.com/lockserver/lockserver/conformance/internal/play"
@@ -33,6 +34,8 @@ type Options struct {
 	Transport string   // session or http; all without it
 	Docker    bool     // in containers, not as processes of this machine
 	Server    string   // the binary, for processes of this machine
+	Cluster   bool     // each server is a cluster, reached through a stand-by
+	Etcd      string   // the binary of its etcd, for processes of this machine
 	Parallel  int      // so many cases at once
 	Tolerance time.Duration
 }
@@ -54,7 +57,7 @@ func Cases(prefixes []string) ([]*cases.Case, error) {
 
 // Run plays, and gives the report also where it gives an error that is no case's.
 func Run(ctx context.Context, o Options) (rep *report.Report, err error) {
-	m := &Matrix{Parallel: o.Parallel, Transport: o.Transport}
+	m := &Matrix{Parallel: o.Parallel, Transport: o.Transport, Cluster: o.Cluster}
 	if m.Cases, err = Cases(o.Cases); err != nil {
 		return nil, err
 	}
@@ -72,12 +75,7 @@ func Run(ctx context.Context, o Options) (rep *report.Report, err error) {
 	default:
 		return nil, errors.New("say what to test: the command of a driver, or the image of one in Docker, or a directory of drivers")
 	}
-	var home place.Place
-	if o.Docker {
-		home, err = docker.New()
-	} else {
-		home, err = local.New(o.Server)
-	}
+	home, err := o.place(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +83,34 @@ func Run(ctx context.Context, o Options) (rep *report.Report, err error) {
 	if m.Stage, err = NewStage(ctx, home); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, m.Stage.Shared.Close()) }()
+	shared := m.Stage.Shared
+	defer func() { err = errors.Join(err, shared.Close()) }()
 	m.Stage.Tolerance = o.Tolerance
-	return m.Play(ctx)
+	rep, err = m.Play(ctx)
+	if c, ok := shared.(place.Cluster); ok {
+		err = errors.Join(err, c.StandsBy(ctx))
+	}
+	return rep, err
+}
+
+// place is where it is played.
+func (o Options) place(ctx context.Context) (home place.Place, err error) {
+	if o.Docker {
+		home, err = docker.New()
+	} else {
+		var here *local.Place
+		if here, err = local.New(o.Server); err == nil {
+			here.EtcdBinary, home = o.Etcd, here
+		}
+	}
+	if err != nil || !o.Cluster {
+		return home, err
+	}
+	clusters, err := cluster.New(ctx, home)
+	if err != nil {
+		return nil, errors.Join(err, home.Close())
+	}
+	return clusters, nil
 }
 
 // build finds the drivers of a directory, and builds them where they run as processes.

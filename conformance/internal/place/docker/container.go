@@ -187,26 +187,34 @@ func (s *server) Start(ctx context.Context) error {
 
 // locate asks where the server is now: a start gives it a new address and a new port on the host.
 func (s *server) locate(ctx context.Context) error {
-	made, err := s.place.pool.Client.InspectContainerWithContext(s.id, ctx)
+	own, published, err := s.published(ctx, port)
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addr, s.suiteAddr = own, published
+	return nil
+}
+
+// published is where a port of the container is found, on the run's network and on this machine.
+func (c *container) published(ctx context.Context, port dc.Port) (own, here string, err error) {
+	made, err := c.place.pool.Client.InspectContainerWithContext(c.id, ctx)
+	if err != nil {
+		return "", "", err
+	}
 	bindings := made.NetworkSettings.Ports[port]
 	if len(bindings) == 0 {
-		return fmt.Errorf("container %s has published no port", s.id)
+		return "", "", fmt.Errorf("container %s has published no port", c.id)
 	}
 	var ip string
 	for _, n := range made.NetworkSettings.Networks {
 		ip = n.IPAddress
 	}
 	if ip == "" {
-		return fmt.Errorf("container %s has no address on the run's network", s.id)
+		return "", "", fmt.Errorf("container %s has no address on the run's network", c.id)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.addr = net.JoinHostPort(ip, port.Port())
-	s.suiteAddr = net.JoinHostPort("127.0.0.1", bindings[0].HostPort)
-	return nil
+	return net.JoinHostPort(ip, port.Port()), net.JoinHostPort("127.0.0.1", bindings[0].HostPort), nil
 }
 
 // Cut takes the server off the network: packets to and from it are lost, and nobody is told.

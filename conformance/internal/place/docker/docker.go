@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,8 @@ import (
 const (
 	// ServerImage is the server under test.
 	ServerImage = "lockserver:dev"
+	// EtcdImage is the etcd of servers that are clusters.
+	EtcdImage = "lockserver-etcd:dev"
 	// atOnce is how many containers come or go at the same time. A case that begins can wait its turn; one that is being played
 	// and restarts its server must not wait for all that begin.
 	atOnce = 2
@@ -110,8 +113,13 @@ func (p *Place) Server(ctx context.Context, spec place.ServerSpec) (place.Server
 	if spec.Durable {
 		env["LOCKSERVER_STORE"] = "disk:/data"
 	}
+	alias := p.alias()
+	if spec.Etcd != "" {
+		env["LOCKSERVER_STORE"] = spec.Etcd
+		env["LOCKSERVER_ADVERTISE"] = "http://" + net.JoinHostPort(alias, port.Port())
+	}
 	defer p.turn()()
-	c, err := p.create(ctx, spec.Name, &dc.Config{
+	c, err := p.create(ctx, spec.Name, alias, &dc.Config{
 		Image: ServerImage, Env: environ(env), Cmd: spec.Flags,
 		Healthcheck: &dc.HealthConfig{Test: []string{"NONE"}}, // nobody but the case is to connect
 	}, &dc.HostConfig{
@@ -137,7 +145,7 @@ func (p *Place) Driver(ctx context.Context, spec place.DriverSpec) (place.Driver
 	}
 	defer p.turn()()
 	config := &dc.Config{Image: image, Env: environ(spec.Env), OpenStdin: true, StdinOnce: true}
-	c, err := p.create(ctx, spec.Name, config, &dc.HostConfig{})
+	c, err := p.create(ctx, spec.Name, p.alias(), config, &dc.HostConfig{})
 	if errors.Is(err, dc.ErrNoSuchImage) {
 		err = fmt.Errorf("%w here; `docker pull` fetches a foreign one, `make -C conformance images` builds this repository's", err)
 	}
@@ -157,15 +165,16 @@ func (p *Place) turn() (over func()) {
 	return func() { <-p.turns }
 }
 
-// create makes a container on the run's network that has not started yet.
-func (p *Place) create(ctx context.Context, name string, config *dc.Config, hostConfig *dc.HostConfig) (*container, error) {
+// alias makes a name for a container on the run's network.
+func (p *Place) alias() string { return fmt.Sprintf("host%d", p.serial.Add(1)) }
+
+// create makes a container on the run's network, known there by that alias, that has not started yet.
+func (p *Place) create(ctx context.Context, name, alias string, config *dc.Config, hostConfig *dc.HostConfig) (*container, error) {
 	config.AttachStdin, config.AttachStdout, config.AttachStderr = config.OpenStdin, true, true
 	config.Labels = p.labels()
 	hostConfig.NetworkMode = p.net.Network.ID
-	n := p.serial.Add(1)
-	alias := fmt.Sprintf("host%d", n)
 	c, err := p.pool.Client.CreateContainer(dc.CreateContainerOptions{
-		Name:       fmt.Sprintf("conformance-%s-%s-%d", p.run, name, n),
+		Name:       fmt.Sprintf("conformance-%s-%s-%s", p.run, name, alias),
 		Config:     config,
 		HostConfig: hostConfig,
 		NetworkingConfig: &dc.NetworkingConfig{EndpointsConfig: map[string]*dc.EndpointConfig{

@@ -4,6 +4,7 @@ package local
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,9 +21,13 @@ import (
 
 // Place runs everything on the loopback address, below one temporary directory.
 type Place struct {
+	// EtcdBinary is that of etcd, for servers of a cluster.
+	EtcdBinary string
+
 	dir    string
 	binary string
 	ipv6   error
+	etcd   *process // nil for none
 }
 
 // New returns a place for the server binary given.
@@ -39,7 +44,13 @@ func New(binary string) (*Place, error) {
 }
 
 func (p *Place) Name() string { return "local processes" }
-func (p *Place) Close() error { return os.RemoveAll(p.dir) }
+
+func (p *Place) Close() (err error) {
+	if p.etcd != nil {
+		err = p.etcd.Close()
+	}
+	return errors.Join(err, os.RemoveAll(p.dir))
+}
 
 func (p *Place) ProxyHost(ipv6 bool) (listen, reach string) {
 	if ipv6 {
@@ -112,6 +123,9 @@ func (s *server) Start(ctx context.Context) error {
 	if s.spec.Durable {
 		store = "disk:" + filepath.Join(s.dir, "data")
 	}
+	if s.spec.Etcd != "" {
+		store = s.spec.Etcd
+	}
 	env := maps.Clone(s.spec.Env)
 	if env == nil {
 		env = map[string]string{}
@@ -127,7 +141,7 @@ func (s *server) Start(ctx context.Context) error {
 		r := bufio.NewReader(stdout)
 		line, _ := r.ReadString('\n')
 		ready <- line
-		_, _ = io.Copy(io.Discard, r) // the ready line is all that standard output has to say
+		drain(r) // the ready line is all that standard output has to say
 	}()
 	ctx, cancel := context.WithTimeout(ctx, place.Ready)
 	defer cancel()
@@ -148,6 +162,9 @@ func (s *server) Start(ctx context.Context) error {
 		return fmt.Errorf("server %s was not ready: %w", s.spec.Name, ctx.Err())
 	}
 }
+
+// drain reads what nobody wants to know, so that it holds up nobody.
+func drain(r io.Reader) { _, _ = io.Copy(io.Discard, r) }
 
 func (s *server) Close() error {
 	if s.process == nil {
@@ -196,9 +213,11 @@ func (d *driver) Close() error {
 	return os.RemoveAll(d.dir)
 }
 
-// environ is the suite's own environment without anything that a Lockserver program reads, and with what is given.
+// environ is the suite's own environment without anything that a Lockserver program or etcd reads, and with what is given.
 func environ(extra map[string]string) []string {
-	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "LOCKSERVER_") })
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, "LOCKSERVER_") || strings.HasPrefix(kv, "ETCD_")
+	})
 	for _, k := range slices.Sorted(maps.Keys(extra)) {
 		env = append(env, k+"="+extra[k])
 	}

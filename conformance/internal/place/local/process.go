@@ -69,7 +69,11 @@ func (p *process) Signal(sig syscall.Signal) error {
 	if p.ended() {
 		return os.ErrProcessDone
 	}
-	return syscall.Kill(-p.cmd.Process.Pid, sig)
+	err := syscall.Kill(-p.cmd.Process.Pid, sig)
+	if errors.Is(err, syscall.ESRCH) { // it ended just now
+		return os.ErrProcessDone
+	}
+	return err
 }
 
 func (p *process) Wait(ctx context.Context) (int, error) {
@@ -88,7 +92,7 @@ func (p *process) Close() error {
 		_ = p.stdin.Close()
 	}
 	if !p.ended() {
-		if err := p.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH) {
+		if err := p.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err
 		}
 	}
