@@ -14,6 +14,7 @@ import (
 	"github.com/lockserver/lockserver/conformance/internal/driver"
 	"github.com/lockserver/lockserver/conformance/internal/place/local"
 	"github.com/lockserver/lockserver/conformance/internal/play"
+	"github.com/lockserver/lockserver/conformance/internal/prove"
 	"github.com/lockserver/lockserver/conformance/internal/report"
 	"github.com/lockserver/lockserver/conformance/internal/suite"
 )
@@ -30,9 +31,15 @@ func TestMatrix(t *testing.T) {
 	if !inDocker {
 		o.Server = serverBinary(t, ctx)
 	}
+	matrix(t, ctx, o, "report")
+}
+
+// matrix plays, and fails with every case that does.
+func matrix(t *testing.T, ctx context.Context, o suite.Options, into string) *report.Report {
+	t.Helper()
 	rep, err := suite.Run(ctx, o)
 	if rep != nil {
-		require.NoError(t, rep.Write("report"))
+		require.NoError(t, rep.Write(into))
 	}
 	require.NoError(t, err)
 	for _, r := range rep.Results {
@@ -45,7 +52,44 @@ func TestMatrix(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("\n%s\n%.1f s; the report is in report", rep.Summary(), rep.Seconds)
+	t.Logf("\n%s\n%.1f s; the report is in %s", rep.Summary(), rep.Seconds, into)
+	return rep
+}
+
+// clusterCases are played against clusters in every run: some of each kind, that do not last. `make cluster` plays all.
+var clusterCases = []string{
+	"durability/held", "durability/drain", "events/kinds", "fairness/undeliverable", "session/operations", "session/connections", "session/draining", "wire/",
+	"blocking/waits-until-released", "loss/evicted", "scoped/runs-and-releases", "session/used", "tokens/rise",
+}
+
+// TestCluster is `lockconform run --cluster`.
+func TestCluster(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	o := suite.Usual()
+	o.Drivers, o.Cases, o.Docker, o.Cluster = "drivers", clusterCases, inDocker, true
+	if !inDocker {
+		o.Server = serverBinary(t, ctx)
+		var err error
+		o.Etcd, err = prove.BuildEtcd(ctx, "../server", t.TempDir())
+		require.NoError(t, err)
+	}
+	rep := matrix(t, ctx, o, filepath.Join("report", "cluster"))
+	all, err := suite.Cases(clusterCases)
+	require.NoError(t, err)
+	alone := map[string]string{}
+	for _, c := range all {
+		if c.Alone != "" {
+			alone[c.ID] = report.Alone + c.Alone
+		}
+	}
+	require.NotEmpty(t, alone)
+	for _, r := range rep.Results {
+		if want, is := alone[r.Case]; is {
+			require.Equal(t, report.NotApplicable, r.Verdict)
+			require.Equal(t, want, r.Reason)
+		}
+	}
 }
 
 func drivers(t *testing.T) []*driver.Spec {

@@ -26,7 +26,7 @@ func TestUsage(t *testing.T) {
 	status, _, stderr := command(t, "run", "--help")
 	require.Zero(t, status)
 	require.Contains(t, stderr, "-tolerance duration")
-	for _, args := range [][]string{{}, {"walk"}, {"run", "--nothing"}, {"run", "--format=xml", "--", "true"}, {"run", "--server", "/nowhere", "--", "true"}, {"run", "--docker", "--", "true"}, {"run", "--list", "--case", "nowhere/"}} {
+	for _, args := range [][]string{{}, {"walk"}, {"run", "--nothing"}, {"run", "--format=xml", "--", "true"}, {"run", "--server", "/nowhere", "--", "true"}, {"run", "--docker", "--", "true"}, {"run", "--server", "/bin/true", "--cluster", "--etcd", "/nowhere", "--", "true"}, {"run", "--list", "--case", "nowhere/"}} {
 		status, stdout, stderr := command(t, args...)
 		require.Equal(t, 2, status, args)
 		require.Empty(t, stdout, args)
