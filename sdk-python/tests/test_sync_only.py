@@ -529,7 +529,9 @@ def test_of_two_renewals_confirmed_at_once_the_longer_counts(client: LockserverC
     lock = client.acquire(resource, expire=10)
 
     def confirmed(expires_in: float, sent: Instant) -> None:
-        lock._take(Reply("done", grant=Grant(lock.token, expires_in, 0.0, "exclusive", None), sent=sent))
+        reply = Reply("done")
+        reply.grant, reply.sent = Grant(lock.token, expires_in, 0.0, "exclusive", None), sent
+        lock._take(reply)
 
     class Overtaken(float):
         """Lets another thread confirm a longer lease at every step of a calculation."""

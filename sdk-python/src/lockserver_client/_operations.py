@@ -47,6 +47,7 @@ def _not_json(constant: str) -> NoReturn:
 
 _NEVER = Instant(0.0, 0.0)
 _LARGEST = sys.float_info.max
+_NUMBERS = (int, float)
 _quoted = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 decode = json.JSONDecoder(parse_constant=_not_json).decode
@@ -222,29 +223,27 @@ class Grant(NamedTuple):
             None if expires_in is None else float(expires_in),
             float(data["waited"]),
             mode if isinstance(mode, str) else None,
-            int(limit) if limit is not None and _number(limit) else None,
+            int(limit) if _number(limit) else None,
         )
 
 
 NOBODY = InTheWay()
 
 
-@dataclass(slots=True)
 class Reply:
-    """An outcome that was understood."""
+    """An outcome that was understood.
 
-    verdict: str
-    """`done`, `retry`, `raise`, or `handle`: what the contract's table says."""
-    error: LockserverError | None = None
-    """Why what was asked is not done; None where it is, or where the request is queued."""
+    Args:
+        verdict: `done`, `retry`, `raise`, or `handle`: what the contract's table says.
+        error: Why what was asked is not done; None where it is, or where the request is queued.
+    """
+
     grant: Grant | None = None
     """What an acquisition or renewal was granted; None also where it is queued."""
     in_the_way: InTheWay | None = None
     unsettled: bool = True
     """Whether the attempt may have taken effect, or has."""
     unsent: bool = False
-    obstacle: str = ""
-    """What stood in the way, in a few words."""
     late: bool = False
     """Whether no more is known than that the attempt ran out of time."""
     heard: float = 0.0
@@ -253,15 +252,22 @@ class Reply:
     session: object = None
     """The session that brought the answer."""
     sent: Instant = _NEVER
-    """When the request was sent."""
+    """When the request was sent; not noted for a release, as no lease counts from it."""
+
+    def __init__(self, verdict: str, error: LockserverError | None = None, *, obstacle: str = "") -> None:
+        self.verdict = verdict
+        self.error = error
+        self.obstacle = obstacle
+        """What stood in the way, in a few words."""
 
 
 def understand(operation: Operation, outcome: Outcome, secret: str) -> Reply:
     """What an outcome means; no error that comes of it shows the secret, even if the other side echoes it."""
     if not isinstance(outcome, Answer):
         verdict = "raise" if outcome.permanent else "retry"
-        reply = Reply(verdict, ConnectionFailedError(outcome.why), obstacle=outcome.why, late=outcome.late)
+        reply = Reply(verdict, ConnectionFailedError(outcome.why), obstacle=outcome.why)
         reply.unsettled, reply.unsent, reply.heard = outcome.unknown, not outcome.unknown, outcome.heard
+        reply.late = outcome.late
         return reply
     said = _object(outcome.body) if outcome.said is None else outcome.said
     status, peer = outcome.status, outcome.peer
@@ -270,10 +276,12 @@ def understand(operation: Operation, outcome: Outcome, secret: str) -> Reply:
         if said is None or wrong:
             message = f"{peer} answered {status} {wrong}: is this the address of a lockserver?"
             return Reply(WITHOUT_CODE_ELSE[0], ConnectionFailedError(message, status=status), obstacle=message)
+        reply = Reply("done")
         if status == 202:
-            return Reply("done", in_the_way=InTheWay.read(said))
-        grant = None if operation is RELEASE else Grant.read(said)
-        return Reply("done", grant=grant, session=outcome.session)
+            reply.in_the_way = InTheWay.read(said)
+        elif operation is not RELEASE:
+            reply.grant, reply.session = Grant.read(said), outcome.session
+        return reply
     code = said.get("code") if said is not None and status >= 400 else None
     if said is not None and isinstance(code, str) and code:
         reply = _refusal(status, code, {name: _without(secret, value) for name, value in said.items()})
@@ -367,15 +375,18 @@ def _number(value: object) -> TypeGuard[int | float]:
     )
 
 
-def _counts(value: object) -> bool:
-    return _number(value) and 0 < value < 1 << 53 and value == int(value)
+# What was decoded has the very types of JSON, so that these need not look for others.
 
 
-def _lasts(value: object) -> bool:
-    return _number(value) and value >= 0
+def _counts(value: Any) -> bool:
+    return type(value) in _NUMBERS and 0 < value < 1 << 53 and value == int(value)
 
 
-def _may_last(value: object) -> bool:
+def _lasts(value: Any) -> bool:
+    return type(value) in _NUMBERS and 0 <= value <= _LARGEST
+
+
+def _may_last(value: Any) -> bool:
     return value is None or _lasts(value)
 
 

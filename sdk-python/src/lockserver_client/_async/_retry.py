@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from .._clock import Clock
-from .._contract import BACKOFF_MOST, Operation
+from .._contract import BACKOFF_MOST, RELEASE, Operation
 from .._errors import ConnectionFailedError, LockserverError
 from .._operations import Reply, understand
 from .._retry import Backoff, Bounds
@@ -82,10 +82,11 @@ class AsyncRetry:
         while True:
             began = time.monotonic()
             before, self.unsettled = self.unsettled, True  # an interruption leaves it open
-            sent = link.clock.now()
+            sent = None if operation is RELEASE else link.clock.now()
             outcome = await link.transport.send(operation, attempt, again=self._again, tag=self._tag)
             reply = understand(operation, outcome, link.secret)
-            reply.sent = sent
+            if sent is not None:
+                reply.sent = sent
             self.unsettled = before or reply.unsettled
             if reply.verdict in ("done", "handle"):
                 self._again = self._once

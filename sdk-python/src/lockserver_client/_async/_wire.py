@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +54,8 @@ class Wire:
             return self.exchange.outcome_of_end()
         if not self._posted:
             self._post()
-        self._deadlines.add(began + bound, seq)
+        if bound != math.inf:
+            self._deadlines.add(began + bound, seq)
         outcome: Outcome | None = None
         try:
             outcome = await waiter.outcome
