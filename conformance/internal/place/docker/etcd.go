@@ -21,7 +21,7 @@ func (p *Place) Etcd(ctx context.Context) (url string, err error) {
 	alias := p.alias()
 	url = "http://" + net.JoinHostPort(alias, etcdPort.Port())
 	c, err := p.create(ctx, "etcd", alias, &dc.Config{
-		Image: EtcdImage, Cmd: []string{"--data-dir=/data", "--log-level=warn", place.EtcdWithoutSync, "--listen-client-urls=http://0.0.0.0:" + etcdPort.Port(), "--advertise-client-urls=" + url},
+		Image: EtcdImage, ExposedPorts: map[dc.Port]struct{}{etcdPort: {}}, Cmd: []string{"--data-dir=/data", "--log-level=warn", place.EtcdWithoutSync, "--listen-client-urls=http://0.0.0.0:" + etcdPort.Port(), "--advertise-client-urls=" + url},
 	}, &dc.HostConfig{PortBindings: map[dc.Port][]dc.PortBinding{etcdPort: {{HostIP: "127.0.0.1"}}}})
 	if errors.Is(err, dc.ErrNoSuchImage) {
 		err = fmt.Errorf("image %s: %w; `make -C conformance images` builds it", EtcdImage, err)
