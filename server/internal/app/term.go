@@ -38,6 +38,7 @@ func (a *App) term(ctx context.Context) (err error) {
 			Store: st,
 			Bounds: lock.Bounds{
 				MaxLocks: a.opts.MaxLocks, MaxWaiters: a.opts.MaxWaiters, MaxRemembered: a.opts.MaxRemembered, MaxWait: a.opts.MaxWait,
+				MaxHold: a.opts.MaxHold, StuckAfter: a.opts.StuckAfter,
 			},
 			Logger: a.log,
 		})

@@ -26,6 +26,7 @@ type Options struct {
 	Etcd               Etcd // if the store is etcd
 
 	MaxWait        time.Duration
+	MaxHold        time.Duration // 0 for none
 	MaxLocks       int
 	MaxWaiters     int
 	MaxRemembered  int
@@ -39,9 +40,10 @@ type Options struct {
 	SessionTimeout       time.Duration
 	MaxEventReaders      int
 	UI                   bool
-	History              int    // events
-	HistoryFile          string // "" for none
-	HistoryFileSize      int    // bytes
+	StuckAfter           time.Duration // 0 for never
+	History              int           // events
+	HistoryFile          string        // "" for none
+	HistoryFileSize      int           // bytes
 	HistoryFiles         int
 
 	HeaderTimeout   time.Duration

@@ -136,6 +136,7 @@ func groups() []group {
 		}},
 		{"Limits", []setting{
 			seconds("max-wait", "longest time that one request may wait for a lock", 60*time.Second, 0, time.Hour, func(o *Options) *time.Duration { return &o.MaxWait }),
+			seconds("max-hold", "longest time that a lock may be held, however often it is renewed; 0 for any", 0, 0, 10*365*24*time.Hour, func(o *Options) *time.Duration { return &o.MaxHold }),
 			count("max-locks", "locks held at one time", 1_000_000, 1, 100_000_000, func(o *Options) *int { return &o.MaxLocks }),
 			count("max-waiters", "waiting requests and kept places at one time", 100_000, 1, 10_000_000, func(o *Options) *int { return &o.MaxWaiters }),
 			count("max-remembered", "ended ids that are remembered", 1_000_000, 0, 100_000_000, func(o *Options) *int { return &o.MaxRemembered }),
@@ -156,6 +157,7 @@ func groups() []group {
 				flag: "ui", variable: "LOCKSERVER_UI", arg: "BOOL", fallback: "true", about: "the dashboard at /ui",
 				allowed: "true or false", set: func(o *Options, v string) bool { o.UI = v == "true"; return v == "true" || v == "false" },
 			},
+			seconds("stuck-after", "time after which one who holds a lock while others wait is called stuck; 0 for never", 10*time.Minute, 0, 10*365*24*time.Hour, func(o *Options) *time.Duration { return &o.StuckAfter }),
 			count("history", "events kept for GET /history, with up to 500 bytes each on average; 0 for none", 0, 0, 100_000_000, func(o *Options) *int { return &o.History }),
 			{
 				flag: "history-file", variable: "LOCKSERVER_HISTORY_FILE", arg: "FILE",

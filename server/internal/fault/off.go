@@ -16,6 +16,9 @@ const (
 	AnswersSwapped          = false
 	LossesNotTold           = false
 	KeepaliveRenewsNothing  = false
+	HoldsWithoutBound       = false
+	StuckNotTold            = false
+	YieldsNotTold           = false
 	WaitersOfSessionsKept   = false
 )
 

@@ -25,6 +25,9 @@ var (
 	AnswersSwapped          = chosen == "answers-swapped"           // two answers of one message of a session have each other's seq
 	LossesNotTold           = chosen == "losses-not-told"           // no session is told of what it loses
 	KeepaliveRenewsNothing  = chosen == "keepalive-renews-nothing"  // a keepalive is answered, and no lease is renewed
+	HoldsWithoutBound       = chosen == "holds-without-bound"       // a renewal goes beyond the longest hold
+	StuckNotTold            = chosen == "stuck-not-told"            // nobody looks for holders that are stuck
+	YieldsNotTold           = chosen == "yields-not-told"           // no session is told that its lock is asked for
 	WaitersOfSessionsKept   = chosen == "waiters-of-sessions-kept"  // the waiters of a session that has ended seem to be there
 )
 

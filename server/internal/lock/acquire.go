@@ -46,8 +46,8 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p asking) Ticket {
 
 	t.arrivals++
 	c := &claim{
-		res: r, owner: req.Owner, label: newLabel(req.ID, req.Note, int64(req.Expire), int64(req.Expire)), lease: int64(req.Expire),
-		arrival: t.arrivals, since: now, timer: noTimer, permits: req.Limit, mode: req.Mode,
+		res: r, owner: req.Owner, label: newLabel(req.ID, req.Note, int64(req.Expire), int64(req.Expire), int64(req.MaxHold)),
+		lease: int64(req.Expire), arrival: t.arrivals, since: now, timer: noTimer, permits: req.Limit, mode: req.Mode,
 	}
 	switch free := r == nil || (r.present() == 0 || fault.Barging) && (r.holders.n == 0 || r.admits(c)); {
 	case free && t.full:
@@ -79,7 +79,7 @@ func (t *Table) acquire(now int64, r *resource, req *Request, p asking) Ticket {
 // resume lets a request take over the claim with its id.
 func (t *Table) resume(now int64, c *claim, req *Request, p asking) Ticket {
 	r := c.res
-	if c.mode != req.Mode || c.permits != req.Limit || c.expire() != int64(req.Expire) {
+	if c.mode != req.Mode || c.permits != req.Limit || c.expire() != int64(req.Expire) || c.maxHold() != int64(req.MaxHold) {
 		t.answer(p.Reply, r, Answer{Code: Mismatch, Field: "id"})
 		return Ticket{}
 	}
@@ -104,7 +104,7 @@ func (t *Table) resume(now int64, c *claim, req *Request, p asking) Ticket {
 		t.blocked(now, p, r, c.mode, LimitMismatch)
 		return Ticket{}
 	}
-	c.more = newMore(req.Note, c.lease, c.lease)
+	c.more = newMore(req.Note, c.lease, c.lease, int64(req.MaxHold))
 	if r.holders.n == 0 && r.present() == 0 {
 		r.permits = c.permits
 	}
@@ -137,6 +137,9 @@ func (t *Table) hold(now int64, c *claim) {
 	if c.lease > 0 {
 		c.deadline = now + c.lease
 	}
+	if longest := t.longest(c); longest > 0 {
+		c.extra().holdEnd = now + longest
+	}
 	r := c.res
 	r.holders.push(c)
 	r.index.named(c)
@@ -144,6 +147,15 @@ func (t *Table) hold(now int64, c *claim) {
 	r.reindex()
 	t.stats.Grants++
 	t.arm(c)
+}
+
+// longest is how long the claim may be held, or 0 if there is no bound.
+func (t *Table) longest(c *claim) int64 {
+	asked, most := c.maxHold(), int64(t.bounds.MaxHold)
+	if asked == 0 || most != 0 && most < asked {
+		return most
+	}
+	return asked
 }
 
 // queued is the answer to a request whose place is kept. r is the resource as it is now, or nil if nothing is left of it.

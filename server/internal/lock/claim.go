@@ -34,7 +34,7 @@ import (
 //	unclaimed       a request with its id                      offered    resume
 //	unclaimed       a renewal                                  held       renew
 //	unclaimed       nobody came within PlaceKept               ended      elapse
-//	held, unclaimed its lease is over                          ended      elapse
+//	held, unclaimed its lease or its longest hold is over      ended      elapse
 //	all that hold   released or force-released                 ended      Release, ForceRelease
 
 // state is the list that a claim is in.
@@ -56,7 +56,7 @@ type claim struct {
 	arrival    int64   // the number of the first request: the order of the queue
 	token      int64   // of the grant; 0 while waiting
 	lease      int64   // length in nanoseconds; 0 means held until released
-	deadline   int64   // held: end of the lease; waiting: end of the wait or of the kept place
+	deadline   int64   // held: end of the lease, see ends; waiting: end of the wait or of the kept place
 	since      int64   // held: the grant; waiting: the first request
 	timer      int32   // index in the heap, or noTimer
 	gen        uint32  // rises when a request is done with the claim or loses it to another; tickets of older generations are void
@@ -77,7 +77,7 @@ func (c *claim) turn() {
 	c.told = c.told<<1 | c.told&(1<<forSure)
 }
 
-// label is what a claim has beyond owner and mode if it has an id, a note or a longer lease.
+// label is what a claim has beyond owner and mode if it has an id, a note, a bound to its hold or a longer lease.
 type label struct {
 	id   string
 	mark int64 // waiting: its number in the queue, see queue.position; held: when it is handed on if it is unclaimed, else 0
@@ -87,8 +87,16 @@ type label struct {
 // more is what few labels have.
 type more struct {
 	note    string
-	asked   int64  // the lease that the first request asked for; a renewal may have made it longer
-	yieldTo string // who asked the holder to give the lock back, or ""
+	asked   int64 // the lease that the first request asked for; a renewal may have made it longer
+	maxHold int64 // the bound to its hold that it asked for, or 0
+	holdEnd int64 // held: when it ends, however often it is renewed, or 0
+	*notice       // nil if there is nothing to notice
+}
+
+// notice is what is said about a holder while it holds.
+type notice struct {
+	yieldTo string // who asked it to give the lock back, or ""
+	stuck   bool   // that it is stuck was told
 }
 
 // parked is a request that waits for a grant. While it does, the end of its wait is the claim's deadline.
@@ -109,18 +117,38 @@ func (c *claim) asks() asking { return asking{*c.parked, c.deadline} }
 // unlabelled is the label of all claims with nothing to say. It is never changed.
 var unlabelled = &label{}
 
-func newLabel(id, note string, asked, lease int64) *label {
-	if id == "" && note == "" && asked == lease {
+func newLabel(id, note string, asked, lease, maxHold int64) *label {
+	if id == "" && note == "" && asked == lease && maxHold == 0 {
 		return unlabelled
 	}
-	return &label{id: id, more: newMore(note, asked, lease)}
+	return &label{id: id, more: newMore(note, asked, lease, maxHold)}
 }
 
-func newMore(note string, asked, lease int64) *more {
-	if note == "" && asked == lease {
+func newMore(note string, asked, lease, maxHold int64) *more {
+	if note == "" && asked == lease && maxHold == 0 {
 		return nil
 	}
-	return &more{note: note, asked: asked}
+	return &more{note: note, asked: asked, maxHold: maxHold}
+}
+
+// extra is the claim's more, which is made if there is none.
+func (c *claim) extra() *more {
+	if c.label == unlabelled {
+		c.label = &label{}
+	}
+	if c.more == nil {
+		c.more = &more{asked: c.lease}
+	}
+	return c.more
+}
+
+// notices is the claim's notice, which is made if there is none.
+func (c *claim) notices() *notice {
+	m := c.extra()
+	if m.notice == nil {
+		m.notice = &notice{}
+	}
+	return m.notice
 }
 
 func (c *claim) note() string {
@@ -138,12 +166,38 @@ func (c *claim) expire() int64 {
 	return c.more.asked
 }
 
+// maxHold is the bound to its hold that the first request asked for, or 0.
+func (c *claim) maxHold() int64 {
+	if c.more == nil {
+		return 0
+	}
+	return c.more.maxHold
+}
+
+// holdEnd is when a held claim ends however often it is renewed, or 0.
+func (c *claim) holdEnd() int64 {
+	if c.more == nil {
+		return 0
+	}
+	return c.more.holdEnd
+}
+
+// ends is when a held claim ends by itself, or 0: with its lease, but not later than holdEnd. So the deadline still tells when the
+// lease was renewed.
+func (c *claim) ends() int64 {
+	if end := c.holdEnd(); end != 0 && !fault.HoldsWithoutBound && (c.deadline == 0 || end < c.deadline) {
+		return end
+	}
+	return c.deadline
+}
+
 // due is when elapse has to look at the claim, or 0:
 //
-//	present, absent   deadline
+//	present           deadline, or earlier, see Table.armWaiter
+//	absent            deadline
 //	offered, ended    0
-//	held              deadline, which is 0 without a lease
-//	unclaimed         the earlier of deadline and mark
+//	held              ends, which is 0 without a lease or a bound
+//	unclaimed         the earlier of ends and mark
 func (c *claim) due() int64 {
 	if c.state == ended || c.offered {
 		return 0
@@ -151,16 +205,20 @@ func (c *claim) due() int64 {
 	if c.state == waiting {
 		return c.deadline
 	}
-	if c.deadline == 0 || c.mark != 0 && c.mark < c.deadline {
+	end := c.ends()
+	if end == 0 || c.mark != 0 && c.mark < end {
 		return c.mark
 	}
-	return c.deadline + fault.LateExpiry
+	return end + fault.LateExpiry
 }
 
-// over reports whether the lease of a held claim is over.
-func (c *claim) over(now int64) bool { return c.deadline != 0 && c.deadline <= now }
+// over reports whether the time of a held claim is over.
+func (c *claim) over(now int64) bool {
+	end := c.ends()
+	return end != 0 && end <= now
+}
 
-// expired reports whether a held claim is to end as its lease is over. One that is still offered lapses instead.
+// expired reports whether a held claim is to end as its time is over. One that is still offered lapses instead.
 func (c *claim) expired(now int64) bool { return c.over(now) && !c.offered }
 
 // ticket names the request that the claim belongs to now.
@@ -177,6 +235,6 @@ func (c *claim) lostPlace(now int64) bool {
 func (c *claim) record() Record {
 	return Record{
 		Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token, Mode: c.mode, Limit: c.permits,
-		Expire: time.Duration(c.expire()), Lease: time.Duration(c.lease),
+		Expire: time.Duration(c.expire()), Lease: time.Duration(c.lease), MaxHold: time.Duration(c.maxHold()),
 	}
 }

@@ -22,7 +22,7 @@ func (t *Table) Settle(now int64, d *Due) bool {
 		return true
 	}
 	d.Answer.Waited = time.Duration(now - d.arrived)
-	told := d.Answer.tell(now, d.deadline)
+	told := d.tell(now)
 	if d.kind == dueGrant {
 		sent := t.settleGrant(now, d, told)
 		t.done()
@@ -70,13 +70,16 @@ func (t *Table) settleGrant(now int64, d *Due, told bool) bool {
 }
 
 // tell sets the time left. It returns false if there is too little to tell.
-func (a *Answer) tell(now, deadline int64) bool {
-	if deadline == 0 {
-		a.ExpiresIn = NoLease
+func (d *Due) tell(now int64) bool {
+	if d.deadline == 0 {
+		d.Answer.ExpiresIn = NoLease
 		return true
 	}
-	a.ExpiresIn = time.Duration(deadline - now)
-	return deadline-now >= shortest
+	d.Answer.ExpiresIn = time.Duration(d.deadline - now)
+	if d.holdEnd != 0 {
+		d.Answer.HoldLeft = time.Duration(d.holdEnd - now)
+	}
+	return d.deadline-now >= shortest
 }
 
 // givenOut marks the grant as promised to its client. From now on only time, or somebody's hand, ends it.
@@ -88,10 +91,10 @@ func (t *Table) givenOut(c *claim) {
 // renewed puts off an answer with too little time left, if a renewal has moved the deadline since.
 func (t *Table) renewed(now int64, d *Due) bool {
 	c := d.claim
-	if c.state != held || c.token != d.Answer.Token || c.deadline-now < shortest {
+	if c.state != held || c.token != d.Answer.Token || c.ends()-now < shortest {
 		return false
 	}
-	d.deadline, d.After = c.deadline, c.res.changed
+	d.deadline, d.After = c.ends(), c.res.changed
 	t.out.Answers = append(t.out.Answers, *d)
 	return true
 }
@@ -111,7 +114,7 @@ func (t *Table) lapse(now int64, d *Due) bool {
 	t.unhold(c)
 	c.token, c.state, c.offered, c.told, c.since = 0, waiting, false, 0, d.arrived
 	if c.more != nil {
-		c.more.yieldTo = ""
+		c.more.notice = nil
 	}
 	t.enqueue(c)
 	p := asking{parked{d.Reply, d.arrived}, d.until}

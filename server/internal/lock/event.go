@@ -14,6 +14,7 @@ const (
 	EventEvicted                         // it was force-released
 	EventHandedBack                      // its client never got it
 	EventYield                           // its holder was asked to give it back
+	EventStuck                           // its holder is stuck, see Bounds.StuckAfter; once for each grant
 	EventRenewed                         // its lease was renewed
 
 	eventKinds
@@ -22,7 +23,7 @@ const (
 
 // String returns the name of the kind as clients know it.
 func (k EventKind) String() string {
-	return [eventKinds]string{"", "queued", "left", "granted", "released", "expired", "evicted", "handed_back", "yield", "renewed"}[k]
+	return [eventKinds]string{"", "queued", "left", "granted", "released", "expired", "evicted", "handed_back", "yield", "stuck", "renewed"}[k]
 }
 
 // EventKinds returns every kind.
@@ -73,7 +74,7 @@ type Event struct {
 	Note      string        // "" if there is none
 	Token     int64         // of the grant, or 0
 	Lasted    time.Duration // how long the grant was held; with EventGranted and EventLeft, the wait
-	ExpiresIn time.Duration // time left of the lease, or NoLease; of a waiter, the length of the lease that it asks for
+	ExpiresIn time.Duration // time left until the grant ends by itself, or NoLease; of a waiter, how long that of its grant will be
 	Waiters   int           // places in the queue after it
 	By        string        // with EventEvicted and EventYield: who asked for it
 }
@@ -95,18 +96,20 @@ func (t *Table) tell(now int64, c *claim, kind EventKind, why Why) {
 	if t.watched[kind] {
 		t.out.Events = append(t.out.Events, Event{
 			Kind: kind, Why: why, Mode: c.mode, Limit: c.permits, Resource: c.res.name, Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token,
-			Lasted: time.Duration(now - c.since), ExpiresIn: c.leaseLeft(now), Waiters: c.res.waiters(),
+			Lasted: time.Duration(now - c.since), ExpiresIn: t.leaseLeft(now, c), Waiters: c.res.waiters(),
 		})
 	}
 }
 
-// leaseLeft is the time left of the lease of a held claim, and the length of the lease that another will have.
-func (c *claim) leaseLeft(now int64) time.Duration {
-	switch {
-	case c.lease == 0:
+// leaseLeft is the time left of a held claim, and that which another will have.
+func (t *Table) leaseLeft(now int64, c *claim) time.Duration {
+	switch end, longest := c.ends(), t.longest(c); {
+	case c.state == held && end != 0:
+		return time.Duration(max(0, end-now))
+	case c.state == held || c.lease == 0 && longest == 0:
 		return NoLease
-	case c.state != held:
-		return time.Duration(c.lease)
+	case c.lease == 0 || longest != 0 && longest < c.lease:
+		return time.Duration(longest)
 	}
-	return time.Duration(max(0, c.deadline-now))
+	return time.Duration(c.lease)
 }

@@ -54,7 +54,7 @@ func (t *Table) evictSome(now int64, r *resource, f *ForceRelease, budget int) (
 }
 
 func (t *Table) evict(now int64, c *claim, f *ForceRelease) {
-	f.detail.Holders = append(f.detail.Holders, c.holder(now))
+	f.detail.Holders = append(f.detail.Holders, t.holder(now, c))
 	t.free(now, c, EventEvicted)
 	if t.watched[EventEvicted] {
 		t.out.Events[len(t.out.Events)-1].By = f.By

@@ -137,7 +137,7 @@ func (t *Table) inTheWay(now int64, r *resource, ahead int, mode Mode) *Detail {
 		return &Detail{Holders: []Holder{}}
 	}
 	d := &Detail{Waiters: r.waiters()}
-	d.Holders, d.HoldersTotal = r.view(now, named)
+	d.Holders, d.HoldersTotal = t.view(now, r, named)
 	if d.Waiters == 0 {
 		return d // nobody waits, so nobody asks how long
 	}

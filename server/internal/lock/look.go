@@ -72,7 +72,7 @@ func (t *Table) Step(now int64, w *Walk, budget int) bool {
 			w.next = strconv.FormatInt(w.after, 36) + "." + w.locks[len(w.locks)-1].Resource
 			return true
 		}
-		w.locks = append(w.locks, r.lock(now, listed))
+		w.locks = append(w.locks, t.lock(now, r, listed))
 		w.after = r.serial
 	}
 	return true
@@ -92,7 +92,7 @@ func (t *Table) Show(now int64, name string, to Reply) {
 		return
 	}
 	f := t.forecast(now, r)
-	d := &Detail{Locks: []Lock{r.lock(now, shown)}, Queue: f.queue(now, r, shown)}
+	d := &Detail{Locks: []Lock{t.lock(now, r, shown)}, Queue: f.queue(now, r, shown)}
 	if more := r.waiters() - shown; more > 0 {
 		f.turns *= float64(shown+more) / shown
 	}
@@ -118,31 +118,34 @@ func (r *resource) heldBy(now int64, owner string) bool {
 	return false
 }
 
-func (r *resource) lock(now int64, most int) Lock {
-	holders, total := r.view(now, most)
+func (t *Table) lock(now int64, r *resource, most int) Lock {
+	holders, total := t.view(now, r, most)
 	return Lock{Resource: r.name, Mode: r.mode(), Limit: r.permits, Holders: holders, HoldersTotal: total, Waiters: r.waiters()}
 }
 
 // view returns the first holders, and how many there are. It skips those whose lease is over although no timer has come to them yet.
-func (r *resource) view(now int64, most int) (first []Holder, total int) {
+func (t *Table) view(now int64, r *resource, most int) (first []Holder, total int) {
 	first, total = make([]Holder, 0, min(most, r.holders.n)), r.holders.n
 	for c := r.holders.head; c != nil && len(first) < most; c = c.next {
 		if c.expired(now) {
 			total--
 		} else {
-			first = append(first, c.holder(now))
+			first = append(first, t.holder(now, c))
 		}
 	}
 	return first, total
 }
 
-func (c *claim) holder(now int64) Holder {
-	h := Holder{Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: NoLease, Renewed: Never}
-	if c.deadline != 0 {
-		h.ExpiresIn = time.Duration(max(0, c.deadline-now))
-		if at := c.deadline - c.lease; at > c.since {
-			h.Renewed = time.Duration(now - at)
-		}
+func (t *Table) holder(now int64, c *claim) Holder {
+	h := Holder{
+		Owner: c.owner, ID: c.id, Note: c.note(), Token: c.token, HeldFor: time.Duration(now - c.since), ExpiresIn: t.leaseLeft(now, c),
+		Renewed: Never, Stuck: t.stuck(now, c),
+	}
+	if end := c.holdEnd(); end != 0 {
+		h.HoldLeft = time.Duration(max(0, end-now))
+	}
+	if at := c.deadline - c.lease; c.deadline != 0 && at > c.since {
+		h.Renewed = time.Duration(now - at)
 	}
 	return h
 }

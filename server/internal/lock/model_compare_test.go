@@ -37,7 +37,8 @@ func (d *duel) compare() {
 	}
 	d.compareChanges()
 	require.Equal(d.t, d.model.answers, d.answers)
-	require.Equal(d.t, d.model.next(), d.table.Next())
+	d.compareNext()
+	d.compareStuck()
 
 	stats := d.table.Stats()
 	held := d.model.where(func(c *place) bool { return c.held })
@@ -48,6 +49,35 @@ func (d *duel) compare() {
 		require.Equal(d.t, c.record(), d.store[c.token])
 	}
 	d.requireRules()
+}
+
+// compareNext holds the table's next deadline against the model's. It may ask for an earlier call to look for holders that are stuck.
+func (d *duel) compareNext() {
+	if d.bounds.StuckAfter == 0 || d.model.next() == 0 {
+		require.Equal(d.t, d.model.next(), d.table.Next())
+		return
+	}
+	require.LessOrEqual(d.t, d.table.Next(), d.model.next())
+	require.NotZero(d.t, d.table.Next())
+}
+
+// compareStuck checks that each holder that is stuck was told once, when somebody waited as long as it takes, and no other.
+func (d *duel) compareStuck() {
+	for _, e := range d.effects.Events {
+		require.Equal(d.t, lock.EventStuck, e.Kind)
+		require.False(d.t, d.stuck[e.Token], "%d is told to be stuck again", e.Token)
+		require.GreaterOrEqual(d.t, e.Lasted, d.bounds.StuckAfter)
+		require.Positive(d.t, e.Waiters)
+		if d.stuck == nil {
+			d.stuck = map[int64]bool{}
+		}
+		d.stuck[e.Token] = true
+	}
+	d.effects.Events = nil
+	for _, c := range d.model.where(func(c *place) bool { return c.held && d.model.stuck(c) }) {
+		waited := slices.ContainsFunc(d.model.present(c.resource), func(w *place) bool { return d.now-w.since >= int64(d.bounds.StuckAfter) })
+		require.True(d.t, !waited || d.stuck[c.token], "%d is stuck, and was not told", c.token)
+	}
 }
 
 func (d *duel) compareChanges() {
@@ -126,7 +156,7 @@ func (d *duel) requireRules() {
 	for _, c := range d.model.claims {
 		_, used := d.model.ids[c.name]
 		require.False(d.t, used && c.id != "", "an id that had ended is back: %v", c.name)
-		require.False(d.t, c.held && c.deadline != 0 && c.deadline <= d.model.now, "held past its deadline: %v", c.name)
+		require.False(d.t, c.held && c.ends() != 0 && c.ends() <= d.model.now, "held past its deadline: %v", c.name)
 	}
 }
 

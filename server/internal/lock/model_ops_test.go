@@ -31,7 +31,7 @@ func (m *model) acquire(n uint64, req lock.Request, remembers bool) {
 		return
 	}
 	c := &place{
-		name: me, note: req.Note, mode: req.Mode, limit: req.Limit, expire: req.Expire, lease: req.Expire, since: m.now,
+		name: me, note: req.Note, mode: req.Mode, limit: req.Limit, expire: req.Expire, lease: req.Expire, maxHold: req.MaxHold, since: m.now,
 		request: n, arrived: m.now, until: m.now + int64(wait),
 	}
 	switch free := len(m.present(req.Resource)) == 0 && m.admits(c); {
@@ -61,7 +61,7 @@ func (m *model) recalls(n name, remembers bool) bool {
 }
 
 func (m *model) resume(n uint64, c *place, req lock.Request, wait time.Duration) {
-	if c.mode != req.Mode || c.limit != req.Limit || c.expire != req.Expire {
+	if c.mode != req.Mode || c.limit != req.Limit || c.expire != req.Expire || c.maxHold != req.MaxHold {
 		m.answer(n, lock.Answer{Code: lock.Mismatch, Field: "id"})
 		return
 	}
@@ -228,7 +228,11 @@ func (m *model) renew(n uint64, ref lock.Ref, expire time.Duration, remembers bo
 				m.change(c, false)
 			}
 		}
-		m.answer(n, m.grantAnswer(c, m.now))
+		a := m.grantAnswer(c, m.now)
+		if a.ExpiresIn != lock.NoLease && a.ExpiresIn < time.Millisecond { // too little is left of the longest hold to be told
+			a = lock.Answer{Code: lock.NotHeld, Reason: lock.Expired}
+		}
+		m.answer(n, a)
 	}
 }
 
@@ -324,10 +328,8 @@ func (m *model) restart() {
 	m.ids, m.tokens, m.draining, m.created = map[name]past{}, map[int64]past{}, false, nil
 	slices.SortFunc(m.claims, func(a, b *place) int { return int(a.token - b.token) })
 	for _, c := range m.claims {
-		c.request, c.handBack, c.since, c.deadline, c.told, c.sure = 0, 0, m.now, 0, nil, true
-		if c.lease > 0 {
-			c.deadline = m.now + int64(c.lease)
-		}
+		c.request, c.handBack, c.told, c.sure = 0, 0, nil, true
+		m.beginHold(c)
 		if !slices.Contains(m.created, c.resource) {
 			m.created = append(m.created, c.resource)
 		}

@@ -17,7 +17,7 @@ import (
 // Random histories in which every answer may leave at once. The table must do and say what the model does and says.
 func TestTableIsTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := rapid.SampledFrom([]func() world{few, readers}).Draw(t, "world")
+		w := rapid.SampledFrom([]func() world{few, readers, stuck}).Draw(t, "world")
 		d := newDuel(t, w(), chooserFunc(func(label string, n int) int { return rapid.IntRange(0, n-1).Draw(t, label) }))
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
 			if !d.step() {
@@ -77,6 +77,7 @@ type duel struct {
 	store map[int64]lock.Record // what the changes come to
 	last  int64                 // the highest token in changes
 	seq   uint64
+	stuck map[int64]bool // tokens of the holders that were told to be stuck
 }
 
 // requests numbers what was asked, and keeps the tickets.
@@ -95,6 +96,7 @@ func newDuel(t tb, w world, c chooser) *duel {
 		chooser: c, t: t, world: w, now: 1_000_000, store: map[int64]lock.Record{}, last: 100,
 	}
 	d.table = lock.New(d.bounds, 100, &d.effects)
+	d.table.Watch(lock.EventStuck)
 	d.model = newModel(d.bounds, 100)
 	return d
 }
@@ -129,7 +131,7 @@ func (d *duel) wait() {
 	until := d.now + int64(time.Microsecond) + int64(pick(d.chooser, "pause", d.pauses)) + int64(d.choose("jitter", 200))*int64(time.Microsecond)
 	punctual := d.choose("punctual", 3) > 0 || d.crowd
 	for punctual {
-		require.Equal(d.t, d.model.next(), d.table.Next())
+		d.compareNext()
 		next := d.table.Next()
 		if next == 0 || next > until {
 			break
@@ -201,8 +203,9 @@ func (d *duel) acquire() {
 	req := pick(d.chooser, "kind", d.kinds)
 	req.Resource, req.Owner, req.ID = pick(d.chooser, "resource", d.resources), pick(d.chooser, "owner", d.owners), pick(d.chooser, "id", d.idents)
 	req.Note, req.Expire, req.Wait = pick(d.chooser, "note", notes), pick(d.chooser, "expire", expires), pick(d.chooser, "wait", waits)
+	req.MaxHold = pick(d.chooser, "max hold", maxHolds)
 	if c := d.model.byName(name{req.Resource, req.Owner, req.ID}); c != nil && d.choose("same", 4) > 0 {
-		req.Mode, req.Limit, req.Expire = c.mode, c.limit, c.expire // else hardly any would come again
+		req.Mode, req.Limit, req.Expire, req.MaxHold = c.mode, c.limit, c.expire, c.maxHold // else hardly any would come again
 	}
 	d.log("acquire %+v", req)
 	tk := d.table.Acquire(d.now, &req, d.reply())
@@ -314,13 +317,14 @@ func (d *duel) rare() {
 func (d *duel) restart() {
 	d.log("restart")
 	d.table = lock.New(d.bounds, 0, &d.effects)
+	d.table.Watch(lock.EventStuck)
 	for _, token := range slices.Sorted(maps.Keys(d.store)) {
 		rec := d.store[token]
 		require.NoError(d.t, d.table.Restore(d.now, &rec))
 	}
 	d.table.Loaded(d.last)
 	d.model.restart()
-	d.tickets, d.seq = nil, 0
+	d.tickets, d.seq, d.stuck = nil, 0, nil
 }
 
 // Long histories of even choices reach what the short ones, which rapid can make shorter still, do not.
@@ -328,7 +332,7 @@ func TestTableIsTheModelAtLength(t *testing.T) {
 	for name, w := range map[string]struct {
 		world     func() world
 		histories uint64
-	}{"few": {few, 100}, "readers": {readers, 100}, "crowded": {crowded, 12}} {
+	}{"few": {few, 100}, "readers": {readers, 100}, "stuck": {stuck, 40}, "crowded": {crowded, 12}} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range w.histories {
 				rng := rand.New(rand.NewPCG(seed, 1))

@@ -57,12 +57,14 @@ type place struct {
 	limit   int32
 	expire  time.Duration
 	lease   time.Duration
+	maxHold time.Duration
 	arrival int
 
 	held     bool
 	token    int64
 	since    int64 // of the grant, or of the first request
 	deadline int64 // of the lease
+	holdEnd  int64 // no renewal helps beyond it
 	handBack int64
 
 	request uint64   // the newest one, as long as its ticket is good
@@ -158,15 +160,36 @@ func (m *model) remove(c *place) {
 
 func (m *model) answer(n uint64, a lock.Answer) { m.answers[n] = a }
 
+// ends is when the grant ends by itself, or 0.
+func (c *place) ends() int64 {
+	if c.deadline == 0 || c.holdEnd == 0 {
+		return max(c.deadline, c.holdEnd)
+	}
+	return min(c.deadline, c.holdEnd)
+}
+
+// begin starts lease and hold of a grant.
+func (m *model) beginHold(c *place) {
+	c.since, c.deadline, c.holdEnd = m.now, 0, 0
+	if c.lease > 0 {
+		c.deadline = m.now + int64(c.lease)
+	}
+	for _, bound := range []time.Duration{c.maxHold, m.bounds.MaxHold} {
+		if end := m.now + int64(bound); bound > 0 && (c.holdEnd == 0 || end < c.holdEnd) {
+			c.holdEnd = end
+		}
+	}
+}
+
 // due is the next instant at which time alone does something to the claim; 0: never.
 func (c *place) due() int64 {
 	switch {
 	case !c.held:
 		return c.until
-	case c.handBack != 0 && (c.deadline == 0 || c.handBack < c.deadline):
+	case c.handBack != 0 && (c.ends() == 0 || c.handBack < c.ends()):
 		return c.handBack
 	default:
-		return c.deadline
+		return c.ends()
 	}
 }
 
@@ -189,7 +212,7 @@ func (m *model) advance() {
 			}
 		}
 		switch c := due[0]; {
-		case c.held && c.deadline != 0 && c.deadline <= m.now:
+		case c.held && c.ends() != 0 && c.ends() <= m.now:
 			m.end(c, expired)
 		case c.held:
 			m.end(c, cancelled)
@@ -224,10 +247,8 @@ func (m *model) promote(resource string) {
 }
 
 func (m *model) grant(c *place) {
-	c.held, c.parked, c.since, c.deadline, c.until, c.told = true, false, m.now, 0, 0, []uint64{c.request}
-	if c.lease > 0 {
-		c.deadline = m.now + int64(c.lease)
-	}
+	c.held, c.parked, c.until, c.told = true, false, 0, []uint64{c.request}
+	m.beginHold(c)
 	m.last++
 	c.token = m.last
 	m.granted = append(m.granted, grant{c, c.request})
@@ -246,7 +267,7 @@ func (m *model) change(c *place, del bool) {
 func (c *place) record() lock.Record {
 	return lock.Record{
 		Resource: c.resource, Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, Mode: c.mode, Limit: c.limit,
-		Expire: c.expire, Lease: c.lease,
+		Expire: c.expire, Lease: c.lease, MaxHold: c.maxHold,
 	}
 }
 
@@ -283,8 +304,11 @@ func (m *model) lookAgain() {
 func (m *model) grantAnswer(c *place, arrived int64) lock.Answer {
 	a := lock.Answer{Code: lock.Granted, Mode: c.mode, Limit: c.limit, Token: c.token, ID: c.id, Waited: time.Duration(m.now - arrived)}
 	a.ExpiresIn = lock.NoLease
-	if c.deadline != 0 {
-		a.ExpiresIn = time.Duration(c.deadline - m.now)
+	if c.ends() != 0 {
+		a.ExpiresIn = time.Duration(c.ends() - m.now)
+	}
+	if c.holdEnd != 0 {
+		a.HoldLeft = time.Duration(c.holdEnd - m.now)
 	}
 	return a
 }
@@ -329,13 +353,19 @@ func (m *model) views(holders []*place, most int) (out []lock.Holder, total int)
 		if len(out) == most {
 			break
 		}
-		if c.deadline != 0 && c.deadline <= m.now {
+		if c.ends() != 0 && c.ends() <= m.now {
 			total--
 			continue // seen only by a refusal that comes late itself, before the late end of this lease
 		}
 		h := lock.Holder{Owner: c.owner, ID: c.id, Note: c.note, Token: c.token, HeldFor: time.Duration(m.now - c.since), ExpiresIn: lock.NoLease, Renewed: lock.Never}
+		h.Stuck = m.stuck(c)
+		if c.ends() != 0 {
+			h.ExpiresIn = time.Duration(c.ends() - m.now)
+		}
+		if c.holdEnd != 0 {
+			h.HoldLeft = time.Duration(c.holdEnd - m.now)
+		}
 		if c.deadline != 0 {
-			h.ExpiresIn = time.Duration(c.deadline - m.now)
 			if at := c.deadline - int64(c.lease); at > c.since {
 				h.Renewed = time.Duration(m.now - at)
 			}
@@ -343,6 +373,12 @@ func (m *model) views(holders []*place, most int) (out []lock.Holder, total int)
 		out = append(out, h)
 	}
 	return out, total
+}
+
+// stuck reports whether a holder is stuck: it has held for long, and the first in the queue has waited as long.
+func (m *model) stuck(c *place) bool {
+	queue, before := m.queue(c.resource), m.now-int64(m.bounds.StuckAfter)
+	return m.bounds.StuckAfter > 0 && c.since <= before && len(queue) > 0 && queue[0].since <= before
 }
 
 func (m *model) view(resource string, most int) lock.Lock {

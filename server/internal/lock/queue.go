@@ -13,6 +13,7 @@ type queue struct {
 	numbered   bool        // whether label.mark is right
 	gone       int         // how many have left the head since the numbering
 	contention *contention // nil if it has been forgotten
+	nextLook   int64       // no holder becomes stuck before, see tellStuck
 }
 
 // enter puts c before at, or at the end if at is nil.
@@ -96,7 +97,7 @@ func (t *Table) park(now int64, c *claim, p asking) {
 	}
 	c.parked = &parked{p.Reply, p.arrived}
 	c.deadline = p.until
-	t.arm(c)
+	t.armWaiter(now, c)
 }
 
 // promote grants what it can to the waiters of r: it goes through those that are present, in their order, up to the first that has

@@ -2,7 +2,8 @@ package lock
 
 import "time"
 
-// Renew moves the deadline of a lease to now + expire, but never back. If expire is 0, the lease's own length counts.
+// Renew moves the deadline of a lease to now + expire, but never back. If expire is 0, the lease's own length counts. It helps no longer than
+// MaxHold allows.
 func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 	r := t.at(now, ref.Resource)
 	c, refusal := t.find(now, r, ref)
@@ -32,12 +33,7 @@ func (t *Table) renew(now int64, c *claim, expire int64) {
 		}
 		c.deadline = max(c.deadline, now+expire)
 		if expire > c.lease {
-			if c.label == unlabelled {
-				c.label = &label{}
-			}
-			if c.more == nil {
-				c.more = &more{asked: c.lease}
-			}
+			c.extra() // it keeps what was asked for
 			c.lease = expire
 			t.change(c.res, false, c.record())
 		}

@@ -7,6 +7,7 @@ type Survey struct {
 	Deepest int           // places in the longest queue
 	Wait    time.Duration // the longest that somebody waits now
 	Hold    time.Duration // the longest that somebody holds a lock now
+	Stuck   int           // holders that are stuck now, see Bounds.StuckAfter
 
 	walk *Walk
 }
@@ -27,6 +28,10 @@ func (t *Table) StepSurvey(now int64, s *Survey, budget int) (done bool) {
 				s.Hold = max(s.Hold, time.Duration(now-c.since))
 				break
 			}
+		}
+		for c := w.at.holders.head; c != nil && t.stuck(now, c); c = c.next {
+			s.Stuck++
+			budget--
 		}
 		if q := w.at.queue; q != nil {
 			s.Deepest = max(s.Deepest, q.n)

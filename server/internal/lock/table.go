@@ -11,6 +11,8 @@ type Bounds struct {
 	MaxWaiters    int           // places in all queues, kept ones included
 	MaxRemembered int           // acquisitions that have ended and are remembered
 	MaxWait       time.Duration // caps Request.Wait, unless it is Uncapped
+	MaxHold       time.Duration // the longest that a lock may be held, however often it is renewed; 0 for no such bound
+	StuckAfter    time.Duration // a holder is stuck once it has held a lock for that long while others waited as long; 0 means never
 }
 
 // PlaceKept is how long the place of an absent waiter, or a grant whose answer was lost, is kept for the next request with its ID.
@@ -65,7 +67,8 @@ type Due struct {
 	claim    *claim // unless dueFinal
 	arrived  int64  // when the request arrived
 	until    int64  // the end of its wait
-	deadline int64  // of the lease when the answer was made; 0 if there is none
+	deadline int64  // when the grant ended by itself as the answer was made, or 0
+	holdEnd  int64  // when no renewal helped any more, or 0
 }
 
 type dueKind uint8
@@ -86,8 +89,8 @@ func New(bounds Bounds, lastToken int64, out *Effects) *Table {
 // SetEffects makes out collect the effects from now on.
 func (t *Table) SetEffects(out *Effects) { t.out = out }
 
-// Restore puts back a grant that a store has kept. Its lease starts again, with its full length. Restore fails if the grants of a
-// resource exclude each other.
+// Restore puts back a grant that a store has kept. Its lease starts again, with its full length, and so does MaxHold. Restore fails if
+// the grants of a resource exclude each other.
 func (t *Table) Restore(now int64, rec *Record) error {
 	r := t.resources[rec.Resource]
 	if r == nil {
@@ -95,7 +98,7 @@ func (t *Table) Restore(now int64, rec *Record) error {
 		r.permits = rec.Limit
 	}
 	c := &claim{
-		res: r, owner: rec.Owner, label: newLabel(rec.ID, rec.Note, int64(rec.Expire), int64(rec.Lease)), token: rec.Token,
+		res: r, owner: rec.Owner, label: newLabel(rec.ID, rec.Note, int64(rec.Expire), int64(rec.Lease), int64(rec.MaxHold)), token: rec.Token,
 		lease: int64(rec.Lease), timer: noTimer, permits: rec.Limit, mode: rec.Mode, told: 1 << forSure,
 	}
 	if r.otherKind(rec.Limit) || !r.admits(c) {
@@ -148,6 +151,8 @@ func (t *Table) elapse(now int64, c *claim) {
 		t.end(now, c, EventExpired)
 	case c.state == held:
 		t.end(now, c, EventHandedBack)
+	case c.present() && t.timers[c.timer].at < c.deadline:
+		t.armWaiter(now, c) // it was to look, and is due again
 	case c.present():
 		t.unpark(now, c, c.asks())
 	default:
@@ -223,7 +228,7 @@ func (t *Table) answer(to Reply, r *resource, a Answer) {
 // promise queues an answer with the claim's grant. Settle looks whether it still holds.
 func (t *Table) promise(kind dueKind, c *claim, to Reply, arrived, until int64) {
 	t.out.Answers = append(t.out.Answers, Due{
-		Reply: to, After: c.res.changed, kind: kind, gen: c.gen, claim: c, arrived: arrived, until: until, deadline: c.deadline,
+		Reply: to, After: c.res.changed, kind: kind, gen: c.gen, claim: c, arrived: arrived, until: until, deadline: c.ends(), holdEnd: c.holdEnd(),
 		Answer: Answer{Code: Granted, Mode: c.mode, Limit: c.permits, Token: c.token, ID: c.id, YieldTo: c.askedToYield()},
 	})
 }

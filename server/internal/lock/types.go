@@ -31,6 +31,7 @@ type Request struct {
 	Mode     Mode
 	Limit    int32         // permits, if Mode is Semaphore
 	Expire   time.Duration // length of the lease; 0 means held until released
+	MaxHold  time.Duration // how long it may be held, however often it is renewed; 0 means that only Bounds.MaxHold counts
 	Wait     time.Duration // how long the request may be parked; 0 means that it is answered at once
 	Uncapped bool          // Bounds.MaxWait does not cap Wait
 }
@@ -114,7 +115,8 @@ type Answer struct {
 	Limit     int32         // 0 unless Mode is Semaphore
 	Token     int64         // 0 if there is none
 	ID        string        // of the grant, or ""
-	ExpiresIn time.Duration // time left of the lease, or NoLease
+	ExpiresIn time.Duration // time left until the grant ends by itself, or NoLease
+	HoldLeft  time.Duration // of that, what no renewal can make longer; 0 if there is no such bound
 	Waited    time.Duration // how long this request was on the server
 	YieldTo   string        // with Granted of a renewal, or of an id again: who asked the holder to give it back, or ""
 	Position  int           // with Queued; 1 is the head
@@ -143,8 +145,10 @@ type Holder struct {
 	Note      string
 	Token     int64
 	HeldFor   time.Duration
-	ExpiresIn time.Duration // or NoLease
+	ExpiresIn time.Duration // until the grant ends by itself, or NoLease
+	HoldLeft  time.Duration // what no renewal can make longer; 0 if there is no such bound
 	Renewed   time.Duration // since the last renewal, as one for the lease's own length; Never if there was none
+	Stuck     bool          // see Bounds.StuckAfter
 }
 
 // Waiter is one place in a queue as people see it.
@@ -179,6 +183,7 @@ type Record struct {
 	Limit    int32
 	Expire   time.Duration // as requested; 0 means no lease
 	Lease    time.Duration // length of the lease now: Expire, or longer after a renewal that asked for more
+	MaxHold  time.Duration // as requested; 0 means none
 }
 
 // Change is one step for a store to keep: the record of a grant is put or deleted. To delete, only Resource and Token count.

@@ -38,6 +38,13 @@ func readers() world {
 	}
 }
 
+// stuck is a world in which many wait for long, and no lock is held for too long.
+func stuck() world {
+	w := few()
+	w.bounds.MaxHold, w.bounds.StuckAfter, w.bounds.MaxWait = 70*time.Second+7, 3*time.Second+11, time.Hour
+	return w
+}
+
 // crowded is a world of many claims on one resource.
 func crowded() world {
 	w := world{
@@ -55,10 +62,11 @@ func crowded() world {
 
 // Durations of different kinds never add up to the same instant.
 var (
-	notes   = []string{"", "why"}
-	expires = []time.Duration{0, time.Millisecond + 1, 300*time.Millisecond + 1, 5*time.Second + 1, 100*time.Second + 1}
-	waits   = []time.Duration{0, 0, 20*time.Millisecond + 3, 2*time.Second + 3, 50*time.Second + 3, time.Hour}
-	pauses  = []time.Duration{
+	notes    = []string{"", "why"}
+	expires  = []time.Duration{0, time.Millisecond + 1, 300*time.Millisecond + 1, 5*time.Second + 1, 100*time.Second + 1}
+	maxHolds = []time.Duration{0, 0, 0, 0, 0, time.Millisecond + 5, 2*time.Second + 5, 80*time.Second + 5}
+	waits    = []time.Duration{0, 0, 20*time.Millisecond + 3, 2*time.Second + 3, 50*time.Second + 3, time.Hour}
+	pauses   = []time.Duration{
 		0, time.Microsecond, time.Millisecond, 10 * time.Millisecond, 200 * time.Millisecond, time.Second, 5 * time.Second,
 		10 * time.Second, 31 * time.Second, 61 * time.Second, 125 * time.Second,
 	}

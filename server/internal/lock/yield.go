@@ -10,8 +10,8 @@ func (t *Table) Yield(now int64, resource string, token int64, by string, to Rep
 			if c.expired(now) || token != 0 && c.token != token {
 				continue
 			}
-			c.askToYield(by)
-			d.Holders = append(d.Holders, c.holder(now))
+			c.notices().yieldTo = by
+			d.Holders = append(d.Holders, t.holder(now, c))
 			t.tell(now, c, EventYield, 0)
 			if t.watched[EventYield] {
 				t.out.Events[len(t.out.Events)-1].By = by
@@ -25,19 +25,9 @@ func (t *Table) Yield(now int64, resource string, token int64, by string, to Rep
 	t.answer(to, r, Answer{Code: Asked, Detail: d})
 }
 
-func (c *claim) askToYield(by string) {
-	if c.label == unlabelled {
-		c.label = &label{}
-	}
-	if c.more == nil {
-		c.more = &more{asked: c.lease}
-	}
-	c.more.yieldTo = by
-}
-
 // askedToYield is who asked the holder to give the lock back, or "".
 func (c *claim) askedToYield() string {
-	if c.more == nil {
+	if c.more == nil || c.more.notice == nil {
 		return ""
 	}
 	return c.more.yieldTo

@@ -37,6 +37,7 @@ var (
 	deepest    = describe("deepest_queue", "Places in the longest queue now.")
 	oldestWait = describe("longest_wait_seconds", "The longest that a request waits for a lock now, from its first request on.")
 	oldestHold = describe("longest_hold_seconds", "The longest that a lock is held now.")
+	stuck      = describe("stuck_holders", "Holders of a lock that others wait for, both for longer than --stuck-after.")
 	grants     = describe("grants_total", "Locks granted.")
 	renewals   = describe("renewals_total", "Leases renewed.")
 	ends       = describe("grants_ended_total", "Grants that ended, by why.", "why")
@@ -53,7 +54,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		locks, waiters, deepest, oldestWait, oldestHold, grants, renewals, ends, waitsEnded, wait, hold, commit, confirm, batch, storeUp, storeFull,
+		locks, waiters, deepest, oldestWait, oldestHold, stuck, grants, renewals, ends, waitsEnded, wait, hold, commit, confirm, batch, storeUp, storeFull,
 	} {
 		to <- d
 	}
@@ -78,6 +79,7 @@ func (c *engineCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(deepest, float64(found.Deepest))
 	gauge(oldestWait, found.Wait.Seconds())
 	gauge(oldestHold, found.Hold.Seconds())
+	gauge(stuck, float64(found.Stuck))
 	flag := func(d *prometheus.Desc, on bool) {
 		v := 0.0
 		if on {

@@ -146,7 +146,7 @@ func (s *Server) Tell(events []lock.Event) {
 		e := &events[i]
 		grant := &wire.Lost{Resource: e.Resource, Owner: e.Owner, ID: e.ID, Token: e.Token, Reason: e.Kind.String()}
 		if e.Kind == lock.EventYield {
-			if x := s.holders.get(e.Token); x != nil {
+			if x := s.holders.get(e.Token); x != nil && !fault.YieldsNotTold {
 				x.push(func(b []byte) []byte { return wire.AppendYieldEvent(b, grant, e.By) })
 			}
 			continue

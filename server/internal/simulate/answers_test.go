@@ -90,7 +90,7 @@ func (w *world) heardGrant(c *call, a *lock.Answer) {
 	w.durable(c, a.Token)
 	w.check(a.Mode == c.req.Mode && a.Limit == c.req.Limit && a.ID == c.req.ID, "%s: got another kind of grant", c)
 	w.check(int64(a.Waited) == w.now-c.at, "%s: waited %v, not %v", c, a.Waited, time.Duration(w.now-c.at))
-	w.check((a.ExpiresIn == lock.NoLease) == (c.req.Expire == 0), "%s: a lease of %v", c, a.ExpiresIn)
+	w.check((a.ExpiresIn == lock.NoLease) == (c.req.Expire == 0 && w.longest(c.name()) == 0), "%s: a lease of %v", c, a.ExpiresIn)
 	w.check(a.ExpiresIn == lock.NoLease || a.ExpiresIn >= time.Millisecond, "%s: told a lease of %v, which is over", c, a.ExpiresIn)
 	if c.req.ID != "" {
 		released := w.acquisition(c.name()).released
@@ -125,7 +125,16 @@ func (w *world) extend(g *grant, c *call, a *lock.Answer) {
 	}
 	end := w.now + int64(a.ExpiresIn)
 	if g.deadline == 0 && g.server == c.s && c.s.term.renewals[name{resource: g.resource, owner: g.owner}] == 0 {
-		g.since = end - int64(g.lease)
+		g.since = end - int64(w.lasts(g.name, g.lease))
+	}
+	longest := w.longest(g.name)
+	w.check((a.HoldLeft == 0) == (longest == 0) && a.HoldLeft <= longest && (longest == 0 || a.ExpiresIn <= a.HoldLeft),
+		"%s: %v left of a lease that is held for %v at most, of which %v are left", c, a.ExpiresIn, longest, a.HoldLeft)
+	if holdEnd := w.now + int64(a.HoldLeft); longest != 0 {
+		w.check(g.holdEnd == 0 || g.holdEnd == holdEnd || g.server != c.s || g.ended, "%s: the longest hold ends at another time than promised", c)
+		if g.server == c.s {
+			g.holdEnd = holdEnd
+		}
 	}
 	w.check(end >= g.deadline || g.server != c.s || g.ended, "%s: the lease is shorter than promised", c)
 	g.deadline = max(g.deadline, end)
@@ -158,6 +167,9 @@ func (w *world) heardRenewal(c *call, a *lock.Answer) {
 	if a.Code != lock.Granted {
 		if g := c.certain; g != nil && a.Code == lock.NotHeld { // the lease may be over since
 			end := max(g.deadline, c.at+int64(cmp.Or(c.expire, g.lease)))
+			if g.holdEnd != 0 {
+				end = min(end, g.holdEnd)
+			}
 			w.check(g.deadline != 0 && w.now > end-int64(time.Millisecond), "%s: not held, but it was promised", c)
 		}
 		return

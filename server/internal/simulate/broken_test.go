@@ -41,7 +41,7 @@ var mutations = []mutation{
 	},
 	{
 		"dead-grants", "a lease that is over is told", "lock/deliver.go",
-		"return deadline-now >= shortest", "return deadline-now >= shortest || broken(\"dead-grants\")", "which is over",
+		"return d.deadline-now >= shortest", "return d.deadline-now >= shortest || broken(\"dead-grants\")", "which is over",
 	},
 	{
 		"shortened", "a renewal can shorten a lease", "lock/renew.go",
@@ -84,6 +84,18 @@ var mutations = []mutation{
 		"lease: int64(rec.Lease), timer", "lease: map[bool]int64{true: int64(rec.Expire), false: int64(rec.Lease)}[broken(\"first-lease\")], timer", "before it|promised",
 	},
 	{
+		"unbounded", "a renewal goes beyond the longest hold", "lock/claim.go",
+		"end != 0 && !fault.HoldsWithoutBound", "end != 0 && (!broken(\"unbounded\") || c.deadline <= c.since+c.lease)", "is held for .* at most",
+	},
+	{
+		"unbounded-again", "a restart forgets the longest hold", "lock/table.go",
+		"int64(rec.Lease), int64(rec.MaxHold))", "int64(rec.Lease), map[bool]int64{false: int64(rec.MaxHold)}[broken(\"unbounded-again\")])", "is held for .* at most|past the end",
+	},
+	{
+		"not-looked", "nobody looks for holders that are stuck", "lock/stuck.go",
+		"due = min(due, max(waited, q.nextLook))", "if !broken(\"not-looked\") { due = min(due, max(waited, q.nextLook)) }", "is stuck, which nobody was told",
+	},
+	{
 		"early-answers", "an answer does not wait for the disk", "engine/commit.go",
 		"case due.After <= e.durable:", "case due.After <= e.durable || broken(\"early-answers\"):", "not durable|still durable",
 	},
@@ -105,7 +117,7 @@ var mutations = []mutation{
 	},
 	{
 		"unanswered", "the first answer of a large commit is lost", "engine/commit.go",
-		"e.send(now, &b.Answers[i])", "if !broken(\"unanswered\") || i > 0 || len(b.Answers) < 3 { e.send(now, &b.Answers[i]) }", "never answered|not answered",
+		"e.send(now, &b.Answers[i])", "if !broken(\"unanswered\") || i > 0 || len(b.Answers) < 3 { e.send(now, &b.Answers[i]) }", "never answered|not answered|past the end",
 	},
 	{
 		"slow-alarm", "the alarm is not set to an earlier deadline", "engine/alarm.go",

@@ -49,7 +49,7 @@ func (c *call) String() string {
 	s := fmt.Sprintf("%d: %s %s %s %s", c.n, c.what, c.req.Resource, c.req.Owner, c.req.ID)
 	switch c.what {
 	case acquire, again:
-		s += fmt.Sprintf(" mode %d limit %d, expire %v, wait %v", c.req.Mode, c.req.Limit, c.req.Expire, c.req.Wait)
+		s += fmt.Sprintf(" mode %d limit %d, expire %v, held for %v at most, wait %v", c.req.Mode, c.req.Limit, c.req.Expire, c.req.MaxHold, c.req.Wait)
 	case renew:
 		s += fmt.Sprintf(" token %d by %v", c.ref.Token, c.expire)
 	case release, force:
@@ -78,6 +78,7 @@ type grant struct {
 	server      *server // that it is held on
 	since       int64   // its beginning there, if it is known, else 0
 	deadline    int64   // it is held until then, at least; 0: no lease
+	holdEnd     int64   // it is not held for longer; 0: no bound
 	released    bool    // its client, or an operator, has asked for its end
 	undelivered bool    // no answer that told it reached its client
 	ended       bool    // its end was told
@@ -94,6 +95,8 @@ type acquisition struct {
 	left     bool
 	leftAt   int64 // when the newest client of it went away
 	until    int64 // the earliest end of a wait
+	maxHold  time.Duration
+	endless  bool // it may have no lease
 }
 
 func newClients(w *world) clients {
@@ -115,7 +118,7 @@ func (k *clients) resource(n uint32) string { return string(rune('a' + int(n)%k.
 func (k *clients) newRequest(x step) lock.Request {
 	r := pick(x.a>>4, k.w.modes)
 	r.Resource = k.resource(x.a)
-	r.Expire = pick(x.b, leases)
+	r.Expire, r.MaxHold = pick(x.b, leases), pick(x.b>>4, k.w.maxHolds)
 	n := strconv.Itoa(len(k.calls))
 	if x.a>>8%3 == 0 { // without an id, the owner says who it is
 		r.Owner = "anonymous " + n
@@ -123,6 +126,23 @@ func (k *clients) newRequest(x step) lock.Request {
 		r.Owner, r.ID = "o"+strconv.Itoa(int(x.a>>10)%k.w.owners), n
 	}
 	return r
+}
+
+// longest is how long an acquisition may be held, or 0.
+func (w *world) longest(n name) time.Duration {
+	d, most := w.acquisition(n).maxHold, w.bounds.MaxHold
+	if d == 0 || most != 0 && most < d {
+		return most
+	}
+	return d
+}
+
+// lasts is how long a lease lasts that begins now, if it is not renewed; 0: without end.
+func (w *world) lasts(n name, lease time.Duration) time.Duration {
+	if d := w.longest(n); d != 0 && (lease == 0 || d < lease) {
+		return d
+	}
+	return lease
 }
 
 const remembered = 12
@@ -190,6 +210,12 @@ func (k *clients) asked(c *call) {
 		until := c.at + int64(min(c.req.Wait, w.bounds.MaxWait))
 		if a := k.acquisition(c.name()); a.until == 0 || until < a.until {
 			a.until = until
+		}
+		if c.what == acquire {
+			k.acquisition(c.name()).maxHold = c.req.MaxHold
+		}
+		if c.req.Expire == 0 {
+			k.acquisition(c.name()).endless = true
 		}
 		t.lengthens(&c.req, c.req.Expire)
 		k.turn(c)

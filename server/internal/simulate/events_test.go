@@ -22,6 +22,8 @@ func (t *term) event(s *server, e, next *lock.Event) {
 		t.granted(r, n, e)
 	case lock.EventRenewed:
 		w.check(t.renewals[t.byOwner(n)] != 0, "%v is renewed, which nobody asked for", n)
+	case lock.EventStuck:
+		t.isStuck(r, n, e)
 	default:
 		lapses := e.Kind == lock.EventExpired && next != nil && next.Kind == lock.EventQueued && name{next.Resource, next.Owner, next.ID} == n
 		t.over(r, n, e, lapses)
@@ -42,7 +44,7 @@ func (t *term) queued(r *room, n name, e *lock.Event) {
 		}
 		t.places++
 		at, _ := slices.BinarySearchFunc(r.queue, arrival, func(p *place, a int) int { return p.arrival - a })
-		r.queue = slices.Insert(r.queue, at, &place{n, arrival, true, e.Mode, e.Limit})
+		r.queue = slices.Insert(r.queue, at, &place{n, arrival, true, e.Mode, e.Limit, w.now})
 	}
 	w.check(e.Waiters == len(r.queue), "%v is queued with %d waiters, not %d", n, e.Waiters, len(r.queue))
 }
@@ -104,8 +106,18 @@ func (t *term) granted(r *room, n name, e *lock.Event) {
 	if before, used := t.used[n]; used && n.id != "" && w.bounds.MaxRemembered > 1000 {
 		w.check(w.now-before >= int64(time.Minute), "%v is granted %q, but its id has ended", n, n.resource)
 	}
-	r.holders = append(r.holders, &holder{n, e.Token, arrival, e.Mode, e.Limit, e.ExpiresIn != lock.NoLease, false, w.now, t.lastDone + int64(e.ExpiresIn)})
+	r.holders = append(r.holders, &holder{n, e.Token, arrival, e.Mode, e.Limit, e.ExpiresIn != lock.NoLease, false, false, w.now, t.lastDone + int64(e.ExpiresIn)})
 	t.holders++
+}
+
+// isStuck takes that a holder is stuck.
+func (t *term) isStuck(r *room, n name, e *lock.Event) {
+	w := t.w
+	i := slices.IndexFunc(r.holders, func(h *holder) bool { return h.token == e.Token })
+	w.check(i >= 0 && !r.holders[i].stuck, "grant %d of %v is stuck, but is not held, or was told before", e.Token, n)
+	r.holders[i].stuck = true
+	w.check(w.bounds.StuckAfter > 0 && e.Lasted >= w.bounds.StuckAfter, "grant %d of %v is stuck after %v", e.Token, n, e.Lasted)
+	w.check(len(r.queue) > 0, "grant %d of %v is stuck, but nobody waits for %q", e.Token, n, n.resource)
 }
 
 // over takes the end of a grant.

@@ -56,7 +56,8 @@ type plan struct {
 	resources int
 	owners    int
 	modes     []lock.Request // kinds of acquisitions
-	punctual  bool           // alarms go off in time
+	maxHolds  []time.Duration
+	punctual  bool // alarms go off in time
 	piece     int
 	steps     []step
 }
@@ -79,9 +80,10 @@ var modes = [][]lock.Request{
 }
 
 var (
-	leases = []time.Duration{0, time.Millisecond, time.Millisecond, 2 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 30 * time.Second}
-	waits  = []time.Duration{0, 0, time.Millisecond, time.Second, 10 * time.Second, 30 * time.Second, 60 * time.Second}
-	pauses = []time.Duration{
+	leases   = []time.Duration{0, time.Millisecond, time.Millisecond, 2 * time.Millisecond, 100 * time.Millisecond, time.Second, 5 * time.Second, 5 * time.Second, 30 * time.Second, 30 * time.Second}
+	maxHolds = []time.Duration{0, 0, 0, 0, 0, time.Millisecond, 2 * time.Second, 40 * time.Second}
+	waits    = []time.Duration{0, 0, time.Millisecond, time.Second, 10 * time.Second, 30 * time.Second, 60 * time.Second}
+	pauses   = []time.Duration{
 		0, 1, time.Microsecond, time.Millisecond - 1, time.Millisecond, time.Millisecond + 1, 99 * time.Millisecond, time.Second,
 		time.Second, 4 * time.Second, 5 * time.Second, lock.PlaceKept - 1, lock.PlaceKept, 29 * time.Second, 61 * time.Second,
 	}
@@ -109,6 +111,16 @@ func newPlan(seed uint64, length int) *plan {
 	}
 	if rng.IntN(4) == 0 {
 		p.bounds.MaxRemembered = rng.IntN(8)
+	}
+	p.maxHolds = maxHolds[:1]
+	if seed%4 == 0 {
+		p.maxHolds = maxHolds
+	}
+	if seed%16 == 10 {
+		p.bounds.MaxHold = 20 * time.Second
+	}
+	if seed%4 == 3 {
+		p.bounds.StuckAfter = 8 * time.Second
 	}
 	weights := often
 	for a := range weights {

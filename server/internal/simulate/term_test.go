@@ -48,6 +48,7 @@ type holder struct {
 	mode    lock.Mode
 	limit   int32
 	lease   bool
+	stuck   bool // that was told
 	loaded  bool
 	began   int64 // not later than that
 	least   int64 // its lease is not over before that
@@ -59,6 +60,7 @@ type place struct {
 	present bool
 	mode    lock.Mode
 	limit   int32
+	since   int64 // not later than that
 }
 
 func newTerm(w *world) *term {
@@ -83,13 +85,17 @@ func (w *world) loaded(s *server) {
 	t := s.term
 	for _, rec := range w.medium.records {
 		n := name{rec.Resource, rec.Owner, rec.ID}
-		t.room(rec.Resource).holders = append(t.room(rec.Resource).holders, &holder{n, rec.Token, 0, rec.Mode, rec.Limit, rec.Lease > 0, true, w.now, w.now + int64(rec.Lease)})
+		t.room(rec.Resource).holders = append(t.room(rec.Resource).holders, &holder{n, rec.Token, 0, rec.Mode, rec.Limit, w.lasts(n, rec.Lease) > 0, false, true, w.now, w.now + int64(w.lasts(n, rec.Lease))})
 		t.holders++
 		t.longest[t.byOwner(n)] = max(t.longest[t.byOwner(n)], rec.Lease)
 		if g := w.grants[rec.Token]; g != nil {
 			w.check(g.mode == rec.Mode && g.limit == rec.Limit && g.name == n, "grant %d is stored as another", rec.Token)
-			if g.server = s; g.deadline != 0 {
-				g.since, g.deadline = w.now, max(g.deadline, w.now+int64(rec.Lease))
+			w.check(w.acquisition(n).maxHold == rec.MaxHold, "the longest hold of grant %d is stored as %v", rec.Token, rec.MaxHold)
+			if g.server, g.holdEnd = s, 0; g.deadline != 0 {
+				g.since, g.deadline = w.now, max(g.deadline, w.now+int64(w.lasts(n, rec.Lease)))
+			}
+			if longest := w.longest(n); longest != 0 {
+				g.holdEnd = w.now + int64(longest)
 			}
 		}
 	}
@@ -153,7 +159,23 @@ func (t *term) renewed(r *lock.Request, now int64, lease time.Duration) {
 // count.
 func (t *term) latest(h *holder) int64 {
 	n := t.byOwner(h.name)
-	return max(max(h.began, t.renewals[n])+int64(t.longest[n]), t.w.acquisition(h.name).leftAt+1)
+	end := max(h.began, t.renewals[n]) + int64(t.longest[n])
+	if longest := h.began + int64(t.w.longest(h.name)); longest != h.began && (longest < end || t.w.acquisition(h.name).endless) {
+		end = longest
+	}
+	return max(end, t.w.acquisition(h.name).leftAt+1)
+}
+
+// stuck checks that each holder was told to be stuck that is, as far as alarms have gone off.
+func (t *term) stuck(resource string, r *room) {
+	after := int64(t.w.bounds.StuckAfter)
+	i := slices.IndexFunc(r.queue, func(p *place) bool { return p.present && p.since <= t.rang-after })
+	if after == 0 || i < 0 || r.queue[0].since > t.rang-after {
+		return
+	}
+	for _, h := range r.holders {
+		t.w.check(h.stuck || h.began > t.rang-after, "grant %d of %q is stuck, which nobody was told", h.token, resource)
+	}
 }
 
 // nearlyOver reports whether the name has a grant with too little time left to be told again.
@@ -177,6 +199,7 @@ func (t *term) judge(s *server) {
 		for _, h := range r.holders {
 			w.check(!h.lease || t.latest(h) > asked, "grant %d of %v is held past the end of its lease", h.token, h.name)
 		}
+		t.stuck(resource, r)
 	}
 	if !t.dirty {
 		return

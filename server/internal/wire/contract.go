@@ -53,6 +53,7 @@ const (
 	FieldResource Field = iota
 	FieldOwner
 	FieldExpire
+	FieldMaxHold
 	FieldWait
 	FieldID
 	FieldMode
@@ -81,6 +82,10 @@ var fieldRows = [fieldCount]fieldRow{
 	},
 	FieldExpire: {
 		name: "expire", kind: kindSeconds, min: 1, max: 315360000,
+		allowed: "a number of seconds greater than 0 and at most 315360000 (10 years), or null",
+	},
+	FieldMaxHold: {
+		name: "max_hold", kind: kindSeconds, min: 1, max: 315360000,
 		allowed: "a number of seconds greater than 0 and at most 315360000 (10 years), or null",
 	},
 	FieldWait: {
@@ -121,7 +126,7 @@ var fieldRows = [fieldCount]fieldRow{
 	},
 	FieldKinds: {
 		name: "kinds", kind: kindString, min: 1, max: 256,
-		allowed: "some of queued, left, granted, released, expired, evicted, handed_back, yield and renewed, with commas between them",
+		allowed: "some of queued, left, granted, released, expired, evicted, handed_back, yield, stuck and renewed, with commas between them",
 	},
 	FieldTop: {
 		name: "top", kind: kindInteger, min: 1, max: 100, absent: 10,
@@ -165,7 +170,7 @@ const (
 var operationRows = [operationCount]operationRow{
 	Acquire: {
 		name: "acquire", method: "POST", path: "/acquire", inBody: true,
-		fields:   1<<FieldResource | 1<<FieldOwner | 1<<FieldExpire | 1<<FieldWait | 1<<FieldID | 1<<FieldMode | 1<<FieldLimit | 1<<FieldNote,
+		fields:   1<<FieldResource | 1<<FieldOwner | 1<<FieldExpire | 1<<FieldMaxHold | 1<<FieldWait | 1<<FieldID | 1<<FieldMode | 1<<FieldLimit | 1<<FieldNote,
 		required: 1<<FieldResource | 1<<FieldOwner,
 	},
 	Release: {

@@ -25,17 +25,17 @@ func decodeAll(body []byte) (*Fields, *Problem) {
 }
 
 func TestDecodeTakesEveryField(t *testing.T) {
-	f, err := decodeAll([]byte(` { "resource" : "r" , "owner":"o","expire":1.5,"wait":2e1,"id":"i","mode":"shared","limit":3.0,"note":"n","token":4 } `))
+	f, err := decodeAll([]byte(` { "resource" : "r" , "owner":"o","expire":1.5,"max_hold":60,"wait":2e1,"id":"i","mode":"shared","limit":3.0,"note":"n","token":4 } `))
 	require.Nil(t, err)
 	want := &Fields{given: all}
 	want.text[FieldResource], want.text[FieldOwner], want.text[FieldID], want.text[FieldNote] = "r", "o", "i", "n"
-	want.number[FieldExpire], want.number[FieldWait] = 1500, 20_000
+	want.number[FieldExpire], want.number[FieldMaxHold], want.number[FieldWait] = 1500, 60_000, 20_000
 	want.number[FieldMode], want.number[FieldLimit], want.number[FieldToken] = 1, 3, 4
 	require.Equal(t, want, f)
 }
 
 func TestDecodeTakesNullForAbsent(t *testing.T) {
-	f, err := decodeAll([]byte(`{"resource":null,"owner":null,"expire":null,"wait":null,"id":null,"mode":null,"limit":null,"note":null,"token":null}`))
+	f, err := decodeAll([]byte(`{"resource":null,"owner":null,"expire":null,"max_hold":null,"wait":null,"id":null,"mode":null,"limit":null,"note":null,"token":null}`))
 	require.Nil(t, err)
 	require.Equal(t, &Fields{}, f)
 }

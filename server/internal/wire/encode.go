@@ -116,6 +116,7 @@ func AppendGrant(b []byte, resource, owner string, a *lock.Answer) []byte {
 	b = appendKind(b, a.Mode, a.Limit)
 	b = appendTimeLeft(b, `,"expires_in":`, a.ExpiresIn)
 	b = appendSeconds(b, `,"waited":`, a.Waited)
+	b = appendHoldLeft(b, a.HoldLeft)
 	if a.YieldTo != "" {
 		b = appendText(b, `,"yield_to":`, a.YieldTo)
 	}
@@ -168,7 +169,19 @@ func appendRival(b []byte, h *lock.Holder) []byte {
 func appendHeld(b []byte, h *lock.Holder) []byte {
 	b = appendSeconds(b, `,"held_for":`, h.HeldFor)
 	b = appendTimeLeft(b, `,"expires_in":`, h.ExpiresIn)
-	return append(appendTimeLeft(b, `,"renewed_ago":`, h.Renewed), '}')
+	b = appendHoldLeft(appendTimeLeft(b, `,"renewed_ago":`, h.Renewed), h.HoldLeft)
+	if h.Stuck {
+		b = append(b, `,"stuck":true`...)
+	}
+	return append(b, '}')
+}
+
+// appendHoldLeft appends nothing if there is no longest hold.
+func appendHoldLeft(b []byte, left time.Duration) []byte {
+	if left == 0 {
+		return b
+	}
+	return appendSeconds(b, `,"max_hold_left":`, left)
 }
 
 // appendInTheWay appends the members that tell a client that did not get the lock who holds it, who waits before it, and how long that

@@ -26,7 +26,7 @@ type EventQuery struct {
 // usualKinds are those of a reader that asks for none: all but renewals, of which there may be very many.
 var usualKinds = []lock.EventKind{
 	lock.EventQueued, lock.EventLeft, lock.EventGranted, lock.EventReleased, lock.EventExpired, lock.EventEvicted, lock.EventHandedBack,
-	lock.EventYield,
+	lock.EventYield, lock.EventStuck,
 }
 
 // EventQuery returns the choice among events that the fields make.

@@ -105,6 +105,7 @@ func (f *Fields) Acquire() (lock.Request, *Problem) {
 	req := lock.Request{
 		Resource: f.Text(FieldResource), Owner: f.Text(FieldOwner), ID: f.Text(FieldID), Note: f.Text(FieldNote),
 		Limit: int32(f.Number(FieldLimit)), Expire: f.Duration(FieldExpire), Wait: f.Duration(FieldWait),
+		MaxHold: f.Duration(FieldMaxHold),
 	}
 	switch {
 	case f.Has(FieldLimit) && f.Has(FieldMode):

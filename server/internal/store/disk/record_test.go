@@ -36,10 +36,17 @@ func TestRecordLayout(t *testing.T) {
 	require.Equal(t, "\x01\x02\x00\x00\x00\x03"+"\x00\x00\x00\x00\x3b\x9a\xca\x00"+"\x00\x00\x00\x00\x77\x35\x94\x00"+
 		"\x00\x03\x00\x03\x00\x02\x00\x01"+"resownidn", string(value[:len(value)-4]))
 	require.Equal(t, disk.Checksum(key, value[:len(value)-4]), binary.BigEndian.Uint32(value[len(value)-4:]))
+
+	_, value, err = disk.EncodeGrant(&lock.Record{Resource: "res", Owner: "own", Token: 1, MaxHold: 2 * time.Second})
+	require.NoError(t, err)
+	require.Equal(t, "\x02\x00\x00\x00\x00\x00"+strings.Repeat("\x00", 16)+"\x00\x03\x00\x03\x00\x00\x00\x00"+"resown"+
+		"\x00\x00\x00\x00\x77\x35\x94\x00", string(value[:len(value)-4]), "a grant with a longest hold")
 }
 
 func TestEveryFlippedBitIsFound(t *testing.T) {
-	want := lock.Record{Resource: "resource", Owner: "owner", ID: "id", Note: "note", Token: 77, Expire: time.Second, Lease: time.Second}
+	want := lock.Record{
+		Resource: "resource", Owner: "owner", ID: "id", Note: "note", Token: 77, Expire: time.Second, Lease: time.Second, MaxHold: time.Minute,
+	}
 	key, value, err := disk.EncodeGrant(&want)
 	require.NoError(t, err)
 	for _, data := range [][]byte{key, value} {
@@ -80,7 +87,7 @@ func FuzzDecodeGrant(f *testing.F) {
 	for _, r := range []lock.Record{
 		{Resource: "r", Owner: "o", Token: 1},
 		{Resource: "a/b", Owner: "host-1", ID: "3f", Note: "nightly", Token: 1 << 52, Expire: time.Minute, Lease: time.Hour},
-		{Resource: strings.Repeat("x", 512), Owner: "o", Token: 9, Mode: lock.Semaphore, Limit: 1_000_000},
+		{Resource: strings.Repeat("x", 512), Owner: "o", Token: 9, Mode: lock.Semaphore, Limit: 1_000_000, MaxHold: time.Hour},
 	} {
 		key, value, err := disk.EncodeGrant(&r)
 		require.NoError(f, err)

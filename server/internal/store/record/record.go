@@ -14,13 +14,18 @@ import (
 // Numbers are big-endian. Every value ends with the CRC-32C of its key and of the value up to there:
 //
 //	grant: version:1 mode:1 limit:4 expire:8 lease:8 len(resource):2 len(owner):2 len(id):2 len(note):2 resource owner id note crc:4
+//
+// A grant with a longest hold has version 2, and hold:8 before its crc. All others are as ever, and servers that know of none read them.
 const (
-	// Version is the first byte of every value.
+	// Version is the first byte of every value but a grant's with a longest hold.
 	Version = 1
+	// held is that of such a grant.
+	held = 2
 	// SumLen is the length of the checksum at its end.
 	SumLen = 4
 
-	header = 1 + 1 + 4 + 8 + 8 + 4*2
+	header  = 1 + 1 + 4 + 8 + 8 + 4*2
+	holdLen = 8
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -38,6 +43,8 @@ func Check(r *lock.Record) error {
 		return fmt.Errorf("expire %v is negative", r.Expire)
 	case r.Lease < 0:
 		return fmt.Errorf("lease %v is negative", r.Lease)
+	case r.MaxHold < 0:
+		return fmt.Errorf("longest hold %v is negative", r.MaxHold)
 	}
 	for _, f := range [...]struct {
 		name string
@@ -52,7 +59,11 @@ func Check(r *lock.Record) error {
 
 // Len returns the length of the value of r.
 func Len(r *lock.Record) int {
-	return header + len(r.Resource) + len(r.Owner) + len(r.ID) + len(r.Note) + SumLen
+	n := header + len(r.Resource) + len(r.Owner) + len(r.ID) + len(r.Note) + SumLen
+	if r.MaxHold != 0 {
+		n += holdLen
+	}
+	return n
 }
 
 // Put writes the value of r to dst, which has Len bytes. Check must have accepted r.
@@ -71,13 +82,17 @@ func Put(dst, key []byte, r *lock.Record) {
 	n += copy(dst[n:], r.Resource)
 	n += copy(dst[n:], r.Owner)
 	n += copy(dst[n:], r.ID)
-	copy(dst[n:], r.Note)
+	n += copy(dst[n:], r.Note)
+	if r.MaxHold != 0 {
+		dst[0] = held
+		be.PutUint64(dst[n:], uint64(r.MaxHold))
+	}
 	Seal(dst, key)
 }
 
 // Decode decodes the grant with that token. The record keeps no part of key and value. Its strings share one allocation.
 func Decode(key []byte, token int64, value []byte) (lock.Record, error) {
-	body, err := Open(key, value)
+	body, version, err := open(key, value)
 	if err != nil {
 		return lock.Record{}, err
 	}
@@ -89,10 +104,18 @@ func Decode(key []byte, token int64, value []byte) (lock.Record, error) {
 	owner := resource + int(be.Uint16(body[24:]))
 	id := owner + int(be.Uint16(body[26:]))
 	note := id + int(be.Uint16(body[28:]))
-	if len(body) != header+note {
-		return lock.Record{}, fmt.Errorf("value has %d bytes, its lengths say %d", len(value), header+note+SumLen)
+	end, want := header+note, header+note
+	switch version {
+	case Version:
+	case held:
+		want += holdLen
+	default:
+		return lock.Record{}, wrongVersion(version)
 	}
-	text := string(body[header:])
+	if len(body) != want {
+		return lock.Record{}, fmt.Errorf("value has %d bytes, its lengths say %d", len(value), want+SumLen)
+	}
+	text := string(body[header:end])
 	r := lock.Record{
 		Resource: text[:resource],
 		Owner:    text[resource:owner],
@@ -103,6 +126,12 @@ func Decode(key []byte, token int64, value []byte) (lock.Record, error) {
 		Limit:    int32(be.Uint32(body[2:])),
 		Expire:   time.Duration(be.Uint64(body[6:])),
 		Lease:    time.Duration(be.Uint64(body[14:])),
+	}
+	if version == held {
+		r.MaxHold = time.Duration(be.Uint64(body[end:]))
+		if r.MaxHold == 0 {
+			return lock.Record{}, fmt.Errorf("a longest hold of 0 has record version %d", version)
+		}
 	}
 	if err := Check(&r); err != nil {
 		return lock.Record{}, err
@@ -116,19 +145,29 @@ func Seal(dst, key []byte) {
 	binary.BigEndian.PutUint32(dst[n:], Checksum(key, dst[:n]))
 }
 
-// Open returns value without its checksum.
+// Open returns value, which is none of a grant, without its checksum.
 func Open(key, value []byte) ([]byte, error) {
+	body, version, err := open(key, value)
+	if err == nil && version != Version {
+		return nil, wrongVersion(version)
+	}
+	return body, err
+}
+
+func wrongVersion(version byte) error {
+	return fmt.Errorf("record version is %d, not %d", version, Version)
+}
+
+// open returns value without its checksum, and its version.
+func open(key, value []byte) (body []byte, version byte, err error) {
 	if len(value) < 1+SumLen {
-		return nil, fmt.Errorf("value has %d bytes", len(value))
+		return nil, 0, fmt.Errorf("value has %d bytes", len(value))
 	}
 	body, sum := value[:len(value)-SumLen], binary.BigEndian.Uint32(value[len(value)-SumLen:])
 	if want := Checksum(key, body); sum != want {
-		return nil, fmt.Errorf("checksum is %08x, of the bytes %08x", sum, want)
+		return nil, 0, fmt.Errorf("checksum is %08x, of the bytes %08x", sum, want)
 	}
-	if body[0] != Version {
-		return nil, fmt.Errorf("record version is %d, not %d", body[0], Version)
-	}
-	return body, nil
+	return body, body[0], nil
 }
 
 // Checksum returns the CRC-32C of both.

@@ -66,6 +66,7 @@ func testRoundTrip(t *testing.T, open func() (store.Store, error)) {
 		{Resource: "semaphore", Owner: "o", Token: 3, Mode: lock.Semaphore, Limit: 1_000_000, Expire: time.Second, Lease: time.Hour},
 		{Resource: "same", Owner: "same", ID: "same", Note: "same", Token: 4},
 		{Resource: "Straße \xf0\x9f\x94\x92", Owner: "\u00e9", ID: "\u4f60", Note: "line\nline\x00", Token: 5},
+		{Resource: "bounded", Owner: "o", Note: "n", Token: 6, Expire: time.Second, Lease: time.Second, MaxHold: time.Hour},
 		{
 			Resource: strings.Repeat("r", 512), Owner: strings.Repeat("o", 256), ID: strings.Repeat("i", 64),
 			Note: strings.Repeat("n", 1024), Token: 1<<53 - 1, Expire: 10 * 365 * 24 * time.Hour, Lease: 10 * 365 * 24 * time.Hour,
@@ -186,6 +187,7 @@ func testRefusesWhatItCannotKeep(t *testing.T, open func() (store.Store, error))
 		"limit":    {Resource: "r", Owner: "o", Token: 5, Mode: lock.Semaphore, Limit: -1},
 		"expire":   {Resource: "r", Owner: "o", Token: 5, Expire: -1},
 		"lease":    {Resource: "r", Owner: "o", Token: 5, Lease: -1},
+		"max hold": {Resource: "r", Owner: "o", Token: 5, MaxHold: -1},
 		"resource": {Resource: strings.Repeat("r", 1<<16), Owner: "o", Token: 5},
 	}
 	good := lock.Record{Resource: "good", Owner: "o", Token: 4}
@@ -303,6 +305,7 @@ func Record() *rapid.Generator[lock.Record] {
 			Limit:    rapid.Int32Range(0, 1_000_000).Draw(t, "limit"),
 			Expire:   time.Duration(rapid.Int64Range(0, int64(10*365*24*time.Hour)).Draw(t, "expire")),
 			Lease:    time.Duration(rapid.Int64Range(0, int64(10*365*24*time.Hour)).Draw(t, "lease")),
+			MaxHold:  time.Duration(rapid.SampledFrom([]int64{0, 0, 1, int64(10 * 365 * 24 * time.Hour)}).Draw(t, "max hold")),
 		}
 	})
 }

@@ -159,6 +159,8 @@ func check(changes []lock.Change) error {
 			return errors.New("a negative expire")
 		case r.Lease < 0:
 			return errors.New("a negative lease")
+		case r.MaxHold < 0:
+			return errors.New("a negative longest hold")
 		case len(r.Resource) >= 1<<16:
 			return errors.New("a resource that is too long")
 		}
