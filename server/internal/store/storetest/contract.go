@@ -182,13 +182,13 @@ func testLoadCancelled(t *testing.T, open func() (store.Store, error)) {
 
 func testRefusesWhatItCannotKeep(t *testing.T, open func() (store.Store, error)) {
 	bad := map[string]lock.Record{
-		"token":    {Resource: "r", Owner: "o"},
-		"mode":     {Resource: "r", Owner: "o", Token: 5, Mode: lock.Semaphore + 1},
-		"limit":    {Resource: "r", Owner: "o", Token: 5, Mode: lock.Semaphore, Limit: -1},
-		"expire":   {Resource: "r", Owner: "o", Token: 5, Expire: -1},
-		"lease":    {Resource: "r", Owner: "o", Token: 5, Lease: -1},
-		"max hold": {Resource: "r", Owner: "o", Token: 5, MaxHold: -1},
-		"resource": {Resource: strings.Repeat("r", 1<<16), Owner: "o", Token: 5},
+		"token":        {Resource: "r", Owner: "o"},
+		"mode":         {Resource: "r", Owner: "o", Token: 5, Mode: lock.Semaphore + 1},
+		"limit":        {Resource: "r", Owner: "o", Token: 5, Mode: lock.Semaphore, Limit: -1},
+		"expire":       {Resource: "r", Owner: "o", Token: 5, Expire: -1},
+		"lease":        {Resource: "r", Owner: "o", Token: 5, Lease: -1},
+		"longest hold": {Resource: "r", Owner: "o", Token: 5, MaxHold: -1},
+		"resource":     {Resource: strings.Repeat("r", 1<<16), Owner: "o", Token: 5},
 	}
 	good := lock.Record{Resource: "good", Owner: "o", Token: 4}
 	for _, field := range slices.Sorted(maps.Keys(bad)) {
