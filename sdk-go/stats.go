@@ -1,7 +1,9 @@
 package lockserver
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -37,6 +39,30 @@ func (c *Client) Stats(ctx context.Context, top int) (*Stats, error) {
 		}
 	}
 	return s, nil
+}
+
+// MarshalJSON writes the figures as the server's GET /stats has them: times in seconds, and null for what was not measured.
+func (s Stats) MarshalJSON() ([]byte, error) {
+	w := wireStats{Since: s.Since.Seconds(), Resources: make([]wireContention, len(s.Resources))}
+	for i, r := range s.Resources {
+		w.Resources[i] = wireContention{
+			Resource: r.Resource, Waits: r.Waits, HandOffs: r.HandOffs, WaitP50: ifMeasured(r.WaitP50), WaitP99: ifMeasured(r.WaitP99),
+			HoldP50: ifMeasured(r.HoldP50), HoldP99: ifMeasured(r.HoldP99), Waiters: r.Waiters, Holders: r.Holders,
+		}
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // who embeds the figures decides
+	err := e.Encode(w)
+	return b.Bytes(), err
+}
+
+func ifMeasured(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	seconds := d.Seconds()
+	return &seconds
 }
 
 func percentile(seconds *float64) time.Duration {

@@ -32,7 +32,7 @@ func (t *tool) top(args []string) error {
 		case err != nil:
 			return unserved(err)
 		case *asJSON:
-			return t.json(jsonStats(stats))
+			return t.json(stats)
 		}
 		return t.showStats(stats)
 	})
@@ -62,43 +62,4 @@ func measured(d time.Duration) string {
 		precision *= 10
 	}
 	return d.Round(precision).String()
-}
-
-// The JSON is the part of the server's GET /stats that is about resources.
-
-type statsJSON struct {
-	Since     float64          `json:"since"`
-	Resources []contentionJSON `json:"resources"`
-}
-
-type contentionJSON struct {
-	Resource string   `json:"resource"`
-	Waits    int64    `json:"waits"`
-	HandOffs int64    `json:"hand_offs"`
-	WaitP50  *float64 `json:"wait_p50"`
-	WaitP99  *float64 `json:"wait_p99"`
-	HoldP50  *float64 `json:"hold_p50"`
-	HoldP99  *float64 `json:"hold_p99"`
-	Waiters  int      `json:"waiters"`
-	Holders  int      `json:"holders"`
-}
-
-func jsonStats(s *lockserver.Stats) statsJSON {
-	j := statsJSON{Since: inSeconds(s.Since), Resources: make([]contentionJSON, 0, len(s.Resources))}
-	for i := range s.Resources {
-		r := &s.Resources[i]
-		j.Resources = append(j.Resources, contentionJSON{
-			Resource: r.Resource, Waits: r.Waits, HandOffs: r.HandOffs, WaitP50: ifMeasured(r.WaitP50), WaitP99: ifMeasured(r.WaitP99),
-			HoldP50: ifMeasured(r.HoldP50), HoldP99: ifMeasured(r.HoldP99), Waiters: r.Waiters, Holders: r.Holders,
-		})
-	}
-	return j
-}
-
-func ifMeasured(d time.Duration) *float64 {
-	if d < 0 {
-		return nil
-	}
-	seconds := inSeconds(d)
-	return &seconds
 }
