@@ -105,7 +105,7 @@ func (h *Hub) Drain() {
 	h.end()
 }
 
-// Withdraw ends a term, and with it every reader.
+// Withdraw ends a term, and with it every reader, once it has taken what there is.
 func (h *Hub) Withdraw() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -157,11 +157,13 @@ func (h *Hub) watch() {
 	go h.pump(h.sub)
 }
 
-// unwatch ends the subscription and forgets the events.
+// unwatch ends the subscription, and forgets the events once nobody reads them.
 func (h *Hub) unwatch() {
 	if h.sub != nil {
 		h.sub.Close()
 		h.sub = nil
+	}
+	if h.readers == 0 {
 		h.ring.clear()
 	}
 }

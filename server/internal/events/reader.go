@@ -14,6 +14,7 @@ import (
 type reader struct {
 	hub    *Hub
 	want   wire.EventQuery
+	begin  int64 // of the ring that it reads; another has nothing for it
 	next   int64 // the number of the event that it reads next
 	missed int64 // events that it is to be told of; -1 if nobody knows how many
 	ended  <-chan struct{}
@@ -42,7 +43,7 @@ func (h *Hub) join(want wire.EventQuery, last string) (*reader, *wire.Problem) {
 		}
 	}
 	h.watch()
-	r := &reader{hub: h, want: want, next: h.ring.next, ended: h.ended}
+	r := &reader{hub: h, want: want, begin: h.ring.begin, next: h.ring.next, ended: h.ended}
 	if last != "" {
 		r.resume(last)
 	}
@@ -84,7 +85,13 @@ func (r *reader) leave() {
 			h.sub.Want(h.kinds()...)
 		}
 	}
-	if h.readers > 0 || h.always() {
+	switch {
+	case h.readers > 0:
+		return
+	case h.source == nil:
+		h.unwatch()
+		return
+	case h.always():
 		return
 	}
 	h.idle = time.AfterFunc(h.cfg.Linger, func() {
@@ -96,8 +103,8 @@ func (r *reader) leave() {
 	})
 }
 
-// read appends the next events that the reader wants to b, as a stream has them, until b is as long as most. If it has come to the end of
-// what there is, it returns a channel that is closed when there is more.
+// read appends the next events that the reader wants to b, as a stream has them, until b is as long as most, or longer by less than an
+// event. If it has come to the end of what there is, it returns a channel that is closed when there is more.
 func (r *reader) read(b []byte, most int) ([]byte, <-chan struct{}) {
 	for len(b) < most {
 		n, news := r.take()
@@ -106,6 +113,10 @@ func (r *reader) read(b []byte, most int) ([]byte, <-chan struct{}) {
 			r.missed = 0
 		}
 		for i := range r.batch[:n] {
+			if len(b) >= most {
+				r.next -= int64(n - i) // these are for the next time
+				break
+			}
 			switch e := &r.batch[i]; {
 			case e.Kind == 0:
 				b = appendGap(b, e.Number, int64(e.Lasted))
@@ -126,6 +137,10 @@ func (r *reader) take() (n int, news <-chan struct{}) {
 	h := r.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if r.begin != h.ring.begin {
+		h.awaited = true
+		return 0, h.news
+	}
 	if first := h.ring.oldest; r.next < first {
 		r.miss(first - r.next)
 		r.next = first
