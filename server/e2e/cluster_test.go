@@ -18,6 +18,7 @@ import (
 // cluster is several servers with one etcd.
 type cluster struct {
 	t       *testing.T
+	prefix  string
 	servers []*process
 }
 
@@ -26,11 +27,10 @@ var prefixes atomic.Int64
 // startCluster starts servers one after the other, so that the first one leads.
 func startCluster(t *testing.T, members []*etcdtest.Member, servers int, args ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t}
-	prefix := fmt.Sprintf("/cluster-%d", prefixes.Add(1))
+	c := &cluster{t: t, prefix: fmt.Sprintf("/cluster-%d", prefixes.Add(1))}
 	for range servers {
 		c.servers = append(c.servers, launch{
-			args: append([]string{"--store", "etcd:" + etcdtest.URLs(members) + prefix, "--election-ttl", "2"}, args...),
+			args: append([]string{"--store", "etcd:" + etcdtest.URLs(members) + c.prefix, "--election-ttl", "2"}, args...),
 		}.start(t))
 	}
 	require.Equal(t, "leader", c.role(0))

@@ -18,7 +18,7 @@ func (a *App) join() error {
 	}
 	a.cluster = etcd.New(etcd.Config{
 		Endpoints: e.Endpoints, Prefix: e.Prefix, User: e.User, Password: e.Password.Reveal(), TLS: encryption,
-		Advertise: cmp.Or(e.Advertise, a.advertised()), TTL: e.ElectionTTL, Logger: a.log, Leader: a.follow,
+		Advertise: cmp.Or(e.Advertise, a.advertised()), TTL: e.ElectionTTL, Logger: a.log, Leader: a.follow, Key: a.forward.Share,
 	})
 	a.open = a.cluster.Open
 	a.metrics.Cluster(a.service.Serving, a.terms.Load)

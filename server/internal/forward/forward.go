@@ -44,7 +44,8 @@ type Forwarder struct {
 	log       *slog.Logger
 	name      string // of this server, among those that pass requests on
 	requests  atomic.Uint64
-	warned    atomic.Int64 // when a warning was last due
+	warned    atomic.Int64           // when a warning was last due
+	key       atomic.Pointer[string] // what the servers of the cluster know, and their clients do not; nil as long as it is not known
 
 	mu       sync.Mutex
 	leader   *leader // nil if none is known
@@ -248,6 +249,7 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte, to
 			x.Out.Host = x.In.Host
 			x.Out.Header.Set(header, name)
 			x.Out.Header.Del(reportHeader)
+			f.sign(x.Out.Header, x.In.RemoteAddr)
 			x.Out.Header.Del("Expect")
 		},
 		ModifyResponse: func(resp *http.Response) error {

@@ -61,6 +61,8 @@ type Forwarder interface {
 	Ready() *wire.Problem
 	// Forward passes on a request with this body. If it returns a problem, it has written nothing. If gone, the client has gone away.
 	Forward(w http.ResponseWriter, r *http.Request, body []byte) (p *wire.Problem, gone bool)
+	// Origin returns the address that a request comes from which another server has passed on; "" for any other.
+	Origin(r *http.Request) string
 }
 
 // answerTimeout bounds the time to write an answer.

@@ -56,6 +56,11 @@ func (x *exchange) serve() (outcome string) {
 	if x.standsBy() {
 		return x.forward()
 	}
+	if f := x.api.cfg.Forwarder; f != nil {
+		if from := f.Origin(x.r); from != "" {
+			x.r.RemoteAddr = from
+		}
+	}
 	if x.api.cfg.Reports != nil {
 		if report, ok, p := forward.ReportIn(x.r); ok {
 			return x.report(report, p)

@@ -5,6 +5,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type Config struct {
 	Logger        *slog.Logger
 	// Leader is told the URL of the server that leads, and "" if that is this one.
 	Leader func(url string)
+	// Key is told a random text that all servers of the cluster have in common, and nobody else without etcd; nil if it is not wanted.
+	Key func(key string)
 }
 
 // defaultOperations is etcd's default of --max-txn-ops.
@@ -82,6 +85,9 @@ func (c *Cluster) stand(ctx context.Context) (store.Store, error) {
 	if err := c.connect(); err != nil {
 		return nil, err
 	}
+	if err := c.shareKey(ctx); err != nil {
+		return nil, err
+	}
 	m, err := c.candidate(ctx)
 	if err != nil {
 		return nil, err
@@ -95,6 +101,31 @@ func (c *Cluster) stand(ctx context.Context) (store.Store, error) {
 	}
 	m.withdraw()
 	return nil, err
+}
+
+// shareKey tells the key of the cluster. The first server makes it; a full etcd, which refuses even that, may have it already.
+func (c *Cluster) shareKey(ctx context.Context) error {
+	if c.cfg.Key == nil {
+		return nil
+	}
+	return c.try(ctx, func(ctx context.Context) error {
+		name := c.keys.key()
+		got, err := c.client.Get(ctx, name)
+		if err == nil && len(got.Kvs) == 0 {
+			_, err = c.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(name), "=", 0)).Then(clientv3.OpPut(name, rand.Text())).Commit()
+			if err == nil {
+				got, err = c.client.Get(ctx, name) // it may be another server's
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if len(got.Kvs) == 0 {
+			return fmt.Errorf("%w: key %q is gone", store.ErrCorrupt, name)
+		}
+		c.cfg.Key(string(got.Kvs[0].Value))
+		return nil
+	})
 }
 
 // candidate returns the one that leads on without a store, or else a new one.

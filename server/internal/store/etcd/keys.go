@@ -17,6 +17,7 @@ import (
 //
 //	PREFIX/leader/LEASE   → URL of a candidate; the oldest leads
 //	PREFIX/sequence       → sequence
+//	PREFIX/key            → what the servers know and their clients do not, for Config.Key
 //	PREFIX/grant/TOKEN    → grant, see package record; the token has 16 hexadecimal digits
 type keys string
 
@@ -25,6 +26,7 @@ func (k keys) candidate(lease clientv3.LeaseID) string {
 	return k.candidates() + strconv.FormatInt(int64(lease), 16)
 }
 func (k keys) sequence() string         { return string(k) + "/sequence" }
+func (k keys) key() string              { return string(k) + "/key" }
 func (k keys) grants() string           { return string(k) + "/grant/" }
 func (k keys) grant(token int64) string { return fmt.Sprintf("%s%016x", k.grants(), uint64(token)) }
 func (k keys) token(grant []byte) (token int64, err error) {
