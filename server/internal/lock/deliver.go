@@ -16,7 +16,7 @@ import "time"
 //	promised by another answer, and not told    as if ended
 //	offered, and not told                       none yet: the grant lapses, and the request waits on
 //
-// An answer to a renewal is Granted if told, put off if the lease was renewed again, and else NotHeld.
+// An answer to a renewal is Granted if told, put off if the lease was renewed again, even if the grant was released since, and else NotHeld.
 func (t *Table) Settle(now int64, d *Due) bool {
 	if d.kind == dueFinal {
 		return true
@@ -88,10 +88,11 @@ func (t *Table) givenOut(c *claim) {
 	t.arm(c)
 }
 
-// renewed puts off an answer with too little time left, if a renewal has moved the deadline since.
+// renewed puts off an answer with too little time left, if a renewal has moved the deadline since. Of a grant that has ended since, it would
+// else say that it was not held, and the answer to that later renewal that it was.
 func (t *Table) renewed(now int64, d *Due) bool {
 	c := d.claim
-	if c.state != held || c.token != d.Answer.Token || c.ends()-now < shortest {
+	if c.state == waiting || c.token != d.Answer.Token || c.ends()-now < shortest {
 		return false
 	}
 	d.deadline, d.After = c.ends(), c.res.changed

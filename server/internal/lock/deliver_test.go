@@ -54,6 +54,34 @@ func TestAnsweredRenewalGivesTheGrantOut(t *testing.T) {
 	}
 }
 
+// A renewal that has no time left to tell was not in vain if another one followed, even if the grant was released since.
+func TestRenewalBeforeAnotherIsNotDenied(t *testing.T) {
+	const second = int64(time.Second)
+	var out lock.Effects
+	said := answers{}
+	table := lock.New(lock.Bounds{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
+	settle := func(now int64) {
+		for len(out.Answers) > 0 {
+			due := out.Answers[0]
+			out.Answers = out.Answers[1:]
+			if table.Settle(now, &due) {
+				due.Send(&due.Answer)
+			}
+		}
+	}
+	table.Acquire(1, &lock.Request{Resource: "r", Owner: "a", ID: "1", Expire: 5 * time.Second}, lock.Reply{To: said, N: 1})
+	settle(1)
+	ref := lock.Ref{Resource: "r", Owner: "a", Token: said[1].Token}
+	table.Renew(1, &ref, 0, lock.Reply{To: said, N: 2})
+	table.Renew(1, &ref, 30*time.Second, lock.Reply{To: said, N: 3})
+	table.Release(6*second, &ref, lock.Reply{To: said, N: 4})
+	settle(7 * second)
+	require.Equal(t, lock.Granted, said[2].Code)
+	require.Equal(t, said[3].ExpiresIn, said[2].ExpiresIn)
+	require.Equal(t, lock.Granted, said[3].Code)
+	require.Equal(t, lock.Released, said[4].Code)
+}
+
 // A grant goes back once all answers that told of it are lost, in whatever order, and no sooner.
 func TestGrantOfWhichEveryAnswerIsLostGoesBack(t *testing.T) {
 	const first, second, third = 0, 1, 2
