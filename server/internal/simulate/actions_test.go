@@ -32,6 +32,8 @@ func (w *world) do(x step) {
 	case lose, crash, stop, replace:
 		w.trouble(s, x)
 		return
+	case dial, send, flow, turn, cut, tell:
+		w.talk(s, x)
 	default:
 		w.operate(s, x)
 	}
@@ -60,7 +62,7 @@ func (w *world) pass(x step) {
 		var first *server
 		at := until + 1
 		for _, s := range w.servers {
-			for _, a := range s.host.alarms {
+			for _, a := range s.alarms() {
 				if a.at != 0 && a.at < at {
 					first, at = s, a.at
 				}
@@ -72,17 +74,27 @@ func (w *world) pass(x step) {
 		w.now = max(w.now, at)
 		w.ring(first, false)
 		w.after(first)
+		if w.sessions.lively {
+			first.front.live()
+			w.after(first)
+		}
 	}
 	w.now = until
 	w.logf("time")
+	if w.punctual {
+		for _, s := range slices.Clone(w.servers) {
+			s.front.settle()
+			w.after(s)
+		}
+	}
 }
 
 // ring lets the alarms that are due go off, beside other work or at once.
 func (w *world) ring(s *server, beside bool) {
-	for _, a := range slices.Clone(s.host.alarms) {
+	for _, a := range s.alarms() {
 		if a.due() {
 			a.at = 0
-			if beside {
+			if beside && a.host == s.host {
 				w.logf("server %d: an alarm goes off, beside other work", s.name)
 				s.host.Go(a.ring)
 				continue
@@ -157,14 +169,7 @@ func (w *world) trouble(s *server, x step) {
 		}
 		w.logf("server %d stops", s.name)
 		s.draining, s.term.draining = true, true
-		s.engine.Drain()
-		w.after(s)
-		s.closing = true
-		s.host.Go(func() {
-			err := s.engine.Close(context.Background())
-			w.check(s.store.failed || err == nil, "a server does not close well: %v", err)
-			s.closed = true
-		})
+		s.front.stop()
 	}
 }
 
@@ -181,7 +186,7 @@ func (w *world) operate(s *server, x step) {
 			return
 		}
 		c = w.newCall(s, x.what, *old)
-		c.req.Wait = pick(x.b, waits)
+		c.req.Wait, c.req.Uncapped = pick(x.b, waits), false
 		if x.b>>8%16 == 0 {
 			c.req.Expire = pick(x.b>>12, leases)
 		}
@@ -222,11 +227,16 @@ func (w *world) operate(s *server, x step) {
 	case list:
 		c.walk(x, func() { e.List(context.Background(), lock.Query{Size: 1 + int(x.b)%3}, to) })
 	}
-	if !s.store.failed {
-		if x.what != force && x.what != list {
-			s.term.touched[c.req.Resource] = w.now
+	w.did(c)
+}
+
+// did notes what came of a call at once.
+func (w *world) did(c *call) {
+	if !c.s.store.failed {
+		if c.what != force && c.what != list {
+			c.s.term.touched[c.req.Resource] = w.now
 		}
-		c.grants, c.waiters = s.sizes()
+		c.grants, c.waiters = c.s.sizes()
 	}
 }
 
@@ -241,6 +251,9 @@ func (c *call) walk(x step, f func()) {
 	}
 	c.s.host.Go(f)
 }
+
+// alarms are all that are set on a server.
+func (s *server) alarms() []*alarm { return slices.Concat(s.host.alarms, s.front.host.alarms) }
 
 func (s *server) sizes() (grants, waiters int) {
 	stats := s.engine.Stats()

@@ -47,7 +47,7 @@ func (w *world) heard(x *answered) {
 }
 
 func (w *world) heardAcquire(c *call, a *lock.Answer) {
-	over := w.now >= c.at+int64(min(c.req.Wait, w.bounds.MaxWait))
+	over := w.now >= c.end()
 	switch a.Code {
 	case lock.Granted:
 		w.heardGrant(c, a)

@@ -24,7 +24,7 @@ type mutation struct {
 var mutations = []mutation{
 	{name: "barging", says: "a new request that fits overtakes those who wait", caught: "who came first"},
 	{name: "last-in-first-out", says: "who comes last is served first", caught: "who came first|waits for .* free"},
-	{name: "late-expiry", says: "leases end 5 s late", caught: "past the end of its lease|that nobody has"},
+	{name: "late-expiry", says: "leases end 5 s late", caught: "past the end of its lease|that nobody has|does not show"},
 	{name: "lost-commit", says: "nothing is stored", caught: "not durable"},
 	{name: "ids-forgotten", says: "no id that has ended is remembered", caught: "its id has ended|id was cancelled"},
 	{
@@ -81,7 +81,7 @@ var mutations = []mutation{
 	},
 	{
 		"first-lease", "after a restart a lease has the length it had first", "lock/table.go",
-		"lease: int64(rec.Lease), timer", "lease: map[bool]int64{true: int64(rec.Expire), false: int64(rec.Lease)}[broken(\"first-lease\")], timer", "before it|promised",
+		"lease: int64(rec.Lease), timer", "lease: map[bool]int64{true: int64(rec.Expire), false: int64(rec.Lease)}[broken(\"first-lease\")], timer", "before it|promised|without need",
 	},
 	{
 		"unbounded", "a renewal goes beyond the longest hold", "lock/claim.go",
@@ -127,26 +127,90 @@ var mutations = []mutation{
 		"put-off-for-ever", "an answer that is put off on a store that commits at once is forgotten", "engine/commit.go",
 		"e.settled = 0 // what", "if !broken(\"put-off-for-ever\") { e.settled = 0 } // what", "never answered|past the end",
 	},
+	{name: "answers-swapped", says: "two answers of one message have each other's seq", caught: "none of its requests|was to come|is answered"},
+	{name: "losses-not-told", says: "no session is told of what it loses", caught: "never told|was to come"},
+	{name: "keepalive-renews-nothing", says: "a keepalive is answered, and no lease is renewed", caught: "no renewals say so"},
+	{name: "waiters-of-sessions-kept", says: "what a session did not deliver is not given back", caught: "neither answered nor given back"},
+	{
+		"given-back-twice", "a grant that was delivered is given back with the session", "session/write.go",
+		"x.calls.end(f.calls)\n", "if !broken(\"given-back-twice\") { x.calls.end(f.calls) }\n", "gives back what it has delivered",
+	},
+	{
+		"half-delivered", "an answer that was cut off counts as delivered", "session/write.go",
+		"\t\t\terr = x.send(b)\n", "\t\t\tif err = x.send(b); err != nil && broken(\"half-delivered\") { x.mu.Lock(); x.calls.end(f.calls); x.mu.Unlock() }\n", "neither answered nor given back",
+	},
+	{
+		"no-time-limit", "a client that takes nothing holds its session for ever", "session/write.go",
+		"x.until.Sub(now) < limit {", "x.until.Sub(now) < limit && !broken(\"no-time-limit\") {", "no time to write",
+	},
+	{
+		"closed-too-early", "a session is closed before all is answered", "session/write.go",
+		"if x.closing == nil && x.finishing && x.calls.unanswered == 0 {", "if x.closing == nil && x.finishing && (x.calls.unanswered == 0 || broken(\"closed-too-early\")) {", "is closed, but",
+	},
+	{
+		"half-open-for-ever", "a client that falls silent is kept for ever", "session/write.go",
+		"if x.pings == wire.SessionPings && ", "if x.pings == wire.SessionPings && !broken(\"half-open-for-ever\") && ", "never ends",
+	},
+	{
+		"taken-for-dead", "a client that answers pings is taken for dead", "session/read.go",
+		"\tx.pings = 0\n", "\tif !broken(\"taken-for-dead\") { x.pings = 0 }\n", "as if it were dead",
+	},
+	{
+		"no-news-of-the-last-write", "who waits for the end of a write is not told of it", "session/write.go",
+		"\t\t\tx.writing = false\n\t\t\tx.changed.Broadcast()\n", "\t\t\tx.writing = false\n\t\t\tif !broken(\"no-news-of-the-last-write\") { x.changed.Broadcast() }\n", "never answered|never ends|does not end",
+	},
+	{
+		"operations-without-bound", "a session reads on, whatever is on its way", "session/session.go",
+		"x.calls.unanswered-x.calls.parked >= x.server.cfg.MaxOperations ||", "!broken(\"operations-without-bound\") && x.calls.unanswered-x.calls.parked >= x.server.cfg.MaxOperations ||", "operations on their way",
+	},
+	{
+		"unsent-without-bound", "a session reads on, however much is unsent", "session/session.go",
+		"x.unsent > x.server.cfg.MaxUnsent)", "x.unsent > x.server.cfg.MaxUnsent && !broken(\"unsent-without-bound\"))", "bytes unsent",
+	},
+	{
+		"parked-count", "a request that waits counts as one on its way", "session/calls.go",
+		"\ts.parked++\n", "\tif !broken(\"parked-count\") { s.parked++ }\n", "never answered|panic|operations on their way|does not end|come to rest",
+	},
+	{
+		"told-to-the-first", "the loss of a grant that was taken over is told where it was acquired", "session/server.go",
+		"\tp.sessions[token] = x\n", "\tif p.sessions[token] == nil || !broken(\"told-to-the-first\") { p.sessions[token] = x }\n", "never told|was to come",
+	},
+	{
+		"lost-in-time", "a keepalive names losses that were told, and what was released", "session/keepalive.go",
+		"mine := x.held[k.lost[i].Token]; mine {", "mine := x.held[k.lost[i].Token]; mine || broken(\"lost-in-time\") {", "no renewals say so|told twice",
+	},
+	{
+		"first-slice", "a keepalive ends with its first slice", "session/keepalive.go",
+		"\t\t\tserver.host.Yield()\n", "\t\t\tif broken(\"first-slice\") && i > 2 { k.left = 0; k.done(); return }\n\t\t\tserver.host.Yield()\n", "no renewals say so|does not renew|panic",
+	},
+	{
+		"second-keepalive", "a keepalive behind another one is forgotten", "session/keepalive.go",
+		"x.keeping = false; len(x.kept) > 0 {", "x.keeping = false; len(x.kept) > 0 && !broken(\"second-keepalive\") {", "never answered",
+	},
+	{
+		"drains-in-silence", "a session is not told that its server shuts down", "session/server.go",
+		"s.each(func(x *session) { x.push(wire.AppendDrainingEvent) })", "if !broken(\"drains-in-silence\") { s.each(func(x *session) { x.push(wire.AppendDrainingEvent) }) }", "was to come|before it was told",
+	},
 }
 
 // TestMutationsAreCaught builds the simulator with every mutation in it, and runs it with one at a time.
 func TestMutationsAreCaught(t *testing.T) {
 	binary := buildMutated(t)
-	simulate := func(t *testing.T, name string) (string, error) {
-		cmd := exec.CommandContext(t.Context(), binary, "-test.run", "^TestSimulate$", "-test.v", "-seed", "1", "-seeds", "400", "-workers", "1")
+	simulate := func(t *testing.T, name, seeds string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), binary, "-test.run", "^TestSimulate$", "-test.v", "-seed", "1", "-seeds", seeds, "-workers", "1")
 		cmd.Env = append(os.Environ(), "BROKEN="+name, "FAULT="+name)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
 	t.Run("none", func(t *testing.T) {
-		out, err := simulate(t, "none")
+		out, err := simulate(t, "none", "300")
 		require.NoError(t, err, out)
 	})
 	steps := regexp.MustCompile(`\d+ seeds from 1, (\d+) steps`)
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			out, err := simulate(t, m.name)
+			out, err := simulate(t, m.name, "2000")
 			require.Error(t, err, "%s is not caught", m.says)
 			said := regexp.MustCompile(`(?m)seed \d+: after.*$`).FindString(out)
 			require.Regexp(t, m.caught, said, out)

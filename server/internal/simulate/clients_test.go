@@ -15,6 +15,7 @@ type clients struct {
 	calls    []*call
 	open     []*call             // acquires without an answer, and some that got one just now
 	names    []*lock.Request     // the newest acquisitions
+	away     *lock.Request       // the one whose client went away last
 	grants   map[int64]*grant    // by token: what was told
 	told     []*grant            // the same, in their order
 	live     map[string][]*grant // the same, by resource, but for those that have ended
@@ -38,6 +39,10 @@ type call struct {
 	left    bool
 	done    bool
 	late    bool               // the server was closing
+	tunnel  *tunnel            // the session that it came by, or nil
+	request *request           // on it
+	to      lock.Reply         // where the session takes its answer
+	code    lock.Code          // of the answer
 	beside  bool               // it goes on beside others, and may come late
 	certain *grant             // a release or renewal of a grant that is held for certain
 	held    map[int64]struct{} // a look: what was durable by then
@@ -58,7 +63,18 @@ func (c *call) String() string {
 	return s
 }
 
-func (c *call) name() name { return name{c.req.Resource, c.req.Owner, c.req.ID} }
+// end is when its wait is over.
+func (c *call) end() int64 {
+	wait := c.req.Wait
+	if !c.req.Uncapped {
+		wait = min(wait, c.s.w.bounds.MaxWait)
+	}
+	return c.at + int64(wait)
+}
+
+func (c *call) name() name { return nameOf(&c.req) }
+
+func nameOf(r *lock.Request) name { return name{r.Resource, r.Owner, r.ID} }
 
 // answered is an answer, as it left.
 type answered struct {
@@ -152,6 +168,9 @@ func (k *clients) recent(n uint32) *lock.Request {
 	if len(k.names) == 0 {
 		return nil
 	}
+	if n>>12%4 == 0 && k.away != nil { // who went away comes back
+		return k.away
+	}
 	return k.names[len(k.names)-1-int(n)%min(remembered, len(k.names))]
 }
 
@@ -193,6 +212,16 @@ func (k *clients) newCall(s *server, what action, req lock.Request) *call {
 // Answer takes an answer. It is looked at after the events that came before it.
 func (w *world) Answer(n uint64, a *lock.Answer) {
 	c := w.calls[n-1]
+	if t := c.tunnel; t != nil {
+		if !c.s.dead {
+			t.answer(c, a)
+		}
+		h := t.f.host
+		before := h.about
+		h.about = t
+		c.to.Send(a)
+		h.about = before
+	}
 	if !c.s.dead {
 		w.answered = append(w.answered, answered{c, *a})
 	}
@@ -207,7 +236,7 @@ func (k *clients) asked(c *call) {
 		if c.req.ID != "" && c.what == acquire {
 			k.names = append(k.names, &c.req)
 		}
-		until := c.at + int64(min(c.req.Wait, w.bounds.MaxWait))
+		until := c.end()
 		if a := k.acquisition(c.name()); a.until == 0 || until < a.until {
 			a.until = until
 		}
@@ -284,21 +313,32 @@ func (w *world) leave(s *server, x step) {
 			return
 		}
 		i := len(w.open) - 1 - (int(x.a)+try)%min(len(w.open), remembered)
+		if try == 0 && w.away != nil && x.a>>12%3 == 0 { // all of an acquisition go away
+			i = max(slices.IndexFunc(w.open, func(c *call) bool { return c.s == s && c.tunnel == nil && c.name() == nameOf(w.away) }), 0)
+		}
 		c := w.open[i]
-		if c.s != s || c.left {
+		if c.s != s || c.left || c.tunnel != nil {
 			continue
 		}
 		w.logf("server %d: the client of %d goes away", s.name, c.n)
-		c.left = true
-		a := w.acquisition(c.name())
-		a.left, a.leftAt = true, w.now
-		w.turn(c)
-		w.open = append(w.open[:i], w.open[i+1:]...)
-		for _, g := range w.live[c.req.Resource] {
-			g.to = slices.DeleteFunc(g.to, func(o *call) bool { return o == c })
-			g.undelivered = len(g.to) == 0
-		}
+		w.gone(c)
 		s.engine.Leave(c.ticket)
 		return
+	}
+}
+
+// gone notes that the client of an acquire goes away, and that its answer was not delivered.
+func (w *world) gone(c *call) {
+	c.left = true
+	if c.req.ID != "" {
+		w.away = &c.req
+	}
+	a := w.acquisition(c.name())
+	a.left, a.leftAt = true, w.now
+	w.turn(c)
+	w.open = slices.DeleteFunc(w.open, func(o *call) bool { return o == c })
+	for _, g := range w.live[c.req.Resource] {
+		g.to = slices.DeleteFunc(g.to, func(o *call) bool { return o == c })
+		g.undelivered = len(g.to) == 0
 	}
 }

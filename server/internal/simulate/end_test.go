@@ -7,7 +7,7 @@ func (w *world) end() {
 	for len(w.servers) > 1 {
 		w.kill(w.servers[0])
 	}
-	if s := w.serving(); s.store.failed || s.closing {
+	if s := w.serving(); s.store.failed || s.closing || s.draining {
 		w.restart(s, step{})
 	}
 	s := w.serving()
@@ -19,6 +19,7 @@ func (w *world) end() {
 	w.rest(s)
 	w.logf("all is at rest")
 	w.check(s.quiet(), "a server does not come to rest")
+	s.front.atRest()
 	for _, c := range w.calls {
 		w.check(c.s != s || c.done || c.left, "%s: never answered", c)
 	}
@@ -36,7 +37,9 @@ func (w *world) end() {
 // rest lets a server finish all that it has to do now.
 func (w *world) rest(s *server) {
 	for range 10_000 {
-		if s.quiet() && len(s.host.strands) == 1 {
+		s.front.tell()
+		s.front.live()
+		if s.quiet() && len(s.host.strands) == 1 && s.front.idle() {
 			break
 		}
 		if s.host.gathers {

@@ -17,6 +17,8 @@ type host struct {
 	alarms  []*alarm
 	strands []*strand
 	current *strand
+	about   *tunnel         // what runs now, and what it begins, is about it; nil: about none
+	commits *strand         // the committer; nil: there is none
 	work    <-chan struct{} // what the committer waits for
 	gathers bool            // it waits for more to do, for a while
 }
@@ -50,7 +52,7 @@ func (a *alarm) Reset(d time.Duration) bool {
 func (a *alarm) Stop() bool {
 	set := a.at != 0
 	a.at = 0
-	if i := slices.Index(a.host.alarms, a); i > 0 { // the first one is set again
+	if i := slices.Index(a.host.alarms, a); i > 0 || i == 0 && a.host.commits == nil { // the first one of an engine is set again
 		a.host.alarms = slices.Delete(a.host.alarms, i, i+1)
 	}
 	return set
@@ -63,11 +65,12 @@ type strand struct {
 	resume func() (struct{}, bool)
 	yield  func(struct{}) bool
 	ended  bool
+	about  *tunnel
 }
 
 // Go makes a strand, which runs only when it is resumed.
 func (h *host) Go(f func()) {
-	s := &strand{}
+	s := &strand{about: h.about}
 	s.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
 		s.yield = yield
 		f()
@@ -80,9 +83,10 @@ func (h *host) run(s *strand) {
 	if s.ended {
 		return
 	}
-	h.current = s
+	before := h.about
+	h.current, h.about = s, s.about
 	_, more := s.resume()
-	h.current = nil
+	h.current, h.about = nil, before
 	s.ended = !more
 }
 
@@ -95,7 +99,7 @@ func (h *host) Yield() {
 
 // Wait prefers the first of several that are ready, so that it is known which one it takes.
 func (h *host) Wait(a, b, c, d <-chan struct{}) int {
-	if h.current == h.strands[0] {
+	if h.current == h.commits {
 		h.work, h.gathers = a, d != nil
 	}
 	for {
@@ -130,11 +134,11 @@ func (c *cond) Wait() {
 	c.lock.Lock()
 }
 
-// tidy forgets strands that have ended, but not the first, which is the committer.
+// tidy forgets strands that have ended, but not the committer.
 func (h *host) tidy() {
-	kept := h.strands[:1]
-	for _, s := range h.strands[1:] {
-		if !s.ended {
+	kept := h.strands[:0]
+	for _, s := range h.strands {
+		if !s.ended || s == h.commits {
 			kept = append(kept, s)
 		}
 	}

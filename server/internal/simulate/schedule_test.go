@@ -28,6 +28,12 @@ const (
 	force
 	show
 	list
+	dial   // a session begins
+	send   // a message is sent on one
+	flow   // its bytes move
+	turn   // a strand of sessions goes on
+	cut    // one ends, in one of many ways
+	tell   // sessions are told of losses
 	pass   // time passes
 	alarms // those that are due go off
 	work   // the committer, or another strand, goes on
@@ -39,12 +45,14 @@ const (
 	stop   // it is stopped in good order
 	replace
 	actions
+
+	keepalive = actions // only in a message of a session
 )
 
 func (a action) String() string {
-	return [actions]string{
-		"acquire", "again", "release", "renew", "leave", "force", "show", "list", "pass", "alarms", "work", "land", "finish", "fail", "lose",
-		"crash", "stop", "replace",
+	return [actions + 1]string{
+		"acquire", "again", "release", "renew", "leave", "force", "show", "list", "dial", "send", "flow", "turn", "cut", "tell", "pass", "alarms", "work", "land", "finish", "fail", "lose",
+		"crash", "stop", "replace", "keepalive",
 	}[a]
 }
 
@@ -59,7 +67,19 @@ type plan struct {
 	maxHolds  []time.Duration
 	punctual  bool // alarms go off in time
 	piece     int
+	sessions  limits
 	steps     []step
+}
+
+// limits are those of sessions and their connections.
+type limits struct {
+	most       int // sessions at the same time
+	operations int
+	unsent     int
+	slice      int  // leases that a keepalive renews at once
+	buffer     int  // how much is taken from a server that its client has not
+	sip        int  // how much a server reads at once
+	lively     bool // clients answer pings in time
 }
 
 type storeKind uint8
@@ -91,7 +111,7 @@ var (
 
 // often is how often each action comes if a seed says nothing else.
 var often = [actions]int{
-	acquire: 200, again: 100, release: 120, renew: 40, leave: 50, force: 6, show: 20, list: 4, pass: 100, alarms: 60, work: 120, land: 40,
+	acquire: 200, again: 100, release: 120, renew: 40, leave: 50, force: 6, show: 20, list: 4, dial: 8, send: 160, flow: 160, turn: 40, cut: 6, tell: 20, pass: 100, alarms: 60, work: 120, land: 40,
 	finish: 160, fail: 1, lose: 1, crash: 3, stop: 1, replace: 3,
 }
 
@@ -122,7 +142,15 @@ func newPlan(seed uint64, length int) *plan {
 	if seed%4 == 3 {
 		p.bounds.StuckAfter = 8 * time.Second
 	}
+	p.sessions = limits{
+		most: pick(rng.Uint32(), []int{0, 0, 1, 2, 3}), operations: pick(rng.Uint32(), []int{1, 2, 16_384}), unsent: pick(rng.Uint32(), []int{200, 1000, 1 << 20}),
+		slice: pick(rng.Uint32(), []int{1, 3, 256}), buffer: pick(rng.Uint32(), []int{1, 300, 1 << 16, 1 << 16}), sip: pick(rng.Uint32(), []int{1, 100, 1 << 16, 1 << 16}),
+		lively: rng.IntN(2) == 0,
+	}
 	weights := often
+	if p.sessions.most == 0 {
+		clear(weights[dial : tell+1])
+	}
 	for a := range weights {
 		switch rng.IntN(6) {
 		case 0:

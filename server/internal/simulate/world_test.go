@@ -23,6 +23,10 @@ type world struct {
 	log     func(format string, args ...any)
 	verbose bool
 	lives   int
+	dials   int
+
+	blamed    *violation // where the run could not end
+	abandoned bool
 }
 
 // violation is a broken promise.
@@ -40,6 +44,13 @@ func (w *world) check(ok bool, format string, args ...any) {
 	}
 }
 
+// blame is check where nobody may be interrupted: the run ends as soon as it can.
+func (w *world) blame(ok bool, format string, args ...any) {
+	if !ok && w.blamed == nil {
+		w.blamed = &violation{w.steps, fmt.Sprintf(format, args...)}
+	}
+}
+
 // server is one life of an engine.
 type server struct {
 	w        *world
@@ -47,6 +58,7 @@ type server struct {
 	engine   *engine.Engine
 	store    *faultyStore
 	host     *host
+	front    *front
 	term     *term
 	events   *engine.Subscription
 	spare    []lock.Event
@@ -85,7 +97,7 @@ func run(p *plan, log func(format string, args ...any)) (steps int, failed *viol
 
 // abandon ends all servers. A strand that has not ended would keep its whole world in memory.
 func (w *world) abandon() {
-	w.verbose = false
+	w.verbose, w.abandoned = false, true
 	for len(w.servers) > 0 {
 		w.kill(w.servers[0])
 	}
@@ -120,6 +132,8 @@ func (w *world) start(order uint32) {
 	e, err := engine.Open(context.Background(), engine.Config{Store: st, Bounds: w.bounds, Logger: slog.New(slog.DiscardHandler), Host: h})
 	w.check(err == nil, "a server does not start: %v", err)
 	s.engine, s.term = e, newTerm(w)
+	h.commits = h.strands[0]
+	s.front = w.newFront(s, h.boot)
 	s.committer()
 	s.events = e.Follow(1<<30, lock.EventKinds()...)
 	w.servers = append(w.servers, s)
@@ -131,12 +145,17 @@ func (w *world) start(order uint32) {
 func (w *world) kill(s *server) {
 	s.dead = true
 	s.store.lose(errCrashed)
-	for _, x := range s.host.strands {
-		for n := 0; !x.ended; n++ {
-			w.check(n < 1000, "a strand of a dead server does not end")
-			s.host.run(x)
+	s.front.kill()
+	h, front := s.host, s.front.host
+	for n := 0; n < 1000 && (len(h.strands)+len(front.strands) > 1 || !h.commits.ended); n++ {
+		for _, one := range []*host{h, front} {
+			for i := 0; i < len(one.strands); i++ {
+				one.run(one.strands[i])
+			}
+			one.tidy()
 		}
 	}
+	w.check(h.commits.ended && len(h.strands)+len(front.strands) == 1 || w.abandoned, "a dead server does not end")
 	w.servers = slices.DeleteFunc(w.servers, func(o *server) bool { return o == s })
 	w.answered = w.answered[:0]
 }
@@ -146,7 +165,11 @@ func (w *world) after(s *server) {
 	if s.dead {
 		return
 	}
+	s.front.look()
 	w.take(s)
+	if w.blamed != nil {
+		panic(w.blamed)
+	}
 	if s.quiet() {
 		s.term.judge(s)
 	}
