@@ -60,9 +60,7 @@ func defaultPool(s *settings, proxy *url.URL) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	trust := &tls.Config{RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12}
-	if s.ClientCertificate != nil {
-		trust.Certificates = []tls.Certificate{*s.ClientCertificate}
-	}
+	trust.GetClientCertificate = s.ClientCertificate
 	dialer := &net.Dialer{Timeout: s.Bounds.Connect}
 	pool := &http.Transport{
 		DialContext:         dialer.DialContext,
@@ -204,6 +202,8 @@ func (t *httpTransport) failure(ctx, bounded context.Context, bound time.Duratio
 		if proxy.status != 0 {
 			o.permanent = statusMeans(proxy.status).client == raise
 		}
+	case refusesCertificate(err) != nil:
+		o.reason = peer + " does not accept this client's certificate, or wants one: " + refusesCertificate(err).Error()
 	case o.permanent:
 		o.reason = err.Error()
 	case bounded.Err() != nil:
@@ -241,7 +241,7 @@ func isPermanent(err error) bool {
 	const alertProtocolVersion = tls.AlertError(70)
 	return errors.As(err, &untrusted) || errors.As(err, &plain) || errors.As(err, &address) || errors.As(err, &invalid) ||
 		errors.As(err, &alert) && alert.Op == "remote error" && alert.Err.Error() == alertProtocolVersion.Error() ||
-		strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
+		strings.Contains(err.Error(), "tls: server selected unsupported protocol version") || refusesCertificate(err) != nil
 }
 
 // tunnel makes connections through a proxy, which is asked for a way to the server and sees nothing of what goes through it.

@@ -35,9 +35,18 @@ func WithoutDotEnv() Option { return func(s *settings) { s.NoDotEnv = true } }
 // WithRootCAs sets the certificate authorities that vouch for an https:// server, instead of the system's.
 func WithRootCAs(pool *x509.CertPool) Option { return func(s *settings) { s.RootCAs = pool } }
 
-// WithClientCertificate sets what the client shows to an https:// server that asks for a certificate (--tls-client-ca).
+// WithClientCertificate sets what the client shows to an https:// server that asks for a certificate (--tls-client-ca), in place of the
+// files that LOCKSERVER_CLIENT_CERT and LOCKSERVER_CLIENT_KEY name.
 func WithClientCertificate(cert tls.Certificate) Option {
-	return func(s *settings) { s.ClientCertificate = &cert }
+	return func(s *settings) {
+		s.ClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
+}
+
+// WithClientCertificateFiles is the same with the files of a certificate and its private key, in PEM. They are read again for a new
+// connection once they have changed; while they cannot be used, what they held before is shown.
+func WithClientCertificateFiles(cert, key string) Option {
+	return func(s *settings) { s.CertFile, s.KeyFile = cert, key }
 }
 
 // WithProxy makes every connection, also those without TLS, a tunnel (CONNECT) through an HTTP proxy: an http:// or https:// URL, with

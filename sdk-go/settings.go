@@ -48,8 +48,12 @@ func resolve(s *settings) error {
 			delete(wanted, name)
 		}
 	}
-	if s.Transport == "" {
-		s.Transport = os.Getenv(envTransport) // without it there is a default: .env is not read for its sake
+	optional := map[string]*string{envTransport: &s.Transport} // .env is not read for their sake
+	if s.ClientCertificate == nil && s.CertFile == "" && s.KeyFile == "" && s.HTTPClient == nil {
+		optional[envClientCert], optional[envClientKey] = &s.CertFile, &s.KeyFile
+	}
+	for name, value := range optional {
+		*value = cmp.Or(*value, os.Getenv(name))
 	}
 	if len(wanted) > 0 && !s.NoDotEnv {
 		file, err := readDotEnv()
@@ -59,8 +63,8 @@ func resolve(s *settings) error {
 		for name, value := range wanted {
 			*value = file[name]
 		}
-		if s.Transport == "" {
-			s.Transport = file[envTransport]
+		for name, value := range optional {
+			*value = cmp.Or(*value, file[name])
 		}
 	}
 	if s.Addr == "" {
@@ -79,7 +83,14 @@ func resolve(s *settings) error {
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}
-	return check(s)
+	if err := check(s); err != nil {
+		return err
+	}
+	files, err := newCertificateFiles(s.CertFile, s.KeyFile)
+	if files != nil {
+		s.ClientCertificate = files.get
+	}
+	return err
 }
 
 // fillIn sets what tests left alone.
@@ -119,7 +130,7 @@ func check(s *settings) error {
 	if s.HTTPClient != nil && s.RootCAs != nil {
 		return misconfigured("WithRootCAs", "certificate authorities belong into the HTTP client's own Transport if one is given")
 	}
-	if s.HTTPClient != nil && s.ClientCertificate != nil {
+	if s.HTTPClient != nil && (s.ClientCertificate != nil || s.CertFile != "" || s.KeyFile != "") {
 		return misconfigured("WithClientCertificate", "a client's certificate belongs into the HTTP client's own Transport if one is given")
 	}
 	if s.HTTPClient != nil && s.Proxy != "" {

@@ -245,25 +245,6 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// A server that wants a certificate of its clients gets it, over both transports; a client without one is told so.
-func TestClientCertificate(t *testing.T) {
-	t.Parallel()
-	dir, pool := t.TempDir(), x509.NewCertPool()
-	pool.AddCert(writeCertificate(t, dir))
-	own, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
-	require.NoError(t, err)
-	server, err := servertest.Start(shared.binary, dir, "--store", "memory", "--tls-cert", "cert.pem", "--tls-key", "key.pem", "--tls-client-ca", "cert.pem")
-	require.NoError(t, err)
-	t.Cleanup(server.Kill)
-	for _, transport := range []lockserver.Transport{lockserver.HTTP, lockserver.Session} {
-		over := lockserver.WithTransport(transport)
-		client := newClient(t, server.URL, quick, lockserver.WithRootCAs(pool), lockserver.WithClientCertificate(own), over)
-		require.NoError(t, client.WithLock(within(t, soon), servertest.UniqueName(), func(context.Context) error { return nil }))
-		_, err = newClient(t, server.URL, quick, lockserver.WithRootCAs(pool), over).Acquire(within(t, time.Second), "r")
-		require.ErrorContains(t, err, "certificate required")
-	}
-}
-
 // writeCertificate leaves cert.pem and key.pem for 127.0.0.1 in dir.
 func writeCertificate(t *testing.T, dir string) *x509.Certificate {
 	t.Helper()

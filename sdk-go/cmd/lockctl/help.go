@@ -70,7 +70,7 @@ that one leaves the group is noticed within a second. Elsewhere lockctl looks ev
 
 Settings: LOCKSERVER_ADDR [127.0.0.1:8080], LOCKSERVER_SECRET, LOCKSERVER_OWNER and LOCKSERVER_TRANSPORT [auto], from the environment or
 from .env in the working directory. The secret is never an argument, where every user of the machine could see it. To a server that
-wants a certificate of its clients, lockctl shows the one in the files LOCKSERVER_CLIENT_CERT and LOCKSERVER_CLIENT_KEY (environment).
+wants a certificate of its clients, lockctl shows the one in the PEM files LOCKSERVER_CLIENT_CERT and LOCKSERVER_CLIENT_KEY, set likewise.
 LOCKSERVER_ADDR may have several addresses with commas between them, those of a cluster: when one fails, the next is asked.
 
 Exit codes:

@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,24 +21,10 @@ type server struct {
 	*ear
 }
 
-// The files of a certificate, for a server that wants one of its clients.
-const (
-	envClientCert = "LOCKSERVER_CLIENT_CERT"
-	envClientKey  = "LOCKSERVER_CLIENT_KEY"
-)
-
 // connect makes a client with the settings of the environment and .env.
 func connect(options ...lockserver.Option) (*server, error) {
 	e := &ear{}
 	options = append(options, lockserver.WithLogger(slog.New(e)))
-	cert, key := os.Getenv(envClientCert), os.Getenv(envClientKey)
-	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, &ending{exitServer, fmt.Sprintf("%s %q and %s %q cannot be used: %v", envClientCert, cert, envClientKey, key, err)}
-		}
-		options = append(options, lockserver.WithClientCertificate(pair))
-	}
 	client, err := lockserver.New(options...)
 	if err != nil {
 		return nil, &ending{exitServer, wrongSetting(err)}

@@ -15,7 +15,8 @@ type Settings struct {
 	Addr, Owner, Secret string
 	NoDotEnv            bool
 	RootCAs             *x509.CertPool
-	ClientCertificate   *tls.Certificate
+	ClientCertificate   func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	CertFile, KeyFile   string // where it is from
 	Proxy               string
 	HTTPClient          *http.Client
 	Transport           string
