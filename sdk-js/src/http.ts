@@ -30,7 +30,8 @@ export class HttpTransport {
   readonly #live = new Set<Dispatcher>()
   #closed = false
 
-  constructor({ address, secret, tls, proxy }: Reach, connectTimeout: number, clock: Clock) {
+  constructor(reach: Reach, connectTimeout: number, clock: Clock) {
+    const { address, secret } = reach
     this.#peer = address.peer
     this.#origin = address.origin
     this.#prefix = address.prefix
@@ -42,7 +43,7 @@ export class HttpTransport {
     this.#secret = secret
     this.#clock = clock
     const options = (background: boolean): Client.Options => ({
-      connect: connector({ timeout: connectTimeout, ...tls }, proxy, background),
+      connect: connector(reach, connectTimeout, background),
       keepAliveTimeout: idleTimeout,
       // Every request brings a bound of its own, exact to the millisecond.
       headersTimeout: 0,
@@ -102,28 +103,35 @@ class ProxyError extends Error {
  * sockets never keep the process alive, whatever the HTTP client thinks of them.
  */
 export function connector(
-  options: buildConnector.BuildOptions,
-  proxy: URL | undefined,
+  { tls, certificate, proxy }: Pick<Reach, 'tls' | 'certificate' | 'proxy'>,
+  timeout: number,
   background: boolean,
 ): buildConnector.connector {
-  const connect = buildConnector(options) as Connector
+  let shown = certificate?.get()
+  let connect = buildConnector({ timeout, ...tls, ...shown }) as Connector
   const detach = (socket: Socket) => {
     if (!background) return
     socket.unref()
     socket.ref = () => socket
   }
   const noting: Connector = (target, callback) => {
+    if (certificate !== undefined && certificate.get() !== shown) {
+      shown = certificate.get()
+      connect = buildConnector({ timeout, ...tls, ...shown }) as Connector
+    }
     const socket = connect(target, (...outcome) => {
       const [error] = outcome
       if (error !== null && (socket as Partial<TLSSocket>).authorizationError) distrusted.add(error)
       callback(...outcome)
     })
+    // An alert that comes behind the handshake does not end the socket: the end that follows would be taken for the reason.
+    socket.on('error', (error) => socket.destroy(error))
     detach(socket)
     return socket
   }
   if (proxy === undefined) return noting
   return (target, callback) => {
-    tunnel(proxy, target, options.timeout as number, detach).then(
+    tunnel(proxy, target, timeout, detach).then(
       (socket) => {
         if (target.protocol === 'https:') noting({ ...target, httpSocket: socket }, callback)
         else callback(null, socket)
@@ -298,6 +306,10 @@ export function parseRetryAfter(value: string | string[] | undefined): number {
 const failures: [RegExp, boolean, string][] = [
   [/SSL.*(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG)/, true, 'PEER does not speak TLS: is it an http:// address?'],
   [/SSL.*(UNSUPPORTED_PROTOCOL|ALERT_PROTOCOL_VERSION)/, true, 'PEER and this client have no version of TLS in common'],
+  [
+    /ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_(REVOKED|EXPIRED|UNKNOWN|REQUIRED)|UNKNOWN_CA|ACCESS_DENIED)/,
+    ...([true, "PEER does not accept this client's certificate, or wants one: ALERT"] as const),
+  ],
   [/^(EINVAL|EAFNOSUPPORT)$/, true, 'PEER cannot be connected to'],
   [/^ECONNREFUSED$/, false, 'connection refused by PEER'],
   [/^(ECONNRESET|EPIPE|UND_ERR_SOCKET)$/, false, 'connection closed by PEER'],
@@ -316,6 +328,11 @@ export function explain(cause: NodeJS.ErrnoException, peer: string): { reason: s
   // A connection that fails while it is written to has the words of OpenSSL's code in its message.
   const what = code === 'EPROTO' ? message.toUpperCase().replaceAll(' ', '_') : code
   const [, permanent, text] = failures.find(([codes]) => codes.test(what)) ?? []
-  const reason = text?.replace('PEER', peer) ?? `${message.split('\n')[0] || code} (${peer})`
+  const alert = what
+    .replace(/^.*ALERT_/, '')
+    .replace(/:.*/, '')
+    .replaceAll('_', ' ')
+    .toLowerCase()
+  const reason = text?.replace('PEER', peer).replace('ALERT', alert) ?? `${message.split('\n')[0] || code} (${peer})`
   return { reason, permanent: permanent ?? false, cause }
 }

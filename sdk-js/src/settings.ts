@@ -4,6 +4,7 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import type { SecureContextOptions } from 'node:tls'
+import { CertificateFiles } from './certificate.js'
 import { ConfigInvalidError } from './errors.js'
 
 /** How to trust the server, for an address with `https://`; as for `node:tls`. */
@@ -37,6 +38,14 @@ export interface LockserverClientOptions {
   /** Certificates, for an address with `https://`. */
   tls?: TlsOptions | undefined
   /**
+   * The file of a certificate, in PEM, that is shown to an `https://` server that asks for one. It is read again for a new
+   * connection once it has changed; while it cannot be used, what it held before is shown.
+   * Default, unless `tls` has a `cert`: `LOCKSERVER_CLIENT_CERT`.
+   */
+  clientCert?: string | undefined
+  /** The file of its private key. Default, unless `tls` has a `key`: `LOCKSERVER_CLIENT_KEY`. */
+  clientKey?: string | undefined
+  /**
    * A proxy through which every connection is tunnelled, with or without TLS: an `http://` or `https://` URL, which may have
    * `user:password@` in it. Default: none. The environment (`HTTP_PROXY` and the like) is never followed.
    */
@@ -66,12 +75,13 @@ export interface Settings {
   readonly owner: string
   readonly secret: string
   readonly tls: TlsOptions | undefined
+  readonly certificate: CertificateFiles | undefined
   readonly proxy: URL | undefined
   readonly transport: TransportName
 }
 
 /** How one of the servers is reached. */
-export type Reach = Pick<Settings, 'secret' | 'tls' | 'proxy'> & { readonly address: ServerAddress }
+export type Reach = Pick<Settings, 'secret' | 'tls' | 'certificate' | 'proxy'> & { readonly address: ServerAddress }
 
 const defaultAddr = '127.0.0.1:8080'
 const defaultPort = '8080'
@@ -79,7 +89,9 @@ const defaultPort = '8080'
 /** Argument over environment over `.env`. Reading the file changes nothing in the process's environment. */
 export function resolveSettings(options: LockserverClientOptions): Settings {
   let file: Record<string, string | undefined> | undefined
-  const find = (name: 'addr' | 'owner' | 'secret' | 'transport', variable: string): string | undefined => {
+  const optional = ['transport', 'clientCert', 'clientKey']
+  type Name = 'addr' | 'owner' | 'secret' | 'transport' | 'clientCert' | 'clientKey'
+  const find = (name: Name, variable: string): string | undefined => {
     const option: unknown = options[name]
     const given =
       name === 'addr' && Array.isArray(option) && option.every((one) => typeof one === 'string') ? option.join() : option
@@ -88,8 +100,8 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
     }
     if (given) return given
     if (process.env[variable]) return process.env[variable]
-    // Few set a transport: a file that nothing else is missing from is not read for its sake.
-    if (name !== 'transport') file ??= options.dotenv === false ? {} : readDotenv()
+    // Few set those: a file that nothing else is missing from is not read for their sake.
+    if (!optional.includes(name)) file ??= options.dotenv === false ? {} : readDotenv()
     return file?.[variable] || undefined
   }
   const addr = find('addr', 'LOCKSERVER_ADDR') ?? defaultAddr
@@ -108,7 +120,21 @@ export function resolveSettings(options: LockserverClientOptions): Settings {
     throw invalid('owner', `owner ${JSON.stringify(owner)} must have 1 to 256 bytes and no control characters`)
   }
   const transport = parseTransport(find('transport', 'LOCKSERVER_TRANSPORT') ?? 'auto')
-  return { addr, addresses: parseAddrs(addr), owner, secret, tls: options.tls, proxy: parseProxy(options.proxy), transport }
+  const { tls } = options
+  const own = tls?.cert !== undefined || tls?.key !== undefined
+  const certificate = own
+    ? undefined
+    : files(find('clientCert', 'LOCKSERVER_CLIENT_CERT'), find('clientKey', 'LOCKSERVER_CLIENT_KEY'))
+  const proxy = parseProxy(options.proxy)
+  return { addr, addresses: parseAddrs(addr), owner, secret, tls, certificate, proxy, transport }
+}
+
+function files(cert: string | undefined, key: string | undefined): CertificateFiles | undefined {
+  if (cert === undefined && key === undefined) return undefined
+  const both = 'allowed are both or none (LOCKSERVER_CLIENT_CERT, LOCKSERVER_CLIENT_KEY)'
+  if (cert === undefined) throw invalid('clientCert', `clientCert is missing, and clientKey is ${JSON.stringify(key)}; ${both}`)
+  if (key === undefined) throw invalid('clientKey', `clientKey is missing, and clientCert is ${JSON.stringify(cert)}; ${both}`)
+  return new CertificateFiles(cert, key)
 }
 
 function readDotenv(): Record<string, string | undefined> {

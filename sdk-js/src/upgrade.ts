@@ -39,7 +39,8 @@ export class Upgrade implements Dispatcher.DispatchHandler {
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor({ address, secret, tls, proxy }: Reach, { peer, figures }: SessionOptions) {
+  constructor(reach: Reach, { peer, figures }: SessionOptions) {
+    const { address, secret } = reach
     this.#peer = peer
     this.#secret = secret
     this.result = new Promise((resolve) => {
@@ -48,7 +49,7 @@ export class Upgrade implements Dispatcher.DispatchHandler {
     const bound = figures.connect + figures.answer
     this.#stopTimer = after(bound, () => this.abort(`no session with ${peer} within ${bound / 1000} s`), true)
     this.#client = new Client(address.origin, {
-      connect: connector({ timeout: figures.connect, ...tls }, proxy, true),
+      connect: connector(reach, figures.connect, true),
       headersTimeout: 0,
       bodyTimeout: 0,
     })

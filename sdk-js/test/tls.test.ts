@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { createServer } from 'node:tls'
-import type { LockserverClientOptions } from 'lockserver-client'
+import { LockserverClient, type LockserverClientOptions } from 'lockserver-client'
 import { Certificate } from './support/certificate.js'
 import { TestServer } from './support/server.js'
 
@@ -83,4 +86,58 @@ test('a server with which no version of TLS is in common is connection_failed at
     message: /no version of TLS in common/,
   })
   old.close()
+})
+
+test('a server that wants a certificate gets it from files, again once they change, and one without is told at once', async (t) => {
+  const [right, stranger] = [valid, new Certificate()] // the server admits its own
+  const directory = mkdtempSync(join(tmpdir(), 'lockserver-js-client-'))
+  const [clientCert, clientKey] = ['cert.pem', 'key.pem'].map((name) => join(directory, name)) as [string, string]
+  let tick = 0
+  const show = (cert: Certificate, key: Certificate) => {
+    tick += 1
+    for (const [file, content] of [
+      [clientCert, cert.pem],
+      [clientKey, key.key],
+    ] as const) {
+      writeFileSync(file, content)
+      utimesSync(file, tick, tick)
+    }
+  }
+  const strict = await TestServer.start('memory', [...valid.args, '--tls-client-ca', right.file])
+  t.after(async () => {
+    await strict.close()
+    rmSync(directory, { recursive: true })
+    stranger.remove()
+  })
+  for (const transport of ['http', 'session'] as const) {
+    const common = { addr: `https://${strict.addr}`, transport }
+    const works = async (client: LockserverClient) => assert.equal(await client.withLock('certified', () => 1), 1)
+    const refused = (client: LockserverClient, why: string) =>
+      assert.rejects(client.acquire('refused'), {
+        code: 'connection_failed',
+        message: `acquire "refused": ${strict.addr} does not accept this client's certificate, or wants one: ${why}`,
+      })
+    await refused(strict.client({ ...common, tls: { ca: valid.pem } }), 'certificate required')
+    await works(strict.client({ ...common, tls: { ca: valid.pem, cert: right.pem, key: right.key } }))
+
+    show(stranger, stranger)
+    const client = strict.client({ ...common, tls: { ca: valid.pem }, clientCert, clientKey })
+    await refused(client, 'bad certificate')
+    show(right, right)
+    await works(client)
+    show(right, stranger) // the one is there, the other not yet
+    await works(client)
+  }
+  for (const [options, setting] of [
+    [{ clientCert }, 'clientKey'],
+    [{ clientKey }, 'clientCert'],
+    [{ clientCert, clientKey }, 'clientCert'],
+    [{ clientCert: join(directory, 'absent'), clientKey }, 'clientCert'],
+  ] as const) {
+    assert.throws(() => new LockserverClient({ secret: 'x', ...options }), {
+      code: 'config_invalid',
+      setting,
+      message: /allowed are/,
+    })
+  }
 })

@@ -23,6 +23,10 @@ export class Certificate {
     return readFileSync(join(this.#directory, 'key.pem'), 'utf8')
   }
 
+  get file(): string {
+    return join(this.#directory, 'cert.pem')
+  }
+
   /** The arguments by which the server takes it. */
   get args(): string[] {
     return ['--tls-cert', join(this.#directory, 'cert.pem'), '--tls-key', join(this.#directory, 'key.pem')]
