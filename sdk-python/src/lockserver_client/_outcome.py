@@ -12,6 +12,10 @@ _PERMANENT = re.compile(
     r"wrong version number|https? (proxy )?request|unsupported protocol|protocol version|no protocols available"
     r"|version too low|record layer failure|packet length too long"
 )
+_REFUSED = re.compile(
+    r"alert (bad certificate|unsupported certificate|certificate (revoked|expired|unknown|required)|unknown ca"
+    r"|access denied)"
+)
 _CALLED = ("asyncio", "concurrent", "selectors", "socket", "ssl", "threading")
 
 
@@ -58,9 +62,11 @@ Outcome = Answer | Failure
 class NetworkError(Exception):
     """What a stream raises. It is no OSError, so that one of a signal handler is never taken for the network's."""
 
-    def __init__(self, why: str, *, permanent: bool = False, late: bool = False) -> None:
+    def __init__(self, why: str, *, permanent: bool = False, late: bool = False, unsent: bool = False) -> None:
         super().__init__(why)
         self.permanent = permanent
+        self.unsent = unsent
+        """Whether it surely kept everything from arriving, although it came after that was sent."""
         self.late = late
 
 
@@ -74,7 +80,11 @@ def network_error(error: Exception, peer: str) -> NetworkError:
         said = _BESIDE_THE_POINT.sub("", str(error)) or type(error).__name__
         if isinstance(error, ssl.SSLCertVerificationError):
             return NetworkError(f"{peer}: {said}", permanent=True)
-        if _PERMANENT.search(f"{error.reason} {error}".lower().replace("_", " ")):
+        words = f"{error.reason} {error}".lower().replace("_", " ")
+        if alert := _REFUSED.search(words):
+            why = f"{peer} does not accept this client's certificate, or wants one: {alert[1]}"
+            return NetworkError(why, permanent=True, unsent=True)
+        if _PERMANENT.search(words):
             return NetworkError(f"{peer} does not speak TLS, or not this version of it: {said}", permanent=True)
         return NetworkError(f"{peer}: {said}")
     if isinstance(error, OSError) and error.strerror:

@@ -17,10 +17,12 @@ from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
 
+from ._certificate import CertificateFiles
 from ._errors import ConfigInvalidError
 
 DEFAULT_ADDR = "127.0.0.1:8080"
 DEFAULT_PORT = 8080
+_OPTIONAL = ("LOCKSERVER_TRANSPORT", "LOCKSERVER_CLIENT_CERT", "LOCKSERVER_CLIENT_KEY")
 TRANSPORTS = ("auto", "session", "http")
 _ALLOWED = (
     "host:port, [v6]:port, or an http:// or https:// URL with an optional path prefix; "
@@ -77,6 +79,8 @@ class Settings:
     proxy: Proxy | None = None
     transport: str = "auto"
     """One of `TRANSPORTS`."""
+    certificate: CertificateFiles | None = field(repr=False, default=None)
+    """What keeps that of `tls` up to date."""
 
     @property
     def addr(self) -> str:
@@ -94,28 +98,35 @@ class Settings:
         ssl_context: ssl.SSLContext | None,
         proxy: str | None,
         transport: str | None,
+        client_cert: str | os.PathLike[str] | None,
+        client_key: str | os.PathLike[str] | None,
     ) -> Settings:
         given = {
             "LOCKSERVER_ADDR": _joined(addr),
             "LOCKSERVER_OWNER": owner,
             "LOCKSERVER_SECRET": secret,
-            "LOCKSERVER_TRANSPORT": transport,
+            **dict(zip(_OPTIONAL, (transport, _path(client_cert), _path(client_key)), strict=True)),
         }
         for name, value in given.items():
             if value is not None and not isinstance(value, str):
                 raise _no_string(name[len("LOCKSERVER_") :].lower(), value)
         found = {name: value or os.environ.get(name) or None for name, value in given.items()}
-        # Few set a transport: a file that nothing else is missing from is not read for its sake.
-        if dotenv and not all(value for name, value in found.items() if name != "LOCKSERVER_TRANSPORT"):
+        # Few set those: a file that nothing else is missing from is not read for their sake.
+        if dotenv and not all(value for name, value in found.items() if name not in _OPTIONAL):
             file = _read_dotenv()
             found = {name: value or file.get(name) or None for name, value in found.items()}
         addresses = parse_addresses(found["LOCKSERVER_ADDR"] or DEFAULT_ADDR)
         way = None if proxy is None or proxy == "" else parse_proxy(proxy)
         needs_tls = any(one.tls for one in addresses) or (way is not None and way.address.tls)
-        tls = (ssl_context or _default_tls()) if needs_tls else None
+        certificate = None
+        of_client = found if ssl_context is None else given  # whoever brings a context has put into it what is to be
+        cert, key = (of_client[name] or None for name in _OPTIONAL[1:])
+        tls = (ssl_context or _default_tls()) if needs_tls or cert or key else None
+        if tls is not None and (cert or key):
+            certificate = CertificateFiles(tls, cert, key)
         owner, secret = _check_owner(found["LOCKSERVER_OWNER"]), _check_secret(found["LOCKSERVER_SECRET"])
         chosen = _check_transport(found["LOCKSERVER_TRANSPORT"] or TRANSPORTS[0])
-        return cls(addresses, owner, secret, tls, way, chosen)
+        return cls(addresses, owner, secret, tls, way, chosen, certificate)
 
     def new_owner(self) -> str:
         """The owner that was set, or a fresh one: host name, process id and random bits."""
@@ -147,6 +158,10 @@ def _read_dotenv() -> dict[str, str]:
         if line.key is not None and line.value is not None:
             values[line.key] = line.value
     return values
+
+
+def _path(file: str | os.PathLike[str] | None) -> str | None:
+    return os.fspath(file) if isinstance(file, os.PathLike) else file
 
 
 def _joined(addr: str | Sequence[str] | None) -> str | None:

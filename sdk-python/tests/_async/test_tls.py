@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -13,7 +15,7 @@ from support.async_tasks import MANY, start, until
 from support.processes import SECRET, LockServer, Port, Toxiproxy
 from support.webproxy import WebProxy
 
-from lockserver_client import AsyncLockserverClient, ConnectionFailedError, InvalidRequestError
+from lockserver_client import AsyncLockserverClient, ConfigInvalidError, ConnectionFailedError, InvalidRequestError
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +23,12 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def certified_by(authority: trustme.CA, lockserver_bin: str, folder: Path) -> LockServer:
+def certified_by(authority: trustme.CA, lockserver_bin: str, folder: Path, *more: str) -> LockServer:
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(folder / "key.pem")
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    return LockServer(
-        lockserver_bin, "memory", "--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")
-    )
+    files = ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]
+    return LockServer(lockserver_bin, "memory", *files, *more)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,61 @@ async def test_locks_over_tls(tls_server: LockServer, trusting: ssl.SSLContext, 
         running = [start(work) for _ in range(MANY // 10)]
         for one in running:
             await one.result()
+
+
+@pytest.mark.parametrize("transport", ["http", "session"])
+async def test_the_certificate_of_a_client(
+    lockserver_bin: str,
+    authority: trustme.CA,
+    trusting: ssl.SSLContext,
+    tmp_path: Path,
+    resource: str,
+    transport: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clients, strangers = trustme.CA(), trustme.CA()
+    clients.cert_pem.write_to_path(tmp_path / "clients.pem")
+    server = certified_by(authority, lockserver_bin, tmp_path, "--tls-client-ca", str(tmp_path / "clients.pem"))
+    cert, key, ticks = tmp_path / "client.pem", tmp_path / "client-key.pem", iter(range(1, 100))
+
+    def show(shown: trustme.LeafCert, with_key: trustme.LeafCert) -> None:
+        tick = next(ticks)
+        cert.write_bytes(b"".join(pem.bytes() for pem in shown.cert_chain_pems))
+        key.write_bytes(with_key.private_key_pem.bytes())
+        for file in (cert, key):
+            os.utime(file, (tick, tick))
+
+    async def refused(client: AsyncLockserverClient, why: str) -> None:
+        began = time.monotonic()
+        with pytest.raises(ConnectionFailedError, match=f"does not accept this client's certificate.*: {why}$"):
+            await client.acquire(resource)
+        assert time.monotonic() - began < 10
+
+    right, stranger = clients.issue_cert("client"), strangers.issue_cert("client")
+    common: dict[str, Any] = {"secret": SECRET, "transport": transport, "dotenv": False}
+    try:
+        async with AsyncLockserverClient(server.addr, ssl_context=trusting, **common) as client:
+            await refused(client, "certificate required")
+        show(stranger, stranger)
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        files: dict[str, Any] = {"client_cert": cert, "client_key": str(key)}
+        async with AsyncLockserverClient(server.addr, ssl_context=context, **files, **common) as client:
+            await refused(client, "bad certificate")
+            show(right, right)
+            async with client.lock(resource):
+                pass
+            show(right, stranger)  # the one is there, the other not yet
+            async with client.lock(resource):
+                pass
+        monkeypatch.setenv("LOCKSERVER_CLIENT_CERT", str(cert))
+        for wrong in ("", str(key), str(tmp_path / "absent")):
+            monkeypatch.setenv("LOCKSERVER_CLIENT_KEY", wrong)
+            with pytest.raises(ConfigInvalidError, match=r"LOCKSERVER_CLIENT_CERT, LOCKSERVER_CLIENT_KEY.* allowed"):
+                AsyncLockserverClient(server.addr, **common)
+            AsyncLockserverClient(server.addr, ssl_context=trusting, **common)
+    finally:
+        server.close()
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(tls_server: LockServer, resource: str) -> None:

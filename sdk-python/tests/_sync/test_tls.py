@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -14,7 +16,7 @@ from support.processes import SECRET, LockServer, Port, Toxiproxy
 from support.sync_tasks import MANY, start, until
 from support.webproxy import WebProxy
 
-from lockserver_client import ConnectionFailedError, InvalidRequestError, LockserverClient
+from lockserver_client import ConfigInvalidError, ConnectionFailedError, InvalidRequestError, LockserverClient
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +24,12 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def certified_by(authority: trustme.CA, lockserver_bin: str, folder: Path) -> LockServer:
+def certified_by(authority: trustme.CA, lockserver_bin: str, folder: Path, *more: str) -> LockServer:
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(folder / "key.pem")
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    return LockServer(
-        lockserver_bin, "memory", "--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")
-    )
+    files = ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]
+    return LockServer(lockserver_bin, "memory", *files, *more)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,61 @@ def test_locks_over_tls(tls_server: LockServer, trusting: ssl.SSLContext, resour
         running = [start(work) for _ in range(MANY // 10)]
         for one in running:
             one.result()
+
+
+@pytest.mark.parametrize("transport", ["http", "session"])
+def test_the_certificate_of_a_client(
+    lockserver_bin: str,
+    authority: trustme.CA,
+    trusting: ssl.SSLContext,
+    tmp_path: Path,
+    resource: str,
+    transport: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clients, strangers = trustme.CA(), trustme.CA()
+    clients.cert_pem.write_to_path(tmp_path / "clients.pem")
+    server = certified_by(authority, lockserver_bin, tmp_path, "--tls-client-ca", str(tmp_path / "clients.pem"))
+    cert, key, ticks = tmp_path / "client.pem", tmp_path / "client-key.pem", iter(range(1, 100))
+
+    def show(shown: trustme.LeafCert, with_key: trustme.LeafCert) -> None:
+        tick = next(ticks)
+        cert.write_bytes(b"".join(pem.bytes() for pem in shown.cert_chain_pems))
+        key.write_bytes(with_key.private_key_pem.bytes())
+        for file in (cert, key):
+            os.utime(file, (tick, tick))
+
+    def refused(client: LockserverClient, why: str) -> None:
+        began = time.monotonic()
+        with pytest.raises(ConnectionFailedError, match=f"does not accept this client's certificate.*: {why}$"):
+            client.acquire(resource)
+        assert time.monotonic() - began < 10
+
+    right, stranger = clients.issue_cert("client"), strangers.issue_cert("client")
+    common: dict[str, Any] = {"secret": SECRET, "transport": transport, "dotenv": False}
+    try:
+        with LockserverClient(server.addr, ssl_context=trusting, **common) as client:
+            refused(client, "certificate required")
+        show(stranger, stranger)
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        files: dict[str, Any] = {"client_cert": cert, "client_key": str(key)}
+        with LockserverClient(server.addr, ssl_context=context, **files, **common) as client:
+            refused(client, "bad certificate")
+            show(right, right)
+            with client.lock(resource):
+                pass
+            show(right, stranger)  # the one is there, the other not yet
+            with client.lock(resource):
+                pass
+        monkeypatch.setenv("LOCKSERVER_CLIENT_CERT", str(cert))
+        for wrong in ("", str(key), str(tmp_path / "absent")):
+            monkeypatch.setenv("LOCKSERVER_CLIENT_KEY", wrong)
+            with pytest.raises(ConfigInvalidError, match=r"LOCKSERVER_CLIENT_CERT, LOCKSERVER_CLIENT_KEY.* allowed"):
+                LockserverClient(server.addr, **common)
+            LockserverClient(server.addr, ssl_context=trusting, **common)
+    finally:
+        server.close()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(tls_server: LockServer, resource: str) -> None:

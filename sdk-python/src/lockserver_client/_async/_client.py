@@ -44,6 +44,11 @@ class AsyncLockserverClient:
         secret: The server's secret. `LOCKSERVER_SECRET`; there is no default.
         dotenv: False leaves `.env` unread.
         ssl_context: For an `https://` address; by default `ssl.create_default_context()`, with TLS 1.2 at least.
+            What it has loaded is shown to a server that asks for a certificate.
+        client_cert: The file of a certificate, in PEM, that is shown to such a server. It is loaded into the context,
+            again for a new connection once it has changed; while it cannot be used, what it held before is shown.
+            Without an `ssl_context`, `LOCKSERVER_CLIENT_CERT`; default none.
+        client_key: The file of its private key; without an `ssl_context`, `LOCKSERVER_CLIENT_KEY`.
         proxy: The `http://` or `https://` URL of a web proxy, user name and password allowed, through which every
             connection is to go by way of CONNECT. No environment variable such as `HTTP_PROXY` is followed.
         transport: `session`: everything goes over one connection, a WebSocket, which costs a fraction; `http`: each
@@ -68,9 +73,17 @@ class AsyncLockserverClient:
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | None = None,
         transport: str | None = None,
+        client_cert: str | os.PathLike[str] | None = None,
+        client_key: str | os.PathLike[str] | None = None,
     ) -> None:
         self._settings = Settings.resolve(
-            addr, owner, secret, dotenv=dotenv, ssl_context=ssl_context, proxy=proxy, transport=transport
+            *(addr, owner, secret),
+            dotenv=dotenv,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            transport=transport,
+            client_cert=client_cert,
+            client_key=client_key,
         )
         self._bounds = Bounds()
         self._clock = Clock()

@@ -65,7 +65,8 @@ class AsyncHttp:
             return answer
         except NetworkError as error:
             given_up = connection is not None and connection.given_up
-            return Failure(str(error), sending, error.permanent and not sending, error.late, given_up=given_up)
+            sent = sending and not error.unsent
+            return Failure(str(error), sent, error.permanent and not sent, error.late, given_up=given_up)
         finally:
             if connection is not None:
                 self._put_back(connection, usable)
@@ -144,6 +145,8 @@ class AsyncHttp:
         address, proxy, tls = self._address, self._settings.proxy, self._settings.tls
         end = time.monotonic() + bound
         stream: AsyncAnyStream | None = None
+        if self._settings.certificate is not None:
+            self._settings.certificate.refresh()
         try:
             if proxy is None:
                 stream = await self._reach(address, address.authority, end)
