@@ -4,6 +4,7 @@ package netfault
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log"
@@ -21,6 +22,7 @@ type Link struct {
 	listener net.Listener
 	addr     string
 	ca       []byte
+	files    map[string][]byte // of clients; nil if none is wanted
 
 	mu      sync.Mutex
 	conns   map[*linkConn]struct{}
@@ -37,7 +39,8 @@ type Options struct {
 	Listen, Reach string
 	// Prefix is a path below which the server seems to be ("" for none); other paths get 404.
 	Prefix string
-	// TLS makes the link speak https, with a certificate that only CA vouches for: "right", for "another-host", or in an "old-version".
+	// TLS makes the link speak https, with a certificate that only CA vouches for: "right", for "another-host", in an "old-version", or to
+	// clients with a certificate alone ("with-client").
 	TLS string
 	// NoSessions makes the link answer 404 to who asks for a session, as a server without them does.
 	NoSessions bool
@@ -57,6 +60,11 @@ func New(upstream func() string, o Options) (*Link, error) {
 		l.ca, l.http.TLSConfig = ca, &tls.Config{Certificates: []tls.Certificate{cert}}
 		if o.TLS == "old-version" {
 			l.http.TLSConfig.MinVersion, l.http.TLSConfig.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		}
+		if o.TLS == "with-client" {
+			if err := l.wantClient(); err != nil {
+				return nil, err
+			}
 		}
 		serve = func(in net.Listener) error { return l.http.ServeTLS(in, "", "") }
 	}
@@ -83,6 +91,26 @@ func (l *Link) Addr() string { return l.addr }
 
 // SuiteAddr is host:port as the suite itself reaches it.
 func (l *Link) SuiteAddr() string { return l.listener.Addr().String() }
+
+// wantClient makes the link want a certificate, and the files of one that it accepts, and of a stranger's.
+func (l *Link) wantClient() error {
+	l.files = map[string][]byte{}
+	for _, name := range []string{"client", "stranger"} {
+		cert, certPEM, keyPEM, err := clientPair()
+		if err != nil {
+			return err
+		}
+		l.files[name+".pem"], l.files[name+"-key.pem"] = certPEM, keyPEM
+		if name == "client" {
+			l.http.TLSConfig.ClientAuth, l.http.TLSConfig.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+			l.http.TLSConfig.ClientCAs.AddCert(cert)
+		}
+	}
+	return nil
+}
+
+// Files are the certificates and keys of clients, by the names of their files.
+func (l *Link) Files() map[string][]byte { return l.files }
 
 // CA is the authority, in PEM, that vouches for a link that speaks https.
 func (l *Link) CA() []byte { return l.ca }
@@ -196,6 +224,19 @@ func (c *linkConn) Write(b []byte) (int, error) {
 func (c *linkConn) Close() error {
 	c.link.mu.Lock()
 	delete(c.link.conns, c)
+	refuses := c.link.refuses
 	c.link.mu.Unlock()
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && c.link.files != nil && !refuses {
+		go linger(tcp)
+		return nil
+	}
 	return c.Conn.Close()
+}
+
+// linger lets a client read why it was refused: a connection that is closed with unread data is reset.
+func linger(c *net.TCPConn) {
+	defer c.Close()
+	if c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(time.Second)) == nil {
+		_, _ = io.Copy(io.Discard, c)
+	}
 }

@@ -193,6 +193,11 @@ func (r *run) ownDriver(ctx context.Context) error {
 	if own.Dotenv != "" {
 		spec.Files[".env"] = own.Dotenv
 	}
+	if r.link != nil {
+		for name, content := range r.link.Files() {
+			spec.Files[name] = string(content)
+		}
+	}
 	if r.link != nil && r.link.CA() != nil {
 		const file = "authority.pem"
 		spec.Files[file] = string(r.link.CA())
