@@ -142,7 +142,7 @@ func groups() []group {
 			count("max-remembered", "ended ids that are remembered", 1_000_000, 0, 100_000_000, func(o *Options) *int { return &o.MaxRemembered }),
 			count("max-body", "bytes in the body of a request", 64<<10, 16<<10, 64<<10, func(o *Options) *int { return &o.MaxBody }),
 			count("max-connections", "connections at one time; more are closed at once", 50_000, 1, 10_000_000, func(o *Options) *int { return &o.MaxConnections }),
-			count("max-handshakes", "TLS handshakes at one time; of more, those that wait for their clients end", 1000, 1, 1_000_000, func(o *Options) *int { return &o.MaxHandshakes }),
+			count("max-handshakes", "TLS handshakes at one time; of more, those that wait for their clients end", 10_000, 1, 1_000_000, func(o *Options) *int { return &o.MaxHandshakes }),
 			count("max-wrong-secrets", "wrong secrets a minute from one address (IPv6: a /64); 0 for no limit", 100, 0, 1_000_000_000, func(o *Options) *int { return &o.MaxWrongSecrets }),
 			count("max-session-operations", "unanswered requests of one session, besides those that wait; more are not read", 16_384, 1, 1_000_000, func(o *Options) *int { return &o.MaxSessionOperations }),
 			count("max-session-unsent", "bytes of answers that wait for a session to take them", 1<<20, 1<<10, 1<<30, func(o *Options) *int { return &o.MaxSessionUnsent }),

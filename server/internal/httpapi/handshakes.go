@@ -198,7 +198,7 @@ func (h *Handshakes) log(x *handshake, err error) {
 }
 
 // refuse ends a handshake of which the client was told that it failed, or is told so now, if it speaks HTTP. Then it discards what the client
-// still sends, until it hangs up: a connection that is closed with unread data is reset, and that would overtake the reason.
+// still sends, until it hangs up: a connection that is closed with unread data is reset, and that may cost it the reason.
 func (x *handshake) refuse(err error) {
 	const most = 64 << 10
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && slices.Contains(methods, string(plain.RecordHeader[:])) {
