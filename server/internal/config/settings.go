@@ -157,7 +157,7 @@ func groups() []group {
 				flag: "ui", variable: "LOCKSERVER_UI", arg: "BOOL", fallback: "true", about: "the dashboard at /ui",
 				allowed: "true or false", set: func(o *Options, v string) bool { o.UI = v == "true"; return v == "true" || v == "false" },
 			},
-			seconds("stuck-after", "time after which one who holds a lock while others wait is called stuck; 0 for never", 10*time.Minute, 0, 10*365*24*time.Hour, func(o *Options) *time.Duration { return &o.StuckAfter }),
+			seconds("stuck-after", "time after which a holder whom others wait for is called stuck; 0 for never", 10*time.Minute, 0, 10*365*24*time.Hour, func(o *Options) *time.Duration { return &o.StuckAfter }),
 			count("history", "events kept for GET /history, with up to 500 bytes each on average; 0 for none", 0, 0, 100_000_000, func(o *Options) *int { return &o.History }),
 			{
 				flag: "history-file", variable: "LOCKSERVER_HISTORY_FILE", arg: "FILE",
