@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -16,15 +17,23 @@ const (
 
 // frame is a message to the client while it is filled: JSON objects, and which calls they answer.
 type frame struct {
-	b     []byte // headroom, then the objects
-	count int
-	calls []uint32
+	b      []byte // headroom, then the objects
+	count  int
+	calls  []uint32
+	counts []count
+}
+
+// count is what is still to be told to the metrics, which take longer than the engine's mutex may be held.
+type count struct {
+	op      wire.Operation
+	outcome string
+	took    time.Duration
 }
 
 func newFrame() *frame { return &frame{b: make([]byte, headroom, frameSize)} }
 
 func (f *frame) reset() {
-	f.b, f.count, f.calls = f.b[:headroom], 0, f.calls[:0]
+	f.b, f.count, f.calls, f.counts = f.b[:headroom], 0, f.calls[:0], f.counts[:0]
 }
 
 // full reports whether another object must go into another frame.

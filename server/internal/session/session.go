@@ -32,6 +32,7 @@ type session struct {
 	in     *bufio.Reader // of the reader
 	head   []byte        // of the reader: the header of a frame
 	call   service.Call  // of the reader: the request that it handles
+	came   time.Duration // of the reader: when the message came that it handles
 	ping   host.Alarm
 	until  time.Time // of the writer: the end of its time
 
@@ -46,8 +47,7 @@ type session struct {
 	pong      []byte         // the frame that answers the last ping
 	pinging   bool           // a ping is to be written
 	closing   []byte         // the close frame that ends the session
-	counts    []count
-	batch     bool // the reader is handling requests, and will write
+	batch     bool           // the reader is handling requests, and will write
 	writing   bool
 	stalled   bool // the reader waits for room or writes, so it sees no pong
 	pings     int  // without a pong
@@ -60,13 +60,6 @@ type session struct {
 type held struct {
 	resource, owner string
 	leased          bool
-}
-
-// count is what is still to be told to the metrics, which take longer than the engine's mutex may be held.
-type count struct {
-	op      wire.Operation
-	outcome string
-	took    time.Duration
 }
 
 const readBuffer = 4 << 10
@@ -120,6 +113,7 @@ func (x *session) read() error {
 		x.mu.Lock()
 		x.batch = true
 		x.mu.Unlock()
+		x.came = x.since()
 		message.Read(*text)
 		for {
 			op, p, err := message.Next(&x.call.Fields)
@@ -211,7 +205,7 @@ func (x *session) begin(c *service.Call) (slot uint32, err error) {
 	}
 	f := &c.Fields
 	slot, ok := x.calls.begin(
-		call{seq: f.Number(wire.FieldSeq), taken: true, op: c.Op, began: x.since()},
+		call{seq: f.Number(wire.FieldSeq), taken: true, op: c.Op, began: x.came},
 		names{f.Text(wire.FieldResource), f.Text(wire.FieldOwner), f.Text(wire.FieldID)},
 	)
 	if !ok {
@@ -264,7 +258,7 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	}
 	x.server.service.Audit(x.from, r)
 	c := x.calls.at(slot)
-	x.counts = append(x.counts, count{c.op, r.Outcome(), x.since() - c.began})
+	took := x.since() - c.began
 	seq := c.seq
 	if fault.AnswersSwapped {
 		seq ^= 1
@@ -272,6 +266,7 @@ func (x *session) answer(slot uint32, r *service.Result) {
 	f := x.add(func(b []byte) []byte { return wire.AppendSessionAnswer(b, seq, r.Status(), r.Append) })
 	x.calls.answered(c)
 	f.calls = append(f.calls, slot)
+	f.counts = append(f.counts, count{c.op, r.Outcome(), took})
 	x.wake()
 }
 
@@ -337,9 +332,13 @@ func (x *session) end() {
 	for x.writing {
 		x.changed.Wait()
 	}
-	left, lost, counts := x.calls, x.held, x.counts
-	x.calls, x.held, x.queue, x.counts = calls{}, nil, nil, nil
+	left, lost, queue := x.calls, x.held, x.queue
+	x.calls, x.held, x.queue = calls{}, nil, nil
 	x.mu.Unlock()
+	var counts []count
+	for _, f := range queue {
+		counts = append(counts, f.counts...)
+	}
 	left.each(func(c *call) {
 		if !fault.WaitersOfSessionsKept {
 			c.ticket.Leave()

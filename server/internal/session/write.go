@@ -52,10 +52,7 @@ func (x *session) write() {
 		if f != nil {
 			size = len(f.b) - headroom // what add has counted: no brackets
 		}
-		counts := x.counts
-		x.counts = nil
 		if x.ended || control == nil && f == nil {
-			x.counts = counts
 			x.writing = false
 			x.changed.Broadcast()
 			x.mu.Unlock()
@@ -63,7 +60,9 @@ func (x *session) write() {
 		}
 		x.mu.Unlock()
 
-		x.tell(counts)
+		if f != nil {
+			x.tell(f.counts)
+		}
 		sent := len(control)
 		err := x.send(control)
 		if err == nil && f != nil {

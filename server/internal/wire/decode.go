@@ -79,7 +79,7 @@ func (d *decoder) object() *Problem {
 // name reads the name of a field and the colon after it.
 func (d *decoder) name() (Field, *Problem) {
 	start := d.i
-	s, problem := d.string()
+	s, _, problem := d.string()
 	if problem != "" {
 		return 0, InvalidBody("has " + d.excerpt(start) + " where the name of a field belongs (" + problem + ")")
 	}
@@ -105,17 +105,17 @@ func (d *decoder) name() (Field, *Problem) {
 
 func (d *decoder) value(which Field) *Problem {
 	start := d.i
-	if len(d.b)-d.i >= 4 && string(d.b[d.i:d.i+4]) == "null" {
+	if d.peek() == 'n' && len(d.b)-d.i >= 4 && string(d.b[d.i:d.i+4]) == "null" {
 		d.i += 4
 		return nil
 	}
 	ok := false
 	if which.isText() {
-		s, problem := d.string()
+		s, isPlain, problem := d.string()
 		if problem != "" {
 			return invalid(which.String(), "is "+d.excerpt(start)+" ("+problem+")", fieldRows[which].allowed)
 		}
-		ok = d.fields.setText(which, s)
+		ok = d.fields.setText(which, s, isPlain)
 	} else if n, length := scanNumber(d.b[d.i:]); length > 0 {
 		d.i += length
 		ok = d.fields.setNumber(which, n)
@@ -127,25 +127,34 @@ func (d *decoder) value(which Field) *Problem {
 	return nil
 }
 
-// string reads a string. The result is valid until the next call. The problem is "" if there is none.
-func (d *decoder) string() (s []byte, problem string) {
+// plain are the characters that stand for themselves in a string, and are no control characters.
+var plain = func() (set [256]bool) {
+	for c := ' '; c <= '~'; c++ {
+		set[c] = c != '"' && c != '\\'
+	}
+	return set
+}()
+
+// string reads a string. The result is valid until the next call, and has plain characters only, if it says so. The problem is "" if there
+// is none.
+func (d *decoder) string() (s []byte, isPlain bool, problem string) {
 	if d.peek() != '"' {
-		return nil, "not a string"
+		return nil, false, "not a string"
 	}
-	d.i++
-	start := d.i
-	for d.i < len(d.b) {
-		switch c := d.b[d.i]; {
-		case c == '"':
-			s = d.b[start:d.i]
-			d.i++
-			return s, ""
-		case c == '\\' || c < ' ' || c >= utf8.RuneSelf:
-			return d.stringSlow(start)
+	b := d.b[d.i+1:]
+	for i, c := range b {
+		if plain[c] {
+			continue
 		}
-		d.i++
+		start := d.i + 1
+		if d.i += 1 + i; c == '"' {
+			d.i++
+			return b[:i], true, ""
+		}
+		s, problem = d.stringSlow(start)
+		return s, false, problem
 	}
-	return nil, "it does not end"
+	return nil, false, "it does not end"
 }
 
 // stringSlow reads the rest of a string once a character turns up that has to be unescaped or checked.
@@ -252,6 +261,12 @@ func (d *decoder) peek() byte {
 }
 
 func (d *decoder) space() {
+	if d.peek() <= ' ' { // mostly there is none, and no call is needed to see that
+		d.spaces()
+	}
+}
+
+func (d *decoder) spaces() {
 	for d.i < len(d.b) {
 		switch d.b[d.i] {
 		case ' ', '\t', '\n', '\r':

@@ -51,8 +51,26 @@ func (s fieldSet) first(accept func(Field) bool) (Field, bool) {
 
 // named returns the field of the set that has this name.
 func (s fieldSet) named(name []byte) (Field, bool) {
-	return s.first(func(f Field) bool { return fieldRows[f].name == string(name) })
+	if len(name) >= len(ofLength) {
+		return 0, false
+	}
+	for s &= ofLength[len(name)]; s != 0; s &= s - 1 {
+		if f := Field(bits.TrailingZeros32(uint32(s))); fieldRows[f].name == string(name) {
+			return f, true
+		}
+	}
+	return 0, false
 }
+
+// ofLength are the fields whose names have that many bytes.
+var ofLength = func() (sets []fieldSet) {
+	for f := range fieldRows {
+		n := len(fieldRows[f].name)
+		sets = append(sets, make([]fieldSet, max(0, n+1-len(sets)))...)
+		sets[n] |= 1 << f
+	}
+	return sets
+}()
 
 func (s fieldSet) String() string {
 	var names []string
@@ -139,8 +157,8 @@ func (f *Fields) require(required fieldSet) *Problem {
 	return nil
 }
 
-// setText sets a string or choice and reports whether the field allows it. The caller may reuse s.
-func (f *Fields) setText(which Field, s []byte) bool {
+// setText sets a string or choice, which may be known to be plain, and reports whether the field allows it. The caller may reuse s.
+func (f *Fields) setText(which Field, s []byte, isPlain bool) bool {
 	row := &fieldRows[which]
 	if row.kind == kindChoice {
 		for i, choice := range row.of {
@@ -157,7 +175,7 @@ func (f *Fields) setText(which Field, s []byte) bool {
 	if f.text[which] != string(s) {
 		f.text[which] = string(s)
 	}
-	return row.control || !hasControl(f.text[which])
+	return isPlain || row.control || !hasControl(f.text[which])
 }
 
 // setNumber sets a number and reports whether the field allows it.

@@ -53,7 +53,7 @@ func (f *Fields) query(raw string, allowed fieldSet) *Problem {
 
 func (f *Fields) setParameter(which Field, value []byte) bool {
 	if which.isText() {
-		return f.setText(which, value)
+		return f.setText(which, value, false)
 	}
 	n, length := scanNumber(value)
 	return length == len(value) && f.setNumber(which, n)
