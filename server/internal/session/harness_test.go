@@ -122,6 +122,7 @@ func (s *server) dial() *client {
 
 func (c *client) send(text string) {
 	c.t.Helper()
+	require.NoError(c.t, c.conn.SetDeadline(time.Now().Add(patience)))
 	require.NoError(c.t, wsutil.WriteClientText(c.conn, []byte(text)))
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lockserver/lockserver/server/internal/session"
@@ -36,6 +35,7 @@ func TestPingsBehindLongAnswers(t *testing.T) {
 	}
 	time.Sleep(4 * interval) // the time in which it takes nothing
 	for got := 0; got < shows; {
+		require.NoError(t, c.conn.SetDeadline(time.Now().Add(patience)))
 		f, err := ws.ReadFrame(c.conn) //nolint:staticcheck // deprecated for peers that are not trusted
 		require.NoError(t, err, "after %d answers", got)
 		switch f.Header.OpCode {
@@ -94,7 +94,7 @@ func TestMemory(t *testing.T) {
 		for n := range waits {
 			text.WriteString("," + acquire(n+1, "r", "o", fmt.Sprint(i, "-", n), `,"wait":60`))
 		}
-		require.NoError(t, wsutil.WriteClientText(c.conn, []byte("["+text.String()[1:]+"]")))
+		c.send("[" + text.String()[1:] + "]")
 	}
 	s.eventually("parked", func() bool { return s.engine.Stats().Waiters == sessions*waits })
 	perWait := (heap() - idle) / (sessions * waits)
@@ -105,7 +105,7 @@ func TestMemory(t *testing.T) {
 		for n := range waits {
 			text.WriteString("," + release(waits+n+1, "r", "o", fmt.Sprint(i, "-", n)))
 		}
-		require.NoError(t, wsutil.WriteClientText(c.conn, []byte("["+text.String()[1:]+"]")))
+		c.send("[" + text.String()[1:] + "]")
 		for range 2 * waits {
 			c.next()
 		}
