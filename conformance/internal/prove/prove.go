@@ -39,7 +39,7 @@ type Options struct {
 
 // Usual are the options that nobody has to think about.
 func Usual() Options {
-	return Options{For: 5 * time.Minute, Round: 12 * time.Second, Drain: time.Minute, Out: "report/prove", Log: io.Discard}
+	return Options{For: 5 * time.Minute, Round: 20 * time.Second, Drain: time.Minute, Out: "report/prove", Log: io.Discard}
 }
 
 // Report is what a run has shown.
@@ -108,11 +108,14 @@ func Run(ctx context.Context, o Options) (rep *Report, err error) {
 	for r.h.now() < int64(o.For) || rep.Rounds == 0 {
 		length := min(o.Round, max(o.For-time.Duration(r.h.now()), 3*time.Second))
 		r.logf("round %d, at %s", rep.Rounds, at(r.h.now()))
+		began := r.h.now()
 		runErr := r.round(ctx, rep.Rounds, length)
+		rest := r.h.now()
 		j := r.h.verify(fmt.Sprintf("r%d-", rep.Rounds), o.Out, time.Minute)
 		rep.Checked.add(j)
 		rep.Rounds++
-		r.logf("  %d operations checked so far, %d of them for their order", rep.Checked.Ops, rep.Checked.Order)
+		r.logf("  %d operations checked so far, %d of them for their order; this round: %d, at rest %s after the faults, checked in %s",
+			rep.Checked.Ops, rep.Checked.Order, j.Ops, at(rest-began-int64(length)), at(r.h.now()-rest))
 		if rep.Wrong = r.h.violations(); len(rep.Wrong) > 0 || runErr != nil {
 			if len(rep.Wrong) == 0 {
 				return rep, runErr
@@ -157,7 +160,7 @@ func (r *run) setUp(ctx context.Context) error {
 	r.servers = append(r.servers, s)
 	r.lanes = [][]kind{r.processes(), r.network()}
 	if r.disk != nil {
-		r.lanes[1] = append(r.lanes[1], kind{"full disk", 3, 200 * time.Millisecond, 2 * time.Second, r.fullDisk})
+		r.lanes[1] = append(r.lanes[1], kind{"full disk", 1, 0, time.Second, r.fullDisk})
 	}
 	return r.setUpClients(ctx)
 }
@@ -197,7 +200,7 @@ func (r *run) setUpClients(ctx context.Context) error {
 			w, name = &sessions{addr: l.addr()}, fmt.Sprint("session", i)
 		}
 		c := &raw{name: name, wire: w, h: r.h}
-		for n := range 8 {
+		for n := range 16 {
 			r.employ(fmt.Sprintf("%s/%d", name, n), c, func() int64 { return 0 })
 		}
 	}
@@ -226,7 +229,7 @@ func (r *run) setUpClients(ctx context.Context) error {
 				return err
 			}
 			r.sdks = append(r.sdks, c)
-			for n := range 3 {
+			for n := range 4 {
 				r.employ(fmt.Sprintf("%s/%d", name, n), c, func() int64 { return r.h.last("stop client " + spec.Name) })
 			}
 		}

@@ -162,10 +162,10 @@ func TestBrokenServersAreCaught(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			o := options(t)
-			o.Server, o.Fault, o.For, o.Round, o.Drain = binary, b.Fault, 2*time.Minute, 4*time.Second, 15*time.Second
+			o.Server, o.Fault, o.For, o.Round, o.Drain = binary, b.Fault, 4*time.Minute, 4*time.Second, 15*time.Second
 			o.Out = filepath.Join(o.Out, b.Fault)
 			if b.Cluster {
-				o.Etcd, o.Round, o.For = etcd(t), 6*time.Second, 4*time.Minute
+				o.Etcd, o.Round = etcd(t), 6*time.Second
 			}
 			rep, err := prove.Run(ctx, o)
 			require.NotNil(t, rep, "%v", err)

@@ -69,10 +69,10 @@ func newResources(round string) (r resources) {
 	add(1, mode{Shared: true})
 	add(1, mode{Limit: 2})
 	r.hot = len(r.names)
-	add(40, mode{})
-	add(12, mode{Shared: true})
-	add(6, mode{Limit: 2})
-	add(6, mode{Limit: 3})
+	add(80, mode{})
+	add(20, mode{Shared: true})
+	add(10, mode{Limit: 2})
+	add(10, mode{Limit: 3})
 	return r
 }
 
@@ -88,7 +88,7 @@ func (w *worker) work(ctx context.Context, round string, r resources, over <-cha
 		default:
 		}
 		i := w.rand.IntN(len(r.names))
-		if w.rand.IntN(4) == 0 {
+		if w.rand.IntN(6) == 0 {
 			i = w.rand.IntN(r.hot)
 		}
 		m := r.modes[i]
