@@ -159,6 +159,15 @@ func (w *worker) hold(ctx context.Context, l *lease) {
 func (w *worker) letGo(ctx context.Context, l *lease) {
 	op := l.then(release)
 	w.h.timed(op, func() { w.client.release(ctx, l, op) })
+	for op.Outcome == unsure && l.held && ctx.Err() == nil {
+		// An SDK gives up after a while. What it calls released the next time may have been so before.
+		op = l.then(release)
+		w.h.timed(op, func() {
+			if w.client.release(ctx, l, op); op.Outcome == released {
+				op.Outcome = ended
+			}
+		})
+	}
 	c, ok := w.client.(*raw)
 	if !ok || op.Outcome != released || op.Tries > 1 || w.rand.IntN(20) > 0 {
 		return
