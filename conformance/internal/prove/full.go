@@ -106,14 +106,16 @@ func (r *run) fullDisk(ctx context.Context, f fault) (err error) {
 		}
 	}()
 	giveUp := time.Now().Add(within)
-	for refused := false; !refused && ctx.Err() == nil; {
-		if err := r.disk.fill(); err != nil {
-			return err
+	for status := http.StatusOK; status != http.StatusInsufficientStorage && ctx.Err() == nil; status = r.probe(ctx) {
+		// What the server gives up of its reserve to end, or to start, is not for others to take.
+		if status == http.StatusOK {
+			if err := r.disk.fill(); err != nil {
+				return err
+			}
 		}
-		refused = r.refused(ctx)
-		if !refused && time.Now().After(giveUp) {
+		if time.Now().After(giveUp) {
 			r.h.violation("a full disk takes no grants", "", fmt.Sprintf("no 507 within %s", within))
-			return nil
+			break
 		}
 	}
 	pause(ctx, f.length)
@@ -129,16 +131,19 @@ func (r *run) fullDisk(ctx context.Context, f fault) (err error) {
 	return nil
 }
 
-// refused reports whether the server refuses a lock with 507. If it grants it, it goes back.
-func (r *run) refused(ctx context.Context) bool {
+// probe asks for a lock, and returns the status of the answer, 0 for none. If it is granted, it goes back.
+func (r *run) probe(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
 	name := fmt.Sprint("probe-", r.names.Add(1))
 	fields := map[string]any{"resource": name, "owner": name, "id": name, "expire": 1.0}
 	a, err := r.observer.ask(ctx, acquire, fields)
-	if err == nil && a.Status == http.StatusOK {
+	if err != nil {
+		return 0
+	}
+	if a.Status == http.StatusOK {
 		delete(fields, "expire")
 		_, _ = r.observer.ask(ctx, release, fields) // else its lease ends it
 	}
-	return err == nil && a.Status == http.StatusInsufficientStorage
+	return a.Status
 }

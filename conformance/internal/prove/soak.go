@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,7 +41,8 @@ func UsualSoak(length time.Duration) SoakOptions {
 type SoakReport struct {
 	Samples []Sample
 	Ops     int64
-	Errors  int64 // operations without an answer, or with one that cannot be
+	Errors  int64            // operations without an answer, or with one that cannot be
+	Failed  map[string]int64 // those, by what they were and how they failed
 	Levels  []Level
 	Plot    string // the file
 }
@@ -91,6 +94,8 @@ func Soak(ctx context.Context, o SoakOptions) (rep *SoakReport, err error) {
 		fmt.Fprintln(table, sample.csv())
 	}
 	rep.Ops, rep.Errors = load.ops.Load(), load.errors.Load()
+	load.stop()
+	rep.Failed = load.failed
 	rep.Levels = levels(rep.Samples)
 	rep.Plot = filepath.Join(o.Out, "soak.svg")
 	return rep, os.WriteFile(rep.Plot, []byte(plot(rep.Samples, rep.Levels)), 0o600)
@@ -116,6 +121,9 @@ func (rep *SoakReport) Wrong() (all []string) {
 func (rep *SoakReport) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d operations, %d of them failed\n", rep.Ops, rep.Errors)
+	for _, what := range slices.Sorted(maps.Keys(rep.Failed)) {
+		fmt.Fprintf(&b, "  %5d × %s\n", rep.Failed[what], what)
+	}
 	for _, l := range rep.Levels {
 		fmt.Fprintf(&b, "  %s\n", l)
 	}

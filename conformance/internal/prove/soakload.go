@@ -3,6 +3,7 @@ package prove
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -20,8 +21,10 @@ type churn struct {
 	names  atomic.Int64
 	stop   func()
 
-	mu    sync.Mutex
-	times []time.Duration // of calls that wait for nobody, since they were last taken
+	mu     sync.Mutex
+	times  []time.Duration  // of calls that wait for nobody, since they were last taken
+	late   []time.Duration  // by which sleeps ended late, since then
+	failed map[string]int64 // how often which call failed in which way
 }
 
 // A visitor comes, does a few rounds of its work, and goes.
@@ -36,7 +39,7 @@ type visitor struct {
 func startChurn(ctx context.Context, addr string, o SoakOptions) *churn {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	c := &churn{addr: addr, stop: func() { cancel(); group.Wait() }}
+	c := &churn{addr: addr, stop: func() { cancel(); group.Wait() }, failed: map[string]int64{}}
 	kinds := []struct {
 		name string
 		open func() wire
@@ -64,11 +67,13 @@ func startChurn(ctx context.Context, addr string, o SoakOptions) *churn {
 			})
 		}
 	}
-	group.Go(func() {
-		for ctx.Err() == nil {
-			c.look(ctx)
-		}
-	})
+	for _, do := range []func(ctx context.Context){c.look, c.sleep} {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				do(ctx)
+			}
+		})
+	}
 	return c
 }
 
@@ -84,7 +89,7 @@ func (v *visitor) ask(ctx context.Context, op string, fields map[string]any, exp
 	}
 	v.ops.Add(1)
 	if err != nil || !slices.Contains(expected, a.Status) {
-		v.errors.Add(1)
+		v.fail(op, a.Status, err)
 		return a
 	}
 	if fields["wait"] == nil {
@@ -149,14 +154,14 @@ func (c *churn) look(ctx context.Context) {
 	for _, path := range []string{"/stats", "/locks?limit=100", "/events"} {
 		req, err := http.NewRequestWithContext(limited, http.MethodGet, p.url+path, http.NoBody)
 		if err != nil {
-			c.errors.Add(1)
+			c.fail(path, 0, err)
 			return
 		}
 		req.Header.Set("X-LOCKSERVER-SECRET", secret)
 		resp, err := p.http.Do(req)
 		if err != nil {
 			if limited.Err() == nil {
-				c.errors.Add(1)
+				c.fail(path, 0, err)
 			}
 			return
 		}
@@ -166,11 +171,36 @@ func (c *churn) look(ctx context.Context) {
 	}
 }
 
-// take returns the times since it was last called.
-func (c *churn) take() []time.Duration {
+func (c *churn) fail(what string, status int, err error) {
+	c.errors.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	times := c.times
-	c.times = nil
-	return times
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		c.failed[what+": no answer in time"]++
+	case err != nil:
+		c.failed[what+": "+err.Error()]++
+	default:
+		c.failed[fmt.Sprintf("%s: answered %d", what, status)]++
+	}
+}
+
+// sleep takes down how late sleeps end.
+func (c *churn) sleep(ctx context.Context) {
+	const length = 2 * time.Millisecond
+	began := time.Now()
+	pause(ctx, length)
+	late := time.Since(began) - length
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = append(c.late, late)
+}
+
+// take returns the times since it was last called.
+func (c *churn) take() (times, late []time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	times, late = c.times, c.late
+	c.times, c.late = nil, nil
+	return times, late
 }

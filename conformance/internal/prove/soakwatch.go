@@ -45,6 +45,7 @@ type Sample struct {
 	Ops    int64 // since the run began
 	Rate   float64
 	Values []float64 // of the measures
+	Late   float64   // p99 of how late a sleep ended, in milliseconds: no call can be faster
 	Load   string    // of the machine, in the last minute; "" if nobody knows
 }
 
@@ -55,6 +56,7 @@ func (s Sample) String() string {
 	for i, m := range measures {
 		fmt.Fprintf(&b, "  %s %.1f", strings.ReplaceAll(m.name, ",", ""), s.Values[i])
 	}
+	fmt.Fprintf(&b, "  p99 of a sleep ms %.1f", s.Late)
 	if s.Load != "" {
 		fmt.Fprintf(&b, "  load %s", s.Load)
 	}
@@ -66,7 +68,7 @@ func csvHeader() string {
 	for _, m := range measures {
 		line += "," + strings.ReplaceAll(m.name, ",", "")
 	}
-	return line + ",load"
+	return line + ",p99 of a sleep ms,load"
 }
 
 func (s Sample) csv() string {
@@ -74,7 +76,7 @@ func (s Sample) csv() string {
 	for _, v := range s.Values {
 		line += fmt.Sprintf(",%.2f", v)
 	}
-	return line + "," + s.Load
+	return line + fmt.Sprintf(",%.2f,", s.Late) + s.Load
 }
 
 // watcher looks at a server from outside.
@@ -103,11 +105,8 @@ func (w *watcher) sample(ctx context.Context, length time.Duration) (s Sample, e
 			s.Values[i] = min(s.Values[i], v)
 		}
 	}
-	times := w.load.take()
-	slices.Sort(times)
-	if len(times) > 0 {
-		s.Values[len(measures)-1] = times[len(times)*99/100].Seconds() * 1000
-	}
+	times, late := w.load.take()
+	s.Values[len(measures)-1], s.Late = p99(times), p99(late)
 	s.Ops = w.load.ops.Load()
 	s.Rate = float64(s.Ops-w.ops) / time.Since(began).Seconds()
 	w.ops = s.Ops
@@ -115,6 +114,15 @@ func (w *watcher) sample(ctx context.Context, length time.Duration) (s Sample, e
 		s.Load, _, _ = strings.Cut(string(text), " ")
 	}
 	return s, nil
+}
+
+// p99 is in milliseconds.
+func p99(times []time.Duration) float64 {
+	if len(times) == 0 {
+		return 0
+	}
+	slices.Sort(times)
+	return times[len(times)*99/100].Seconds() * 1000
 }
 
 func (w *watcher) look(ctx context.Context) (values []float64, err error) {
