@@ -128,7 +128,7 @@ func (v *visitor) wait(ctx context.Context) {
 		defer cancel()
 		ctx = limited
 	}
-	a := v.ask(ctx, acquire, f, http.StatusOK, http.StatusConflict)
+	a := v.ask(ctx, acquire, f, http.StatusOK, http.StatusAccepted, http.StatusConflict)
 	if a.Token == 0 {
 		return
 	}
