@@ -58,7 +58,7 @@ func matrix(t *testing.T, ctx context.Context, o suite.Options, into string) *re
 
 // clusterCases are played against clusters in every run: some of each kind, that do not last. `make cluster` plays all.
 var clusterCases = []string{
-	"durability/held", "durability/drain", "events/kinds", "fairness/undeliverable", "session/operations", "session/connections", "session/draining", "wire/",
+	"durability/held", "durability/drain", "durability/second-signal", "events/kinds", "fairness/undeliverable", "session/operations", "session/connections", "session/draining", "wire/",
 	"blocking/waits-until-released", "loss/evicted", "scoped/runs-and-releases", "session/used", "tokens/rise",
 }
 

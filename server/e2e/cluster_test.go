@@ -230,7 +230,7 @@ func TestStandByStopsInOrder(t *testing.T) {
 	waiting := c.client(1).later(t, fields{"resource": "r", "owner": "b", "id": "1", "wait": 60})
 	c.client(0).parked(t, "r", 1)
 	c.servers[1].signal(syscall.SIGTERM)
-	require.Equal(t, "store_unavailable", (<-waiting).Code, "its outcome is unknown")
+	require.Equal(t, "draining", (<-waiting).Code, "the leader knows that it was not granted")
 	require.Zero(t, c.servers[1].exitCode())
 	c.client(0).parked(t, "r", 0)
 }

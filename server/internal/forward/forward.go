@@ -79,7 +79,7 @@ func New(certificate func() *tls.Certificate, log *slog.Logger) *Forwarder {
 	}}
 }
 
-// Lead makes requests go to the server at that URL from now on, or to none if it is "". What a leader before it has not answered is
+// Lead makes requests go to the server at that URL from now on, or to none if it is "". What a leader before it has not answered soon is
 // ended, and its outcome is unknown: the leader may be paused, and never answer.
 func (f *Forwarder) Lead(address string) {
 	var next *leader
@@ -95,7 +95,8 @@ func (f *Forwarder) Lead(address string) {
 		return
 	}
 	if last != nil {
-		last.end(errChanged)
+		// One that stops in order is still answering.
+		time.AfterFunc(drainGrace, func() { last.end(errChanged) })
 		f.transport.CloseIdleConnections()
 	}
 	f.leader = next
@@ -209,25 +210,25 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, body []byte)
 		p, gone, _ = f.pass(w, r, body, to, name)
 		return p, gone
 	}
-	handed := int64(0)
+	answer := &handing{ResponseWriter: w}
+	whole := false
 	defer func() { // also if the answer breaks off, which is a panic
-		if handed != all && context.Cause(to.ctx) != errChanged { //nolint:errorlint // it is never wrapped
-			f.report(to, r, name, strconv.FormatInt(handed, 10))
+		why := context.Cause(to.ctx)
+		if whole || why == errChanged { //nolint:errorlint // it is never wrapped
+			return
+		}
+		handed := int64(0)
+		if answer.conn != nil {
+			handed = answer.conn.end()
+		}
+		if f.report(to, r, name, strconv.FormatInt(handed, 10)) && p != nil && why == errDraining { //nolint:errorlint // the same
+			p = shutsDown() // now it is known that nothing was granted
 		}
 	}()
-	answer := &handing{ResponseWriter: w}
 	p, gone, asked := f.pass(answer, r, body, to, name)
-	switch {
-	case !asked || answer.conn == nil && p == nil && !gone && answer.whole():
-		handed = all
-	case answer.conn != nil:
-		handed = answer.conn.end()
-	}
+	whole = !asked || answer.conn == nil && p == nil && !gone && answer.whole()
 	return p, gone
 }
-
-// all of an answer was handed on, or there is none.
-const all = -1
 
 // pass passes a request on under that name. It also returns whether the leader may have got it.
 func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte, to *leader, name string) (p *wire.Problem, gone, connected bool) {

@@ -29,8 +29,9 @@ const (
 	warnEvery = 10 * time.Second
 )
 
-// report tells the leader what became of its answer to a request. If that fails, a lock may be held for nobody until its lease ends.
-func (f *Forwarder) report(to *leader, r *http.Request, name, said string) {
+// report tells the leader what became of its answer to a request. It returns whether the leader knows now; if not, a lock may be held for
+// nobody until its lease ends.
+func (f *Forwarder) report(to *leader, r *http.Request, name, said string) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), reportTimeout)
 	defer cancel()
 	var err error
@@ -42,6 +43,7 @@ func (f *Forwarder) report(to *leader, r *http.Request, name, said string) {
 	if now := time.Now().UnixNano(); err != nil && now-f.warned.Swap(now) > int64(warnEvery) {
 		f.log.Warn("the server that leads was not told that an answer did not reach its client", "leader", to.url.String(), "error", err)
 	}
+	return err == nil
 }
 
 func (f *Forwarder) attempt(ctx context.Context, to *leader, r *http.Request, name, said string) error {

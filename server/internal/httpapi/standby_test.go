@@ -107,6 +107,10 @@ func TestLeaderWithoutAnAnswer(t *testing.T) {
 			asked, over := make(chan struct{}), make(chan struct{})
 			leader := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
+				if r.Header.Get("Lockserver-Handed-On") != "" {
+					w.WriteHeader(http.StatusServiceUnavailable) // it takes no report either
+					return
+				}
 				if name == "it hangs up" {
 					close(asked)
 				}

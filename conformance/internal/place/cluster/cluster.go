@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,7 @@ func (p *Place) Server(ctx context.Context, spec place.ServerSpec) (place.Server
 		return err
 	})
 	if err == nil {
-		err = s.settle(ctx)
+		err = s.settle(ctx, "/readyz")
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -103,11 +104,15 @@ func (s *server) Start(ctx context.Context) error {
 	if err := s.all(func(i int) error { return s.servers[i].Start(ctx) }); err != nil {
 		return err
 	}
-	return s.settle(ctx)
+	return s.settle(ctx, passedOn)
 }
 
-// settle waits until one server leads and another one passes requests on to it.
-func (s *server) settle(ctx context.Context) error {
+// passedOn is what a server that stands by passes on. One that was started again may pass it on to who led before.
+const passedOn = "/locks?limit=1"
+
+// settle waits until one server leads, and another one stands by and answers there with 200. A new cluster is asked for no more than it
+// gives to everybody, so that a case finds it untouched.
+func (s *server) settle(ctx context.Context, at string) error {
 	ctx, cancel := context.WithTimeout(ctx, place.Ready)
 	defer cancel()
 	for {
@@ -119,7 +124,7 @@ func (s *server) settle(ctx context.Context) error {
 			case role == "leader":
 				leaders++
 				now.leads = one
-			case now.standsBy == nil && s.passesOn(ctx, one):
+			case now.standsBy == nil && s.ask(ctx, one, at, &struct{}{}) == nil:
 				now.standsBy = one
 			}
 		}
@@ -152,11 +157,6 @@ func (s *server) role(ctx context.Context, one place.Server) (string, error) {
 	return health.Role, err
 }
 
-// passesOn says whether the server passes a request on to one that leads.
-func (s *server) passesOn(ctx context.Context, one place.Server) bool {
-	return s.ask(ctx, one, "/locks?limit=1", &struct{}{}) == nil
-}
-
 // ask leaves no connection behind: a case may count them.
 func (s *server) ask(ctx context.Context, one place.Server, path string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -165,7 +165,9 @@ func (s *server) ask(ctx context.Context, one place.Server, path string, answer 
 	if err != nil {
 		return err
 	}
-	r.Header.Set("X-LOCKSERVER-SECRET", s.secret)
+	if path == passedOn {
+		r.Header.Set("X-LOCKSERVER-SECRET", s.secret)
+	}
 	a, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 	if err != nil {
 		return err
@@ -176,22 +178,32 @@ func (s *server) ask(ctx context.Context, one place.Server, path string, answer 
 	return errors.Join(json.NewDecoder(a.Body).Decode(answer), a.Body.Close())
 }
 
-// Signal sends it to all servers that have not ended.
+// Signal sends it to all servers that have not ended, to the one that leads first: what it still answers is passed on.
 func (s *server) Signal(sig syscall.Signal) error {
-	ended := make([]bool, len(s.servers))
-	err := s.all(func(i int) error {
-		err := s.servers[i].Signal(sig)
-		if ended[i] = errors.Is(err, os.ErrProcessDone); ended[i] {
-			return nil
+	servers := slices.Clone(s.servers)
+	leads := s.now().leads
+	slices.SortStableFunc(servers, func(a, b place.Server) int {
+		switch leads {
+		case a:
+			return -1
+		case b:
+			return 1
 		}
-		return err
+		return 0
 	})
-	for _, one := range ended {
-		if !one {
-			return err
+	ended := 0
+	var errs []error
+	for _, one := range servers {
+		if err := one.Signal(sig); errors.Is(err, os.ErrProcessDone) {
+			ended++
+		} else {
+			errs = append(errs, err)
 		}
 	}
-	return os.ErrProcessDone
+	if ended == len(servers) {
+		return os.ErrProcessDone
+	}
+	return errors.Join(errs...)
 }
 
 // Wait waits for all servers. Its exit code is that of one that did not end well, if there is one.
@@ -252,7 +264,7 @@ func (s *server) Heal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.settle(ctx)
+	return s.settle(ctx, passedOn)
 }
 
 func (s *server) cutter(i int) (place.Cutter, error) {

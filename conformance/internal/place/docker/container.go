@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -97,7 +98,11 @@ func (c *container) Signal(sig syscall.Signal) error {
 	case syscall.SIGCONT:
 		return c.place.pool.Client.UnpauseContainer(c.id)
 	case syscall.SIGTERM, syscall.SIGKILL:
-		return c.place.pool.Client.KillContainer(dc.KillContainerOptions{ID: c.id, Signal: dc.Signal(sig)})
+		err := c.place.pool.Client.KillContainer(dc.KillContainerOptions{ID: c.id, Signal: dc.Signal(sig)})
+		if _, ended := errors.AsType[*dc.ContainerNotRunning](err); ended { // just now
+			return os.ErrProcessDone
+		}
+		return err
 	}
 	return fmt.Errorf("signal %v is not for containers", sig)
 }
