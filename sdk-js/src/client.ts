@@ -14,6 +14,7 @@ import { SessionTransport } from './sessions.js'
 import { kind, type LockserverClientOptions, resolveSettings, type Settings } from './settings.js'
 import type { Transport } from './transport.js'
 import { Stop } from './waiting.js'
+import { type LockEvent, type MissedEvents, type WatchOptions, watch } from './watch.js'
 
 /** Names one grant or one acquisition, for {@link LockserverClient.release}. */
 export interface ReleaseOptions {
@@ -180,6 +181,21 @@ export class LockserverClient implements AsyncDisposable {
     const call = release({ resource, owner: this.owner, token, id })
     const reply = await cleanup(this.#core, doing, call, { once })
     if (reply instanceof LockserverError) throw reply
+  }
+
+  /**
+   * What happens to the resources whose names begin with the prefix (default: all), as it happens, but for renewals. It begins when
+   * the loop does. After a cut it goes on behind the last event, at another server of a cluster if that is not there; an event of the
+   * kind `gap` says that some were missed, as they are by a loop that is slow.
+   *
+   * @example
+   * for await (const event of client.watch('invoices/')) console.log(event.kind, event)
+   *
+   * @throws The signal's reason after an abort; {@link ConnectionFailedError} when no server has answered for 30 seconds, or once
+   * the client is closed; others, such as {@link UnauthorizedError}, at once.
+   */
+  watch(prefix = '', options: WatchOptions = {}): AsyncGenerator<LockEvent | MissedEvents, void, void> {
+    return watch(this.#core, prefix, options)
   }
 
   /**

@@ -19,6 +19,9 @@ export const OPERATIONS = {
   yield: { name: 'yield', method: 'POST', path: '/yield', answers: [200], answerMax: 16777216 },
 } as const satisfies Record<string, Operation>
 
+/** What happens, as it happens: an answer that goes on. */
+export const EVENTS = { name: 'events', method: 'GET', path: '/events', answers: [200] } as const
+
 /** How a session begins. */
 export const SESSION = { path: '/session', subprotocol: 'lockserver.v1' } as const
 

@@ -4,9 +4,10 @@ import { request as connectSecure } from 'node:https'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici'
-import { type Clock, type Instant, read } from './clock.js'
+import { type Clock, type Instant, now, read } from './clock.js'
 import { type Operation, WITHOUT_CODE } from './contract.js'
 import type { Reach } from './settings.js'
+import { EventReader, type Follower } from './stream.js'
 import { type Attempt, type Failure, judge, type Outcome, type Route, stranger } from './transport.js'
 import { version } from './version.js'
 import { after } from './waiting.js'
@@ -52,18 +53,25 @@ export class HttpTransport {
     this.#lanes = { front: { options: options(false) }, back: { options: options(true) } }
   }
 
-  send(operation: Operation, request: object, bound: number, { fresh = false, background = false }: Route = {}): Attempt {
-    const exchange = new Exchange(this.#peer, this.#secret, operation, this.#clock, bound, background)
+  send(
+    operation: Operation,
+    request: object,
+    bound: number,
+    { fresh = false, background = false, follower }: Route = {},
+  ): Attempt {
+    const exchange = new Exchange(this.#peer, this.#secret, operation, this.#clock, bound, background, follower)
     // A closed transport still carries the release of a lock that outlives its client, but keeps no connection.
-    const single = fresh || this.#closed
+    const single = fresh || this.#closed || follower !== undefined
     const lane = this.#lanes[background ? 'back' : 'front']
     if (!single) lane.pool ??= this.#keep(new Pool(this.#origin, lane.options))
     const dispatcher = single ? this.#keep(new Client(this.#origin, lane.options)) : (lane.pool as Pool)
     const { method, path } = operation
-    dispatcher.dispatch(
-      { path: this.#prefix + path, method: method as 'POST', headers: this.#headers, body: JSON.stringify(request) },
-      exchange,
-    )
+    const target = { path: this.#prefix + path, method: method as 'POST', headers: this.#headers }
+    if (follower !== undefined) {
+      target.path += `?${new URLSearchParams(request as Record<string, string>)}`
+      target.headers = [...this.#headers, 'accept', 'text/event-stream', ...(follower.last && ['last-event-id', follower.last])]
+    }
+    dispatcher.dispatch(follower === undefined ? { ...target, body: JSON.stringify(request) } : target, exchange)
     if (single) {
       const done = () => this.#live.delete(dispatcher)
       dispatcher.close().then(done, done)
@@ -187,7 +195,12 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   readonly #secret: string
   readonly #operation: Operation
   readonly #clock: Clock
-  readonly #stopTimer: () => void
+  readonly #follower: Follower | undefined
+  readonly #background: boolean
+  #stopTimer: () => void
+  /** Of an answer that is a stream of events. */
+  #events: EventReader | undefined
+  #heard: number | undefined
   #resolve!: (outcome: Outcome) => void
   #controller: Dispatcher.DispatchController | undefined
   #sent: Instant | undefined
@@ -198,7 +211,15 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #chunks: Buffer[] = []
   #size = 0
 
-  constructor(peer: string, secret: string, operation: Operation, clock: Clock, bound: number, background: boolean) {
+  constructor(
+    peer: string,
+    secret: string,
+    operation: Operation,
+    clock: Clock,
+    bound: number,
+    background: boolean,
+    follower: Follower | undefined,
+  ) {
     this.#peer = peer
     this.#secret = secret
     this.#operation = operation
@@ -206,9 +227,9 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    const late = () =>
-      this.#stop({ reason: `no answer from ${peer} within ${Number((bound / 1000).toPrecision(3))} s`, late: true })
-    this.#stopTimer = after(bound, late, background)
+    this.#background = background
+    this.#follower = follower
+    this.#stopTimer = this.#within(bound, 'no answer')
   }
 
   get sent(): boolean {
@@ -231,9 +252,17 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[]>): void {
     this.#status = status
     this.#retryAfter = parseRetryAfter(headers['retry-after'])
+    if (this.#follower === undefined || status !== 200 || !isEvents(headers['content-type'])) return
+    this.#events = new EventReader(this.#follower)
+    this.#follower.begun()
+    this.#listen(this.#follower)
   }
 
-  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#events !== undefined) {
+      this.#follow(controller, this.#events, this.#follower as Follower, chunk)
+      return
+    }
     this.#size += chunk.length
     if (this.#size > this.#operation.answerMax) {
       this.#end(this.#judge(`with more than ${this.#operation.answerMax} bytes`))
@@ -243,12 +272,40 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.#controller = undefined
-    if (!this.#ended) this.#end(this.#judge())
+    if (this.#events !== undefined) this.#fail({ reason: `the stream of events was closed by ${this.#peer}` })
+    else if (!this.#ended) this.#end(this.#judge())
   }
 
   onResponseError(_: unknown, error: Error): void {
     this.#controller = undefined
     this.#fail(explain(error, this.#peer))
+  }
+
+  #follow(controller: Dispatcher.DispatchController, events: EventReader, follower: Follower, chunk: Buffer): void {
+    this.#listen(follower)
+    const wrong = events.read(chunk)
+    if (wrong !== undefined) this.#stop({ reason: `${this.#peer} sent ${wrong}`, permanent: true })
+    if (!follower.full || this.#ended) return
+    this.#stopTimer()
+    controller.pause()
+    follower.resume = () => {
+      follower.resume = () => {}
+      if (this.#ended) return
+      this.#listen(follower)
+      controller.resume()
+    }
+  }
+
+  /** What bounds a stream is that something comes again and again. */
+  #listen({ silence }: Follower): void {
+    this.#heard = now()
+    this.#stopTimer()
+    this.#stopTimer = this.#within(silence, 'nothing')
+  }
+
+  #within(bound: number, what: string): () => void {
+    const reason = `${what} from ${this.#peer} within ${Number((bound / 1000).toPrecision(3))} s`
+    return after(bound, () => this.#stop({ reason, late: true }), this.#background)
   }
 
   /** What the answer means; `tooLarge` is there where its body does not count. */
@@ -269,7 +326,8 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   }
 
   #fail(why: Partial<Failure> & { reason: string }): void {
-    this.#end({ permanent: false, ...why, kind: this.sent ? 'unknown' : 'unsent' })
+    const heard = this.#heard === undefined ? {} : { heard: this.#heard }
+    this.#end({ permanent: false, ...why, ...heard, kind: this.sent ? 'unknown' : 'unsent' })
   }
 
   #end(outcome: Outcome): void {
@@ -292,6 +350,15 @@ export function decode(chunks: Buffer[], secret?: string): Record<string, unknow
   } catch {
     return undefined
   }
+}
+
+function isEvents(type: string | string[] | undefined): boolean {
+  return (
+    String(type ?? '')
+      .split(';')[0]
+      ?.trim()
+      .toLowerCase() === 'text/event-stream'
+  )
 }
 
 /** `Retry-After` in milliseconds, from seconds or a date; 0 where there is none. */

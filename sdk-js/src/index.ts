@@ -31,3 +31,4 @@ export {
 export { Lock } from './lock.js'
 export type { AcquireOptions, LockMode, ScopeOptions } from './options.js'
 export type { LockserverClientOptions, TlsOptions, TransportName } from './settings.js'
+export type { LockEvent, MissedEvents, WatchOptions } from './watch.js'

@@ -1,12 +1,15 @@
 import type { Instant } from './clock.js'
 import { OPERATIONS, type Operation } from './contract.js'
 import { type Rivals, rivals } from './errors.js'
+import type { Follower } from './stream.js'
 import { type Answer, type Carrier, type Failure, stranger } from './transport.js'
 
 /** A request, and what its answers say. */
 export interface Call<Reply> {
   readonly operation: Operation
   readonly request: object
+  /** Takes an answer that goes on. */
+  readonly follower?: Follower
   /** The reply in a success; undefined if it lacks something, which `has` notes. */
   reply(answer: Answer, has: Has): Reply | undefined
 }

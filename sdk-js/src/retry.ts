@@ -116,9 +116,9 @@ export class Retry<Reply extends { kind: string }> {
     throw this.#plan.expired?.(this.#obstacle, this.#trouble) ?? timedOut
   }
 
-  #send({ operation, request }: Call<Reply>): Promise<Outcome> {
+  #send({ operation, request, follower }: Call<Reply>): Promise<Outcome> {
     const { left, bound, stubborn, stop, unbounded = false } = this.#plan
-    const route = { fresh: this.#fresh, background: stubborn !== undefined, unbounded }
+    const route = { fresh: this.#fresh, background: stubborn !== undefined, unbounded, follower }
     const attempt = this.#core.transport.send(operation, request, bound(Math.max(left(), 1)), route)
     this.#tries.attempt = attempt
     this.#sentAt = now()

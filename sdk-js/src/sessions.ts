@@ -28,7 +28,8 @@ export class SessionTransport implements Transport {
   readonly #settings: Settings
   readonly #options: Omit<SessionOptions, 'peer'>
   readonly #listener: SessionListener
-  readonly #http: HttpServers | undefined
+  /** What goes on is always carried by HTTP; all else only where sessions are refused. */
+  readonly #http: HttpServers
   #session: Session | undefined
   /** Where it is. */
   #at: ServerAddress | undefined
@@ -52,7 +53,7 @@ export class SessionTransport implements Transport {
     this.#settings = settings
     this.#options = { ...options, secret: settings.secret }
     this.#listener = listener
-    if (settings.transport === 'auto') this.#http = new HttpServers(servers, settings, options.figures.connect, options.clock)
+    this.#http = new HttpServers(servers, settings, options.figures.connect, options.clock)
   }
 
   get wholeWaits(): boolean {
@@ -64,6 +65,7 @@ export class SessionTransport implements Transport {
   }
 
   send(operation: Operation, body: object, bound: number, route: Route = {}): Attempt {
+    if (route.follower !== undefined) return this.#http.send(operation, body, bound, route)
     if (this.#refusedUntil !== undefined) {
       // Meanwhile HTTP goes on.
       if (now() >= this.#refusedUntil) this.#dial()
@@ -84,7 +86,7 @@ export class SessionTransport implements Transport {
     const upgrade = this.#upgrade
     this.#upgrade = undefined
     upgrade?.abort('given up')
-    await Promise.all([this.#session?.finish(), this.#http?.close()])
+    await Promise.all([this.#session?.finish(), this.#http.close()])
   }
 
   #lateness(request: Request): string {
@@ -98,7 +100,7 @@ export class SessionTransport implements Transport {
   #overHttp(operation: Operation, body: { wait?: number }, bound: number, { unbounded, ...route }: Route): Attempt {
     const { hop, answer } = this.#options.figures
     const cut = body.wait !== undefined && body.wait * 1000 > hop
-    const http = this.#http as HttpServers
+    const http = this.#http
     return cut
       ? http.send(operation, { ...body, wait: hop / 1000 }, Math.min(bound, hop + answer), route)
       : http.send(operation, body, bound, route)
@@ -178,7 +180,7 @@ export class SessionTransport implements Transport {
         if (this.#closed) this.#session.finish()
         return
       case 'refused':
-        if (this.#http === undefined) {
+        if (this.#settings.transport === 'session') {
           this.#fail(wanting, { ...upgraded, kind: 'unsent', permanent: true })
           return
         }

@@ -1,5 +1,6 @@
 import type { Instant } from './clock.js'
 import { type Operation, WITHOUT_CODE } from './contract.js'
+import type { Follower } from './stream.js'
 
 /** Carries requests to a server and their answers back. Nothing above it knows how: another one may take the place of HTTP. */
 export interface Transport {
@@ -44,6 +45,8 @@ export interface Route {
   background?: boolean
   /** The bound is for getting to the server; how long it may take from then on is for a connection to say that shows whether it lives. */
   unbounded?: boolean
+  /** Takes the answer, which goes on; the bound is for its beginning. It is always carried by HTTP. */
+  follower?: Follower | undefined
 }
 
 /** A request on its way. */
