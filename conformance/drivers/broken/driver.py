@@ -18,7 +18,7 @@ if FAULT == "reads-without-end":
 
 LACKS = {
     feature: "the broken driver has only what the cases need that are there to catch its faults"
-    for feature in "token auto-renew done told cancel modes note proxy wrong-types default-owner original clock close leaks exit keep-alive session".split()
+    for feature in "token auto-renew events done told cancel modes note proxy wrong-types default-owner original clock close leaks exit keep-alive session".split()
 }
 
 

@@ -210,6 +210,8 @@ func (d *driver) withClient(ctx context.Context, c *client, r request) (object, 
 		}
 		d.keep(r.Lock, lock)
 		return object{"granted": true, "token": lock.Token()}, nil
+	case "events":
+		return events(ctx, c, r)
 	case "scope":
 		return d.runScope(ctx, c, r)
 	case "release":
@@ -228,6 +230,26 @@ func (d *driver) withClient(ctx context.Context, c *client, r request) (object, 
 		return object{"texts": texts(c.Client)}, nil
 	}
 	return nil, faultError("unknown op " + r.Op)
+}
+
+func events(ctx context.Context, c *client, r request) (object, error) {
+	var got []object
+	for e, err := range c.Watch(ctx, r.Prefix) {
+		switch {
+		case err != nil:
+			return nil, err
+		case e.Kind == "gap" && e.Missed < 0:
+			got = append(got, object{"kind": e.Kind, "missed": nil})
+		case e.Kind == "gap":
+			got = append(got, object{"kind": e.Kind, "missed": e.Missed})
+		default:
+			got = append(got, object{"kind": e.Kind, "resource": e.Resource, "owner": e.Owner, "token": e.Token})
+		}
+		if len(got) == r.Count {
+			break
+		}
+	}
+	return object{"events": got}, nil
 }
 
 func (d *driver) keep(name string, lock *lockserver.Lock) {

@@ -15,6 +15,8 @@ type request struct {
 	Op string
 
 	Client, Lock, Resource string
+	Prefix                 string
+	Count                  int
 	Addr, Owner, Secret    *string
 	Proxy, Transport       *string
 	Dotenv                 *bool

@@ -28,6 +28,7 @@ LACKS = {
     "auto-renew": "this driver is the bare wire; renewing in the background is an SDK's work",
     "scope": "this driver is the bare wire; scopes are an SDK's work",
     "loss": "this driver is the bare wire; it watches over no lease",
+    "events": "this driver is the bare wire, which has cases of its own about events",
     "done": "this driver is the bare wire; it watches over no lease",
     "told": "this driver is the bare wire; it has no scopes",
     "retry": "this driver is the bare wire; a failed request fails the call",

@@ -80,6 +80,8 @@ function perform(sdk, name, version, request, signal) {
       return check(sdk, get(locks, request.lock, 'lock'))
     case 'watch':
       return watch(get(locks, request.lock, 'lock'))
+    case 'events':
+      return events(request, signal)
     case 'cancel':
       pending.get(request.of)?.abort()
       return
@@ -216,6 +218,16 @@ function watch(lock) {
   const { signal } = lock
   if (signal.aborted) return { lost: true }
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve({ lost: true })))
+}
+
+async function events({ client, prefix, count }, signal) {
+  const got = []
+  for await (const event of get(clients, client, 'client').watch(prefix, { signal })) {
+    const { kind, resource, owner, token, missed } = event
+    got.push(kind === 'gap' ? { kind, missed } : { kind, resource, owner, ...(token !== null && { token }) })
+    if (got.length === count) break
+  }
+  return { events: got }
 }
 
 function texts(object) {

@@ -35,7 +35,7 @@ func (c *Case) Features() []string {
 }
 
 var byOperation = map[string][]string{
-	"scope": {"scope"}, "leave": {"scope"}, "renew": {"renew", "handle"}, "check": {"loss"}, "watch": {"loss"},
+	"scope": {"scope"}, "leave": {"scope"}, "renew": {"renew", "handle"}, "check": {"loss"}, "watch": {"loss"}, "events": {"events"},
 	"clock": {"clock"}, "text": {"text"}, "env": {"settings"}, "leaks": {"leaks", "close"}, "end": {"exit"}, "close": {"close"},
 }
 

@@ -133,7 +133,7 @@ type times int // < 0 for all
 
 // actions give an empty action of each name.
 var actions = map[string]func() any{
-	"acquire": call, "scope": call, "leave": call, "release": call, "renew": call, "check": call, "watch": call, "close": call, "clock": call,
+	"acquire": call, "scope": call, "leave": call, "release": call, "renew": call, "check": call, "watch": call, "events": call, "close": call, "clock": call,
 	"text": call, "env": call, "leaks": call, "end": call, "client": of(Client{}), "cancel": of(Cancel("")),
 	"await": of(Await("")), "entered": of(Entered("")), "told": of(Told("")), "pending": of(Still{}), "running": of(Still{Begun: true}),
 	"pass": of(Pass(0)), "repeat": of(Repeat(0)), "each": of(Each{}), "http": of(HTTP{Method: "POST"}), "tcp": of(TCP{}), "look": of(Look("")),

@@ -10,6 +10,8 @@ type Request struct {
 	Client   string `json:"client,omitempty"`
 	Lock     string `json:"lock,omitempty"`
 	Resource string `json:"resource,omitempty"`
+	Prefix   string `json:"prefix,omitempty"`
+	Count    int    `json:"count,omitempty"`
 
 	Addr   *string `json:"addr,omitempty"`
 	Owner  *string `json:"owner,omitempty"`

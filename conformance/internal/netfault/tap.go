@@ -191,6 +191,10 @@ func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx = t.ctx
 		t.hold(ctx, rule.held)
 	}
+	if r.Header.Get("Accept") == "text/event-stream" && then.Fault == "" {
+		t.stream(w, r, q, path)
+		return
+	}
 	status, header, answer, err := t.forward(ctx, r, path, body)
 	if err != nil || then.Fault == "drop_answer" {
 		panic(http.ErrAbortHandler)
@@ -253,15 +257,20 @@ func (t *tap) take(q *Request) (*Request, *Rule) {
 	return q, &Rule{}
 }
 
-func (t *tap) forward(ctx context.Context, r *http.Request, path string, body []byte) (int, http.Header, []byte, error) {
+// ask sends a request on.
+func (t *tap) ask(ctx context.Context, r *http.Request, path string, body []byte) (*http.Response, error) {
 	out, err := http.NewRequestWithContext(ctx, r.Method, "http://"+t.upstream()+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, nil, err
+		return nil, err
 	}
 	out.URL.RawQuery = r.URL.RawQuery
 	out.Header = r.Header.Clone()
 	out.Header.Del("Connection")
-	res, err := t.transport.RoundTrip(out)
+	return t.transport.RoundTrip(out)
+}
+
+func (t *tap) forward(ctx context.Context, r *http.Request, path string, body []byte) (int, http.Header, []byte, error) {
+	res, err := t.ask(ctx, r, path, body)
 	if err != nil {
 		return 0, nil, nil, err
 	}

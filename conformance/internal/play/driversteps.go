@@ -38,7 +38,7 @@ func (r *run) call(s *cases.Step, c *cases.Call) (*op, error) {
 		as = q.Lock
 	}
 	as = cmp.Or(as, q.Op)
-	for _, name := range []*string{&q.Client, &q.Lock, &q.Resource} { // all are the case's own
+	for _, name := range []*string{&q.Client, &q.Lock, &q.Resource, &q.Prefix} { // all are the case's own
 		if *name != "" {
 			*name = r.resource(*name)
 		}
