@@ -92,6 +92,13 @@ def check(lock):
     return {"lost": False}
 
 
+def told(event):
+    if event.kind == "gap":
+        return {"kind": event.kind, "missed": event.missed}
+    said = {"kind": event.kind, "resource": event.resource, "owner": event.owner, "token": event.token}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def set_clock(client, request):
     client._clock.monotonic_ahead = request["monotonic"]
     client._clock.wall_ahead = request["wall"]

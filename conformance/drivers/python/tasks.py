@@ -43,6 +43,13 @@ async def perform(request):
             while not lock.lost:
                 await asyncio.sleep(0.005)
             return {"lost": True}
+        case "events":
+            events = []
+            async for event in get(clients, request["client"], "client").watch(request.get("prefix", "")):
+                events.append(common.told(event))
+                if len(events) == request["count"]:
+                    break
+            return {"events": events}
         case "cancel":
             if request["of"] in pending:
                 cancelled.add(request["of"])

@@ -42,6 +42,13 @@ def perform(request):
             while not lock.lost:
                 time.sleep(0.005)
             return {"lost": True}
+        case "events":
+            events = []
+            for event in get(clients, request["client"], "client").watch(request.get("prefix", "")):
+                events.append(common.told(event))
+                if len(events) == request["count"]:
+                    break
+            return {"events": events}
         case "close":
             get(clients, request["client"], "client").close()
         case "leaks":
@@ -123,7 +130,7 @@ def main():
             continue
         if request["op"] == "scope":
             leaving[request["lock"]] = queue.SimpleQueue()
-        waits_for_the_runner = request["op"] in ("scope", "watch")
+        waits_for_the_runner = request["op"] in ("scope", "watch", "events")
         threading.Thread(target=answer, args=(request, perform), daemon=waits_for_the_runner).start()
     for client in clients.values():
         client.close()

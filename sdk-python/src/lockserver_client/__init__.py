@@ -42,6 +42,7 @@ from ._errors import (
     LockTimeoutError,
     NotHeldError,
 )
+from ._events import Event
 from ._sync._client import LockserverClient
 from ._sync._lock import Lock
 from ._sync._scope import Scope
@@ -59,6 +60,7 @@ __all__ = [
     "ConfigInvalidError",
     "ConnectionFailedError",
     "DrainingError",
+    "Event",
     "Holder",
     "IdUsedError",
     "InternalError",

@@ -25,6 +25,7 @@ RELEASE = Operation("release", "POST", "/release", (200,), 1048576)
 RENEW = Operation("renew", "POST", "/renew", (200,), 1048576)
 YIELD = Operation("yield", "POST", "/yield", (200,), 16777216)
 KEEPALIVE = Operation("keepalive", "", "", (200,), 1048576)
+EVENTS = Operation("events", "GET", "/events", (200,), 0)
 
 SESSION_PATH = "/session"
 """Where a session begins."""

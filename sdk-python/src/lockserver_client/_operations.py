@@ -271,6 +271,8 @@ def understand(operation: Operation, outcome: Outcome, secret: str) -> Reply:
         return reply
     said = _object(outcome.body) if outcome.said is None else outcome.said
     status, peer = outcome.status, outcome.peer
+    if outcome.goes_on:
+        return Reply("done")
     if status in operation.answers:
         wrong = _unusable(operation, outcome, said)
         if said is None or wrong:
@@ -397,6 +399,7 @@ _GRANT: dict[str, Callable[[Any], bool]] = {
 }
 _MEMBERS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "acquire": _GRANT,
+    "events": {"event": lambda _: False},  # it is no stream
     "renew": _GRANT,
     "queued": {"position": _counts},
     "release": {"outcome": lambda outcome: isinstance(outcome, str) and outcome != ""},

@@ -36,6 +36,8 @@ class Answer(NamedTuple):
     """Who said it, for people: `127.0.0.1:8080`."""
     elsewhere: bool = False
     """Whether the next attempt is made at another server."""
+    goes_on: bool = False
+    """Whether it is a stream of events."""
 
 
 class Failure(NamedTuple):

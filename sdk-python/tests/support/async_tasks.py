@@ -64,3 +64,6 @@ Client = AsyncLockserverClient
 class InMemory(Script):
     async def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
         return self.answer(operation, attempt(False)[0], again)
+
+    async def follow(self, operation: Operation, attempt: Attempt, last: str, tag: object) -> tuple[Outcome, None]:
+        return self.answer(operation, attempt(False)[0], False), None

@@ -78,3 +78,6 @@ Client = LockserverClient
 class InMemory(Script):
     def send(self, operation: Operation, attempt: Attempt, *, again: bool = False, tag: object = None) -> Outcome:
         return self.answer(operation, attempt(False)[0], again)
+
+    def follow(self, operation: Operation, attempt: Attempt, last: str, tag: object) -> tuple[Outcome, None]:
+        return self.answer(operation, attempt(False)[0], False), None

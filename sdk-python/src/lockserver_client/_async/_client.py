@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 from .._clock import Clock
 from .._contract import TokenRequiredError
 from .._errors import ConnectionFailedError, LockedError, NotHeldError
+from .._events import Event
 from .._operations import Request, Seconds, text
 from .._retry import Bounds
 from .._settings import Settings
@@ -23,6 +24,7 @@ from ._retry import AsyncLink
 from ._scope import AsyncScope
 from ._session import transport as default_transport
 from ._transport import AsyncTransport
+from ._watch import watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -296,6 +298,23 @@ class AsyncLockserverClient:
         elif not await lock.release():
             raise NotHeldError(f"{resource!r} was not held any more when it was released")
         return True
+
+    def watch(self, prefix: str = "") -> AsyncIterator[Event]:
+        """What happens to the resources whose names begin with the prefix ("": all), as it happens, but for renewals.
+
+            async for event in client.watch("invoices/"):
+                print(event.kind, event.resource, event.owner)
+
+        It begins when the loop does. After a cut it goes on behind the last event, at another server of a cluster if
+        that is not there; an event of the kind `gap` says that some were missed, as they are by a loop that is slow.
+        Leaving the loop ends it.
+
+        Raises, in the loop:
+            ConnectionFailedError: No server has answered for 30 s, or the client was closed.
+            UnauthorizedError, InvalidRequestError, TooManyWaitersError: The server refuses.
+        """
+        text("prefix", prefix)
+        return watch(self._here, prefix)
 
     async def close(self) -> None:
         """End every renewal and waiting call and close the connections.

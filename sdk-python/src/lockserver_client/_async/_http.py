@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .._contract import Operation
@@ -14,16 +15,17 @@ from .._settings import Address, Settings
 from .._version import __version__
 from ._backend import Stream, resolve
 from ._tls import AsyncAnyStream, AsyncTls
-from ._transport import Attempt
+from ._transport import AsyncBody, Attempt
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
 _LARGEST_HEAD = 1 << 16
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?(?:\r\n|$)")
 _HEADERS = re.compile(
-    rb"(?i)\n(connection|content-length|retry-after|sec-websocket-accept|sec-websocket-protocol|transfer-encoding):"
+    rb"(?i)\n(connection|content-length|content-type|retry-after|sec-websocket-accept|sec-websocket-protocol|transfer-encoding):"
     rb"[ \t]*([^\r\n]*[^\s])"
 )
+_EVENTS = b"text/event-stream"
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
@@ -70,6 +72,43 @@ class AsyncHttp:
         finally:
             if connection is not None:
                 self._put_back(connection, usable)
+
+    async def follow(
+        self, operation: Operation, attempt: Attempt, last: str, tag: object
+    ) -> tuple[Outcome, AsyncBody | None]:
+        """Ask for a stream of events behind the last one, on a connection of its own."""
+        query, bound = attempt(False)
+        end = time.monotonic() + bound
+        connection: _Connection | None = None
+        body: AsyncBody | None = None
+        sending = False
+        try:
+            connection = await self._connect(min(self._bounds.connect, bound))
+            connection.tag = tag
+            with self._mutex:
+                self._busy.add(connection)
+                closed = self._closed
+            if closed:
+                return Failure("the client was closed", False), None
+            sending = True
+            outcome, body = await connection.follow(self._question(operation, query, last), operation, end, self._done)
+            return outcome, body
+        except NetworkError as error:
+            given_up = connection is not None and connection.given_up
+            why = str(error)
+            return Failure(why, sending, error.permanent and not sending, error.late, given_up=given_up), None
+        finally:
+            if connection is not None and body is None:
+                self._done(connection)
+
+    def _question(self, operation: Operation, query: bytes, last: str) -> bytes:
+        target = f"{operation.method} {self._address.prefix}{operation.path}?".encode("latin-1")
+        head = self._head[: self._head.index(b"Content-Type")]
+        behind = f"Last-Event-ID: {last}\r\n".encode() if last else b""
+        return b"%b%b%bAccept: text/event-stream\r\n%b\r\n" % (target, query, head, behind)
+
+    def _done(self, connection: _Connection) -> None:
+        self._put_back(connection, False)
 
     async def upgrade(self, path: str, more: str, bound: float, most: int, tag: object) -> Upgrade:
         """Ask for another protocol on a connection of its own, or raise NetworkError."""
@@ -191,6 +230,39 @@ class Upgrade(NamedTuple):
     """and what has come of it already."""
 
 
+class _Body:
+    """The body of an answer that goes on, until that or its connection ends."""
+
+    def __init__(
+        self, connection: _Connection, headers: dict[bytes, bytes], done: Callable[[_Connection], None]
+    ) -> None:
+        self.peer = connection.stream.peer
+        self._connection = connection
+        self._done = done
+        coding, length = headers.get(b"transfer-encoding"), headers.get(b"content-length")
+        self._chunked = coding is not None
+        self._left = 0 if self._chunked else int(length) if length is not None and length.isdigit() else None
+        """Of the chunk, or of the whole; None: as long as the connection lasts."""
+
+    async def read(self, end: float) -> bytes:
+        """Some bytes, or none at its end."""
+        connection = self._connection
+        if self._chunked and not self._left:
+            self._left = await connection.chunk(end)
+        if self._left == 0:
+            return b""
+        data = await connection.piece(self._left, end)
+        if self._left is not None:
+            self._left -= len(data)
+        if self._chunked and not self._left:
+            await connection.end_chunk(end)
+        return data
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._done(self._connection)
+
+
 class _Connection:
     """Asks and reads answers, never more of one than is allowed."""
 
@@ -215,6 +287,17 @@ class _Connection:
             return Upgrade(Answer(status, b"", peer=self.stream.peer), headers, self.stream, self._buffer)
         answer, _ = await self._answer(status, headers, reusable, most, end)
         return Upgrade(answer, headers, None, b"")
+
+    async def follow(
+        self, request: bytes, operation: Operation, end: float, done: Callable[[_Connection], None]
+    ) -> tuple[Answer, AsyncBody | None]:
+        """The answer, and its body if that goes on."""
+        await self.stream.write(request, end)
+        status, headers, reusable = await self._head(end)
+        if status == 200 and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == _EVENTS:
+            body = _Body(self, headers, done)
+            return Answer(status, b"", peer=self.stream.peer, goes_on=True), body
+        return (await self._answer(status, headers, reusable, operation.answer_max, end))[0], None
 
     async def _answer(
         self, status: int, headers: dict[bytes, bytes], reusable: bool, most: int, end: float
@@ -273,10 +356,7 @@ class _Connection:
     async def _chunks(self, most: int, end: float) -> bytes | None:
         body = b""
         while True:
-            size = _CHUNK_SIZE.fullmatch(await self._until(b"\r\n", end))
-            if size is None:
-                raise self._no_http("a chunk without a size")
-            length = int(size[1], 16)
+            length = await self.chunk(end)
             if len(body) + length > most:
                 return None
             if length == 0:
@@ -284,8 +364,27 @@ class _Connection:
                     pass
                 return body
             body += await self._bytes(length, end)
-            if await self._until(b"\r\n", end):
-                raise self._no_http("a chunk of another size")
+            await self.end_chunk(end)
+
+    async def chunk(self, end: float) -> int:
+        """The size of the next chunk."""
+        size = _CHUNK_SIZE.fullmatch(await self._until(b"\r\n", end))
+        if size is None:
+            raise self._no_http("a chunk without a size")
+        return int(size[1], 16)
+
+    async def end_chunk(self, end: float) -> None:
+        if await self._until(b"\r\n", end):
+            raise self._no_http("a chunk of another size")
+
+    async def piece(self, most: int | None, end: float) -> bytes:
+        """Some bytes; none at the end of the connection, if that is how a body ends."""
+        if not self._buffer and most is None:
+            return await self.stream.read(end)
+        if not self._buffer:
+            await self._more(end)
+        data, self._buffer = self._buffer[:most], self._buffer[len(self._buffer[:most]) :]
+        return data
 
     async def _bytes(self, length: int, end: float) -> bytes:
         while len(self._buffer) < length:

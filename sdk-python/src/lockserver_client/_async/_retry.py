@@ -13,7 +13,7 @@ from .._operations import Reply, understand
 from .._retry import Backoff, Bounds
 from .._settings import Settings
 from ._backend import Event, pause, place
-from ._transport import AsyncTransport, Attempt
+from ._transport import AsyncSender, AsyncTransport, Attempt
 
 
 class AsyncLink:
@@ -35,6 +35,7 @@ class AsyncRetry:
 
     Args:
         left: How many seconds it may go on.
+        sender: Makes the attempts, if not the link's transport.
         tag: Who asks, where the client's `close` is to end it.
         persist: Try again after whatever is no answer to the question, for a lease is at stake.
         single: Make it at each server once, whatever time is left.
@@ -59,6 +60,7 @@ class AsyncRetry:
         link: AsyncLink,
         left: Callable[[], float],
         *,
+        sender: AsyncSender | None = None,
         tag: object = None,
         persist: bool = False,
         single: bool = False,
@@ -67,6 +69,7 @@ class AsyncRetry:
     ) -> None:
         self._link = link
         self._left = left
+        self._sender = sender or link.transport
         self._tag = tag
         self._persist = persist
         self._single = single
@@ -83,7 +86,7 @@ class AsyncRetry:
             began = time.monotonic()
             before, self.unsettled = self.unsettled, True  # an interruption leaves it open
             sent = None if operation is RELEASE else link.clock.now()
-            outcome = await link.transport.send(operation, attempt, again=self._again, tag=self._tag)
+            outcome = await self._sender.send(operation, attempt, again=self._again, tag=self._tag)
             reply = understand(operation, outcome, link.secret)
             if sent is not None:
                 reply.sent = sent
@@ -103,7 +106,7 @@ class AsyncRetry:
                 self.progress()  # an attempt as long as the longest pause needs none
             self._round += 1
             self._longest = max(self._longest, reply.retry_after)
-            if outcome.elsewhere and self._round < link.transport.addresses():
+            if outcome.elsewhere and self._round < self._sender.addresses():
                 self._again = True
                 self._check_closed(reply.error)
                 if not self._single:

@@ -11,7 +11,7 @@ from .._retry import Bounds
 from .._servers import Servers
 from .._settings import Address, Settings
 from ._http import AsyncHttp
-from ._transport import AsyncSession, Attempt
+from ._transport import AsyncBody, AsyncSession, Attempt
 
 
 class AsyncHttpServers:
@@ -33,6 +33,14 @@ class AsyncHttpServers:
         """Send one request and read its answer; `again` wants a new connection."""
         one = self._servers.current
         return self._servers.judge(one, await self._over[one].send(operation, attempt, again=again, tag=tag))
+
+    async def follow(
+        self, operation: Operation, attempt: Attempt, last: str, tag: object
+    ) -> tuple[Outcome, AsyncBody | None]:
+        """Ask for a stream of events behind the last one."""
+        one = self._servers.current
+        outcome, body = await self._over[one].follow(operation, attempt, last, tag)
+        return self._servers.judge(one, outcome), body
 
     def attend(self, lost: Lost, begun: Callable[[AsyncSession], Awaitable[None]]) -> None:
         """Over HTTP the server says nothing by itself."""

@@ -25,7 +25,7 @@ from .._servers import Servers
 from .._settings import Address, Settings
 from ._backend import Background, Event, Waiter, pause
 from ._servers import AsyncHttpServers
-from ._transport import AsyncSession, AsyncTransport, Attempt
+from ._transport import AsyncBody, AsyncSession, AsyncTransport, Attempt
 from ._wire import Wire
 
 _LARGEST_REFUSAL = 1 << 20
@@ -112,6 +112,12 @@ class AsyncSessions:
                 if outcome is not None:
                     return outcome if self._alone else self._judged(wire, outcome)
         return await self._http.send(operation, attempt, again=again, tag=tag)
+
+    async def follow(
+        self, operation: Operation, attempt: Attempt, last: str, tag: object
+    ) -> tuple[Outcome, AsyncBody | None]:
+        """Ask for a stream of events behind the last one."""
+        return await self._http.follow(operation, attempt, last, tag)
 
     def _judged(self, wire: Wire, outcome: Outcome) -> Outcome:
         """What became of a request. If its server failed and there is another, the session gets no new ones."""

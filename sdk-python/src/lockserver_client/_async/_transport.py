@@ -24,8 +24,20 @@ class AsyncSession(Protocol):
         """Ask in one message; the outcomes in the same order."""
 
 
-class AsyncTransport(Protocol):
-    """Carries requests to the server and their answers back."""
+class AsyncBody(Protocol):
+    """The body of an answer that goes on."""
+
+    peer: str
+
+    async def read(self, end: float) -> bytes:
+        """Some bytes, or none at its end; by a moment on the monotonic clock, or NetworkError."""
+
+    def close(self) -> None:
+        """Close its connection."""
+
+
+class AsyncSender(Protocol):
+    """Makes attempts."""
 
     def addresses(self) -> int:
         """How many servers there are to be asked."""
@@ -35,6 +47,15 @@ class AsyncTransport(Protocol):
 
         `again`: the one before it failed, so nothing that it used is used again. `tag` names what `end` may end.
         """
+
+
+class AsyncTransport(AsyncSender, Protocol):
+    """Carries requests to the server and their answers back."""
+
+    async def follow(
+        self, operation: Operation, attempt: Attempt, last: str, tag: object
+    ) -> tuple[Outcome, AsyncBody | None]:
+        """Ask for a stream of events behind the last one, always over HTTP. The attempt gives a query."""
 
     def attend(self, lost: Lost, begun: Callable[[AsyncSession], Awaitable[None]]) -> None:
         """Say who is to hear of losses that the server tells by itself, and of new sessions."""

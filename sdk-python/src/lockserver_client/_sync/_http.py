@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .._contract import Operation
@@ -15,16 +16,17 @@ from .._settings import Address, Settings
 from .._version import __version__
 from ._backend import Stream, resolve
 from ._tls import AnyStream, Tls
-from ._transport import Attempt
+from ._transport import Attempt, Body
 
 _KEPT = 256
 _KEPT_SECONDS = 30.0
 _LARGEST_HEAD = 1 << 16
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?(?:\r\n|$)")
 _HEADERS = re.compile(
-    rb"(?i)\n(connection|content-length|retry-after|sec-websocket-accept|sec-websocket-protocol|transfer-encoding):"
+    rb"(?i)\n(connection|content-length|content-type|retry-after|sec-websocket-accept|sec-websocket-protocol|transfer-encoding):"
     rb"[ \t]*([^\r\n]*[^\s])"
 )
+_EVENTS = b"text/event-stream"
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 
 
@@ -71,6 +73,41 @@ class Http:
         finally:
             if connection is not None:
                 self._put_back(connection, usable)
+
+    def follow(self, operation: Operation, attempt: Attempt, last: str, tag: object) -> tuple[Outcome, Body | None]:
+        """Ask for a stream of events behind the last one, on a connection of its own."""
+        query, bound = attempt(False)
+        end = time.monotonic() + bound
+        connection: _Connection | None = None
+        body: Body | None = None
+        sending = False
+        try:
+            connection = self._connect(min(self._bounds.connect, bound))
+            connection.tag = tag
+            with self._mutex:
+                self._busy.add(connection)
+                closed = self._closed
+            if closed:
+                return Failure("the client was closed", False), None
+            sending = True
+            outcome, body = connection.follow(self._question(operation, query, last), operation, end, self._done)
+            return outcome, body
+        except NetworkError as error:
+            given_up = connection is not None and connection.given_up
+            why = str(error)
+            return Failure(why, sending, error.permanent and not sending, error.late, given_up=given_up), None
+        finally:
+            if connection is not None and body is None:
+                self._done(connection)
+
+    def _question(self, operation: Operation, query: bytes, last: str) -> bytes:
+        target = f"{operation.method} {self._address.prefix}{operation.path}?".encode("latin-1")
+        head = self._head[: self._head.index(b"Content-Type")]
+        behind = f"Last-Event-ID: {last}\r\n".encode() if last else b""
+        return b"%b%b%bAccept: text/event-stream\r\n%b\r\n" % (target, query, head, behind)
+
+    def _done(self, connection: _Connection) -> None:
+        self._put_back(connection, False)
 
     def upgrade(self, path: str, more: str, bound: float, most: int, tag: object) -> Upgrade:
         """Ask for another protocol on a connection of its own, or raise NetworkError."""
@@ -192,6 +229,39 @@ class Upgrade(NamedTuple):
     """and what has come of it already."""
 
 
+class _Body:
+    """The body of an answer that goes on, until that or its connection ends."""
+
+    def __init__(
+        self, connection: _Connection, headers: dict[bytes, bytes], done: Callable[[_Connection], None]
+    ) -> None:
+        self.peer = connection.stream.peer
+        self._connection = connection
+        self._done = done
+        coding, length = headers.get(b"transfer-encoding"), headers.get(b"content-length")
+        self._chunked = coding is not None
+        self._left = 0 if self._chunked else int(length) if length is not None and length.isdigit() else None
+        """Of the chunk, or of the whole; None: as long as the connection lasts."""
+
+    def read(self, end: float) -> bytes:
+        """Some bytes, or none at its end."""
+        connection = self._connection
+        if self._chunked and not self._left:
+            self._left = connection.chunk(end)
+        if self._left == 0:
+            return b""
+        data = connection.piece(self._left, end)
+        if self._left is not None:
+            self._left -= len(data)
+        if self._chunked and not self._left:
+            connection.end_chunk(end)
+        return data
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._done(self._connection)
+
+
 class _Connection:
     """Asks and reads answers, never more of one than is allowed."""
 
@@ -216,6 +286,17 @@ class _Connection:
             return Upgrade(Answer(status, b"", peer=self.stream.peer), headers, self.stream, self._buffer)
         answer, _ = self._answer(status, headers, reusable, most, end)
         return Upgrade(answer, headers, None, b"")
+
+    def follow(
+        self, request: bytes, operation: Operation, end: float, done: Callable[[_Connection], None]
+    ) -> tuple[Answer, Body | None]:
+        """The answer, and its body if that goes on."""
+        self.stream.write(request, end)
+        status, headers, reusable = self._head(end)
+        if status == 200 and headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == _EVENTS:
+            body = _Body(self, headers, done)
+            return Answer(status, b"", peer=self.stream.peer, goes_on=True), body
+        return (self._answer(status, headers, reusable, operation.answer_max, end))[0], None
 
     def _answer(
         self, status: int, headers: dict[bytes, bytes], reusable: bool, most: int, end: float
@@ -274,10 +355,7 @@ class _Connection:
     def _chunks(self, most: int, end: float) -> bytes | None:
         body = b""
         while True:
-            size = _CHUNK_SIZE.fullmatch(self._until(b"\r\n", end))
-            if size is None:
-                raise self._no_http("a chunk without a size")
-            length = int(size[1], 16)
+            length = self.chunk(end)
             if len(body) + length > most:
                 return None
             if length == 0:
@@ -285,8 +363,27 @@ class _Connection:
                     pass
                 return body
             body += self._bytes(length, end)
-            if self._until(b"\r\n", end):
-                raise self._no_http("a chunk of another size")
+            self.end_chunk(end)
+
+    def chunk(self, end: float) -> int:
+        """The size of the next chunk."""
+        size = _CHUNK_SIZE.fullmatch(self._until(b"\r\n", end))
+        if size is None:
+            raise self._no_http("a chunk without a size")
+        return int(size[1], 16)
+
+    def end_chunk(self, end: float) -> None:
+        if self._until(b"\r\n", end):
+            raise self._no_http("a chunk of another size")
+
+    def piece(self, most: int | None, end: float) -> bytes:
+        """Some bytes; none at the end of the connection, if that is how a body ends."""
+        if not self._buffer and most is None:
+            return self.stream.read(end)
+        if not self._buffer:
+            self._more(end)
+        data, self._buffer = self._buffer[:most], self._buffer[len(self._buffer[:most]) :]
+        return data
 
     def _bytes(self, length: int, end: float) -> bytes:
         while len(self._buffer) < length:

@@ -14,7 +14,7 @@ from .._operations import Reply, understand
 from .._retry import Backoff, Bounds
 from .._settings import Settings
 from ._backend import Event, pause, place
-from ._transport import Attempt, Transport
+from ._transport import Attempt, Sender, Transport
 
 
 class Link:
@@ -36,6 +36,7 @@ class Retry:
 
     Args:
         left: How many seconds it may go on.
+        sender: Makes the attempts, if not the link's transport.
         tag: Who asks, where the client's `close` is to end it.
         persist: Try again after whatever is no answer to the question, for a lease is at stake.
         single: Make it at each server once, whatever time is left.
@@ -60,6 +61,7 @@ class Retry:
         link: Link,
         left: Callable[[], float],
         *,
+        sender: Sender | None = None,
         tag: object = None,
         persist: bool = False,
         single: bool = False,
@@ -68,6 +70,7 @@ class Retry:
     ) -> None:
         self._link = link
         self._left = left
+        self._sender = sender or link.transport
         self._tag = tag
         self._persist = persist
         self._single = single
@@ -84,7 +87,7 @@ class Retry:
             began = time.monotonic()
             before, self.unsettled = self.unsettled, True  # an interruption leaves it open
             sent = None if operation is RELEASE else link.clock.now()
-            outcome = link.transport.send(operation, attempt, again=self._again, tag=self._tag)
+            outcome = self._sender.send(operation, attempt, again=self._again, tag=self._tag)
             reply = understand(operation, outcome, link.secret)
             if sent is not None:
                 reply.sent = sent
@@ -104,7 +107,7 @@ class Retry:
                 self.progress()  # an attempt as long as the longest pause needs none
             self._round += 1
             self._longest = max(self._longest, reply.retry_after)
-            if outcome.elsewhere and self._round < link.transport.addresses():
+            if outcome.elsewhere and self._round < self._sender.addresses():
                 self._again = True
                 self._check_closed(reply.error)
                 if not self._single:

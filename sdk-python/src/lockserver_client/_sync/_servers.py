@@ -12,7 +12,7 @@ from .._retry import Bounds
 from .._servers import Servers
 from .._settings import Address, Settings
 from ._http import Http
-from ._transport import Attempt, Session
+from ._transport import Attempt, Body, Session
 
 
 class HttpServers:
@@ -34,6 +34,12 @@ class HttpServers:
         """Send one request and read its answer; `again` wants a new connection."""
         one = self._servers.current
         return self._servers.judge(one, self._over[one].send(operation, attempt, again=again, tag=tag))
+
+    def follow(self, operation: Operation, attempt: Attempt, last: str, tag: object) -> tuple[Outcome, Body | None]:
+        """Ask for a stream of events behind the last one."""
+        one = self._servers.current
+        outcome, body = self._over[one].follow(operation, attempt, last, tag)
+        return self._servers.judge(one, outcome), body
 
     def attend(self, lost: Lost, begun: Callable[[Session], None]) -> None:
         """Over HTTP the server says nothing by itself."""

@@ -26,7 +26,7 @@ from .._servers import Servers
 from .._settings import Address, Settings
 from ._backend import Background, Event, Waiter, pause
 from ._servers import HttpServers
-from ._transport import Attempt, Session, Transport
+from ._transport import Attempt, Body, Session, Transport
 from ._wire import Wire
 
 _LARGEST_REFUSAL = 1 << 20
@@ -113,6 +113,10 @@ class Sessions:
                 if outcome is not None:
                     return outcome if self._alone else self._judged(wire, outcome)
         return self._http.send(operation, attempt, again=again, tag=tag)
+
+    def follow(self, operation: Operation, attempt: Attempt, last: str, tag: object) -> tuple[Outcome, Body | None]:
+        """Ask for a stream of events behind the last one."""
+        return self._http.follow(operation, attempt, last, tag)
 
     def _judged(self, wire: Wire, outcome: Outcome) -> Outcome:
         """What became of a request. If its server failed and there is another, the session gets no new ones."""

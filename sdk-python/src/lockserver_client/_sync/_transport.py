@@ -23,8 +23,20 @@ class Session(Protocol):
         """Ask in one message; the outcomes in the same order."""
 
 
-class Transport(Protocol):
-    """Carries requests to the server and their answers back."""
+class Body(Protocol):
+    """The body of an answer that goes on."""
+
+    peer: str
+
+    def read(self, end: float) -> bytes:
+        """Some bytes, or none at its end; by a moment on the monotonic clock, or NetworkError."""
+
+    def close(self) -> None:
+        """Close its connection."""
+
+
+class Sender(Protocol):
+    """Makes attempts."""
 
     def addresses(self) -> int:
         """How many servers there are to be asked."""
@@ -34,6 +46,13 @@ class Transport(Protocol):
 
         `again`: the one before it failed, so nothing that it used is used again. `tag` names what `end` may end.
         """
+
+
+class Transport(Sender, Protocol):
+    """Carries requests to the server and their answers back."""
+
+    def follow(self, operation: Operation, attempt: Attempt, last: str, tag: object) -> tuple[Outcome, Body | None]:
+        """Ask for a stream of events behind the last one, always over HTTP. The attempt gives a query."""
 
     def attend(self, lost: Lost, begun: Callable[[Session], None]) -> None:
         """Say who is to hear of losses that the server tells by itself, and of new sessions."""
