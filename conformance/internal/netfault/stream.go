@@ -3,6 +3,7 @@ package netfault
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 )
 
@@ -16,9 +17,7 @@ func (t *tap) stream(w http.ResponseWriter, r *http.Request, q *Request, path st
 		panic(http.ErrAbortHandler)
 	}
 	defer res.Body.Close()
-	for name, values := range res.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), res.Header)
 	t.status(q, res.StatusCode)
 	w.WriteHeader(res.StatusCode)
 	if _, err := io.Copy(flushed{w, http.NewResponseController(w)}, res.Body); err != nil {
