@@ -112,14 +112,14 @@ func (f *front) expect(e *lock.Event) {
 		delete(f.holders, e.Token)
 		delete(t.held, e.Token)
 	}
-	t.queue = append(t.queue, p)
+	t.expects(p)
 }
 
 // stop has sessions end once all is answered, as a server does that shuts down. Its engine is closed after that.
 func (f *front) stop() {
 	w, s := f.s.w, f.s
 	for _, t := range f.tunnels {
-		t.queue = append(t.queue, &message{event: "draining"})
+		t.expects(&message{event: "draining"})
 	}
 	f.service.Drain()
 	f.sessions.Drain()

@@ -45,6 +45,7 @@ type group struct {
 	requests []*request
 	tokens   map[int64]bool
 	waits    int
+	done     uint64 // t.order when the last of them was answered
 	renewed  int
 	shortest time.Duration
 	lost     map[int64]string
@@ -57,6 +58,7 @@ type message struct {
 	reason string
 	token  int64
 	a      lock.Answer
+	order  uint64 // t.order by then
 }
 
 // bound is a moment when the session went on reading, and which answers were unsent.
@@ -102,7 +104,7 @@ func (t *tunnel) answer(c *call, a *lock.Answer) {
 		t.answerRenewal(r, a)
 		return
 	}
-	t.queue = append(t.queue, &message{r: r, a: *a})
+	t.expects(&message{r: r, a: *a})
 	switch {
 	case a.Code == lock.Granted && c.req.ID != "":
 		if _, known := t.held[a.Token]; !known {
@@ -112,8 +114,16 @@ func (t *tunnel) answer(c *call, a *lock.Answer) {
 	case a.Code == lock.Released && a.Token != 0:
 		if _, mine := t.held[a.Token]; mine {
 			t.forget(a.Token)
+			t.released[a.Token] = t.order
 		}
 	}
+}
+
+// expects notes what the session is to say next.
+func (t *tunnel) expects(m *message) {
+	t.order++
+	m.order = t.order
+	t.queue = append(t.queue, m)
 }
 
 func (t *tunnel) forget(token int64) {
@@ -126,6 +136,7 @@ func (t *tunnel) forget(token int64) {
 func (t *tunnel) answerRenewal(r *request, a *lock.Answer) {
 	g := r.group
 	g.waits--
+	g.done = t.order
 	switch a.Code {
 	case lock.Granted:
 		if g.renewed == 0 || a.ExpiresIn < g.shortest {
@@ -239,7 +250,7 @@ func (t *tunnel) next() *message {
 		return &message{}
 	}
 	m := t.queue[0]
-	t.queue = t.queue[1:]
+	t.queue, t.heard = t.queue[1:], m.order
 	return m
 }
 
@@ -336,13 +347,16 @@ func (t *tunnel) says(r *reply, g *group, lost map[int64]string) bool {
 	if r.Code != "" || g.waits > 0 || g.renewed != r.Renewed || g.renewed > 0 && !is(r.Shortest, g.shortest) || g.renewed == 0 && r.Shortest != nil {
 		return false
 	}
+	if len(g.tokens) > 0 && (g.done < t.heard || len(t.queue) > 0 && g.done > t.queue[0].order) {
+		return false // the session has answered another keepalive then
+	}
 	for token, reason := range lost {
 		if g.lost[token] != reason {
 			return false
 		}
 	}
 	for token := range g.lost {
-		if _, mine := t.held[token]; mine && lost[token] == "" && !t.lost[token] {
+		if lost[token] == "" && !t.lost[token] && (t.released[token] == 0 || t.released[token] > g.done) {
 			return false
 		}
 	}

@@ -16,7 +16,7 @@ func (w *world) talk(s *server, x step) {
 		if len(f.tunnels) < w.sessions.most && !s.closed {
 			w.dials++
 			w.logf("server %d: session %d begins", s.name, w.dials)
-			f.dial(&tunnel{w: w, f: f, n: w.dials, requests: map[int64]*request{}, held: map[int64]held{}, lost: map[int64]bool{}})
+			f.dial(&tunnel{w: w, f: f, n: w.dials, requests: map[int64]*request{}, held: map[int64]held{}, lost: map[int64]bool{}, released: map[int64]uint64{}})
 			f.settle()
 		}
 		return

@@ -43,6 +43,8 @@ type tunnel struct {
 	active   int
 	held     map[int64]held // by token
 	lost     map[int64]bool
+	released map[int64]uint64 // what it has released itself, by t.order
+	heard    uint64           // t.order when the last message was to be said
 	groups   []*group
 	drains   bool          // it was told that the server shuts down
 	pings    int           // since the server has read a pong
