@@ -260,8 +260,8 @@ func (r *run) round(ctx context.Context, n int, length time.Duration) error {
 	if err != nil || ctx.Err() != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
-	if err := r.quiet(ctx, name, kept); err != nil {
-		return err
+	if err := r.quiet(ctx, name, kept); err != nil || len(r.h.violations()) > 0 {
+		return err // what follows might never end
 	}
 	if err := r.inCalm(ctx, n); err != nil {
 		return err
