@@ -3,6 +3,7 @@ package simulate_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/lockserver/lockserver/server/internal/lock"
@@ -32,6 +33,10 @@ func (w *world) do(x step) {
 	case lose, crash, stop, replace:
 		w.trouble(s, x)
 		return
+	case fill:
+		if w.medium.full || x.a%16 == 0 {
+			w.room()
+		}
 	case dial, send, flow, turn, cut, tell:
 		w.talk(s, x)
 	default:
@@ -103,7 +108,7 @@ func (w *world) ring(s *server, beside bool) {
 			a.ring()
 		}
 	}
-	if len(s.host.strands) == 1 {
+	if len(s.host.strands) == s.host.standing {
 		s.term.rang = w.now
 	}
 }
@@ -203,9 +208,9 @@ func (w *world) operate(s *server, x step) {
 	case leave:
 		w.leave(s, x)
 		return
-	case force, show, list:
+	case force, yield, show, list:
 		c = w.newCall(s, x.what, lock.Request{Resource: w.resource(x.a)})
-		if g := w.grant(x.b); x.what == force && g != nil && x.c%2 == 0 {
+		if g := w.grant(x.b); (x.what == force || x.what == yield) && g != nil && x.c%2 == 0 {
 			c.ref.Resource, c.ref.Token, c.req.Resource = g.resource, g.token, g.resource
 		}
 	}
@@ -222,6 +227,8 @@ func (w *world) operate(s *server, x step) {
 		e.Renew(&c.ref, c.expire, to)
 	case force:
 		c.walk(x, func() { e.ForceRelease(c.req.Resource, c.ref.Token, "op", to) })
+	case yield:
+		e.Yield(c.req.Resource, c.ref.Token, strconv.FormatUint(c.n, 10), to)
 	case show:
 		e.Show(c.req.Resource, to)
 	case list:

@@ -39,6 +39,11 @@ func (w *world) heard(x *answered) {
 		w.heardRelease(c, a)
 	case show:
 		w.heardLook(c, a)
+	case yield:
+		w.check(a.Code == lock.Asked || a.Code == lock.NotFound && c.certain == nil, "%s: answered with code %d, but it is held", c, a.Code)
+		if a.Code == lock.Asked {
+			w.holdersAre(c, a.Detail.Holders)
+		}
 	case force:
 		if c.beside {
 			c.s.term.forcing[c.req.Resource]--
@@ -69,6 +74,8 @@ func (w *world) heardAcquire(c *call, a *lock.Answer) {
 		w.check(c.what == again, "%s: a mismatch with itself", c)
 	case lock.TooManyLocks:
 		w.check(c.grants >= w.bounds.MaxLocks, "%s: there are %d locks of %d", c, c.grants, w.bounds.MaxLocks)
+	case lock.StorageFull:
+		w.check(c.full, "%s: refused as the store is full, which it is not", c)
 	case lock.TooManyWaiters:
 		w.check(c.waiters >= w.bounds.MaxWaiters, "%s: there are %d waiters of %d", c, c.waiters, w.bounds.MaxWaiters)
 	default:
@@ -88,6 +95,7 @@ func (w *world) newer(c *call) bool {
 
 func (w *world) heardGrant(c *call, a *lock.Answer) {
 	w.durable(c, a.Token)
+	w.heardYield(c, a)
 	w.check(a.Mode == c.req.Mode && a.Limit == c.req.Limit && a.ID == c.req.ID, "%s: got another kind of grant", c)
 	w.check(int64(a.Waited) == w.now-c.at, "%s: waited %v, not %v", c, a.Waited, time.Duration(w.now-c.at))
 	w.check((a.ExpiresIn == lock.NoLease) == (c.req.Expire == 0 && w.longest(c.name()) == 0), "%s: a lease of %v", c, a.ExpiresIn)
@@ -164,6 +172,7 @@ func (w *world) durable(c *call, token int64) {
 }
 
 func (w *world) heardRenewal(c *call, a *lock.Answer) {
+	w.check(a.Code != lock.StorageFull || c.full && c.expire > 0, "%s: refused as the store is full", c)
 	if a.Code != lock.Granted {
 		if g := c.certain; g != nil && a.Code == lock.NotHeld { // the lease may be over since
 			end := max(g.deadline, c.at+int64(cmp.Or(c.expire, g.lease)))
@@ -175,6 +184,7 @@ func (w *world) heardRenewal(c *call, a *lock.Answer) {
 		return
 	}
 	w.durable(c, a.Token)
+	w.heardYield(c, a)
 	if g := w.grants[a.Token]; g != nil {
 		w.check(c.ref.Token == 0 || c.ref.Token == a.Token, "%s: renewed token %d", c, a.Token)
 		w.extend(g, c, a)

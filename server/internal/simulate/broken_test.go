@@ -127,6 +127,23 @@ var mutations = []mutation{
 		"put-off-for-ever", "an answer that is put off on a store that commits at once is forgotten", "engine/commit.go",
 		"e.settled = 0 // what", "if !broken(\"put-off-for-ever\") { e.settled = 0 } // what", "never answered|past the end",
 	},
+	{
+		"granted-without-room", "a lock is granted although the store is full", "lock/acquire.go",
+		"case free && t.full:", "case free && t.full && !broken(\"granted-without-room\"):", "while the store is full",
+	},
+	{
+		"promoted-without-room", "a waiter is granted a lock although the store is full", "lock/queue.go",
+		"\tif t.full {\n", "\tif t.full && !broken(\"promoted-without-room\") {\n", "while the store is full",
+	},
+	{
+		"no-news-of-room", "who waits is not served when the store has room again", "engine/full.go",
+		"more = e.table.Promote(now, budget)", "more = !broken(\"no-news-of-room\") && e.table.Promote(now, budget)", "which is free for it",
+	},
+	{
+		"wanted-in-silence", "an answer does not say that somebody wants the lock", "lock/table.go",
+		"YieldTo: c.askedToYield()", "YieldTo: map[bool]string{false: c.askedToYield()}[broken(\"wanted-in-silence\")]", "not told of",
+	},
+	{name: "yields-not-told", says: "a session is not told that somebody wants its lock", caught: "never told|was to come"},
 	{name: "answers-swapped", says: "two answers of one message have each other's seq", caught: "none of its requests|was to come|is answered"},
 	{name: "losses-not-told", says: "no session is told of what it loses", caught: "never told|was to come"},
 	{name: "keepalive-renews-nothing", says: "a keepalive is answered, and no lease is renewed", caught: "no renewals say so"},

@@ -43,6 +43,8 @@ type call struct {
 	request *request           // on it
 	to      lock.Reply         // where the session takes its answer
 	code    lock.Code          // of the answer
+	full    bool               // the server knew that its store was
+	yields  map[int64]uint64   // who wants the grants that it may be told of
 	beside  bool               // it goes on beside others, and may come late
 	certain *grant             // a release or renewal of a grant that is held for certain
 	held    map[int64]struct{} // a look: what was durable by then
@@ -57,7 +59,7 @@ func (c *call) String() string {
 		s += fmt.Sprintf(" mode %d limit %d, expire %v, held for %v at most, wait %v", c.req.Mode, c.req.Limit, c.req.Expire, c.req.MaxHold, c.req.Wait)
 	case renew:
 		s += fmt.Sprintf(" token %d by %v", c.ref.Token, c.expire)
-	case release, force:
+	case release, force, yield:
 		s += fmt.Sprintf(" token %d", c.ref.Token)
 	}
 	return s
@@ -204,7 +206,7 @@ func (k *clients) ref(x step) (lock.Ref, bool) {
 }
 
 func (k *clients) newCall(s *server, what action, req lock.Request) *call {
-	c := &call{n: uint64(len(k.calls)) + 1, s: s, what: what, req: req, at: k.w.now, late: s.closing}
+	c := &call{n: uint64(len(k.calls)) + 1, s: s, what: what, req: req, at: k.w.now, late: s.closing, full: s.engine.Full()}
 	k.calls = append(k.calls, c)
 	return c
 }
@@ -248,9 +250,11 @@ func (k *clients) asked(c *call) {
 		}
 		t.lengthens(&c.req, c.req.Expire)
 		k.turn(c)
+		t.wanted(c)
 	case renew:
 		t.renewed(&c.req, w.now, c.expire)
 		k.sure(c)
+		t.wanted(c)
 	case release:
 		k.sure(c)
 		if c.ref.Token == 0 && c.ref.ID != "" {
@@ -264,6 +268,12 @@ func (k *clients) asked(c *call) {
 			t.forced[c.req.Resource] = c.n
 		}
 		k.over(c.req.Resource, func(g *grant) bool { return c.ref.Token == 0 || c.ref.Token == g.token })
+	case yield:
+		for _, g := range k.live[c.req.Resource] {
+			if g.certain(w.now) && (c.ref.Token == 0 || c.ref.Token == g.token) {
+				c.certain = g
+			}
+		}
 	case show:
 		c.held = map[int64]struct{}{}
 		for token, r := range w.medium.records {

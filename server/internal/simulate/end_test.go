@@ -11,6 +11,9 @@ func (w *world) end() {
 		w.restart(s, step{})
 	}
 	s := w.serving()
+	if w.medium.full {
+		w.room()
+	}
 	for range 4 {
 		w.rest(s)
 		w.punctual = true
@@ -39,7 +42,7 @@ func (w *world) rest(s *server) {
 	for range 10_000 {
 		s.front.tell()
 		s.front.live()
-		if s.quiet() && len(s.host.strands) == 1 && s.front.idle() {
+		if s.quiet() && len(s.host.strands) == s.host.standing && s.front.idle() {
 			break
 		}
 		if s.host.gathers {

@@ -22,6 +22,8 @@ func (t *term) event(s *server, e, next *lock.Event) {
 		t.granted(r, n, e)
 	case lock.EventRenewed:
 		w.check(t.renewals[t.byOwner(n)] != 0, "%v is renewed, which nobody asked for", n)
+	case lock.EventYield:
+		t.asksToYield(r, n, e)
 	case lock.EventStuck:
 		t.isStuck(r, n, e)
 	default:
@@ -106,7 +108,7 @@ func (t *term) granted(r *room, n name, e *lock.Event) {
 	if before, used := t.used[n]; used && n.id != "" && w.bounds.MaxRemembered > 1000 {
 		w.check(w.now-before >= int64(time.Minute), "%v is granted %q, but its id has ended", n, n.resource)
 	}
-	r.holders = append(r.holders, &holder{n, e.Token, arrival, e.Mode, e.Limit, e.ExpiresIn != lock.NoLease, false, false, w.now, t.lastDone + int64(e.ExpiresIn)})
+	r.holders = append(r.holders, &holder{n, e.Token, arrival, e.Mode, e.Limit, e.ExpiresIn != lock.NoLease, false, false, w.now, t.lastDone + int64(e.ExpiresIn), 0})
 	t.holders++
 }
 
@@ -125,7 +127,7 @@ func (t *term) over(r *room, n name, e *lock.Event, lapses bool) {
 	w := t.w
 	_, stored := w.medium.records[e.Token]
 	w.check(!stored, "the end of grant %d of %v is told, but not durable", e.Token, n)
-	i := slices.IndexFunc(r.holders, func(h *holder) bool { return h.token == e.Token })
+	i := r.holder(e.Token)
 	w.check(i >= 0 && r.holders[i].name == n, "grant %d of %v is %s, but %q is not held so", e.Token, n, e.Kind, n.resource)
 	arrival := r.holders[i].arrival
 	r.holders = slices.Delete(r.holders, i, i+1)

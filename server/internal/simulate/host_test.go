@@ -12,15 +12,16 @@ import (
 // host is where one simulated server runs: its time stands still until the simulator moves it, and of its strands one runs at a time,
 // when the simulator says so.
 type host struct {
-	clock   *clock
-	boot    time.Time // wall clock when clock.now was 0, as this server sees it
-	alarms  []*alarm
-	strands []*strand
-	current *strand
-	about   *tunnel         // what runs now, and what it begins, is about it; nil: about none
-	commits *strand         // the committer; nil: there is none
-	work    <-chan struct{} // what the committer waits for
-	gathers bool            // it waits for more to do, for a while
+	clock    *clock
+	boot     time.Time // wall clock when clock.now was 0, as this server sees it
+	alarms   []*alarm
+	strands  []*strand
+	current  *strand
+	about    *tunnel         // what runs now, and what it begins, is about it; nil: about none
+	standing int             // how many strands there are always
+	commits  *strand         // the committer; nil: there is none
+	work     <-chan struct{} // what the committer waits for
+	gathers  bool            // it waits for more to do, for a while
 }
 
 // clock is the time of all servers, in nanoseconds.

@@ -26,6 +26,7 @@ const (
 	renew
 	leave
 	force
+	yield
 	show
 	list
 	dial   // a session begins
@@ -44,6 +45,7 @@ const (
 	crash  // the server ends at once, and another starts on what is durable
 	stop   // it is stopped in good order
 	replace
+	fill // the store is full, or has room again
 	actions
 
 	keepalive = actions // only in a message of a session
@@ -51,8 +53,8 @@ const (
 
 func (a action) String() string {
 	return [actions + 1]string{
-		"acquire", "again", "release", "renew", "leave", "force", "show", "list", "dial", "send", "flow", "turn", "cut", "tell", "pass", "alarms", "work", "land", "finish", "fail", "lose",
-		"crash", "stop", "replace", "keepalive",
+		"acquire", "again", "release", "renew", "leave", "force", "yield", "show", "list", "dial", "send", "flow", "turn", "cut", "tell", "pass", "alarms", "work", "land", "finish", "fail", "lose",
+		"crash", "stop", "replace", "fill", "keepalive",
 	}[a]
 }
 
@@ -111,8 +113,8 @@ var (
 
 // often is how often each action comes if a seed says nothing else.
 var often = [actions]int{
-	acquire: 200, again: 100, release: 120, renew: 40, leave: 50, force: 6, show: 20, list: 4, dial: 8, send: 160, flow: 160, turn: 40, cut: 6, tell: 20, pass: 100, alarms: 60, work: 120, land: 40,
-	finish: 160, fail: 1, lose: 1, crash: 3, stop: 1, replace: 3,
+	acquire: 200, again: 100, release: 120, renew: 40, leave: 50, force: 6, yield: 12, show: 20, list: 4, dial: 8, send: 160, flow: 160, turn: 40, cut: 6, tell: 20, pass: 100, alarms: 60, work: 120, land: 40,
+	finish: 160, fail: 1, lose: 1, crash: 3, stop: 1, replace: 3, fill: 12,
 }
 
 // newPlan makes the plan of a seed. Each seed favours some actions and leaves out others, as what is rare everywhere is found nowhere.

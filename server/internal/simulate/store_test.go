@@ -16,7 +16,8 @@ type medium struct {
 	last    int64              // the highest token that was ever durable
 	ever    map[int64]struct{} // all tokens that ever were
 	epoch   int                // of a shared one: which server has the right to write
-	piece   int                // of a shared one: how many changes it takes at once; larger groups land in pieces
+	full    bool
+	piece   int // of a shared one: how many changes it takes at once; larger groups land in pieces
 }
 
 func newMedium() *medium {
@@ -32,7 +33,8 @@ type faultyStore struct {
 	order  uint32 // of loading
 	commit *commit
 	lost   chan struct{}
-	err    error // of Lost
+	room   chan struct{} // closed when the medium is full, or has room again
+	err    error         // of Lost
 	failed bool
 }
 

@@ -24,6 +24,8 @@ type term struct {
 	dirty    bool           // there were events since then
 	rang     int64          // when all alarms that were due had gone off
 	draining bool
+	full     bool   // the engine knew by the last step that its store was
+	granting uint64 // and had granted so many locks
 
 	// What was asked of this server, by the number of the call, and when.
 	touched   map[string]int64 // by resource
@@ -50,8 +52,9 @@ type holder struct {
 	lease   bool
 	stuck   bool // that was told
 	loaded  bool
-	began   int64 // not later than that
-	least   int64 // its lease is not over before that
+	began   int64  // not later than that
+	least   int64  // its lease is not over before that
+	yield   uint64 // the last call that asked for it
 }
 
 type place struct {
@@ -85,7 +88,7 @@ func (w *world) loaded(s *server) {
 	t := s.term
 	for _, rec := range w.medium.records {
 		n := name{rec.Resource, rec.Owner, rec.ID}
-		t.room(rec.Resource).holders = append(t.room(rec.Resource).holders, &holder{n, rec.Token, 0, rec.Mode, rec.Limit, w.lasts(n, rec.Lease) > 0, false, true, w.now, w.now + int64(w.lasts(n, rec.Lease))})
+		t.room(rec.Resource).holders = append(t.room(rec.Resource).holders, &holder{n, rec.Token, 0, rec.Mode, rec.Limit, w.lasts(n, rec.Lease) > 0, false, true, w.now, w.now + int64(w.lasts(n, rec.Lease)), 0})
 		t.holders++
 		t.longest[t.byOwner(n)] = max(t.longest[t.byOwner(n)], rec.Lease)
 		if g := w.grants[rec.Token]; g != nil {
@@ -204,11 +207,12 @@ func (t *term) judge(s *server) {
 	if !t.dirty {
 		return
 	}
-	t.dirty = false
+	full := s.engine.Full()
+	t.dirty = full
 	for resource, r := range t.rooms {
 		for _, p := range r.queue {
 			if p.present {
-				w.check(!r.admits(p), "%v waits for %q, which is free for it", p.name, resource)
+				w.check(full || !r.admits(p), "%v waits for %q, which is free for it", p.name, resource)
 				break
 			}
 		}
@@ -247,6 +251,10 @@ func (r *room) admits(p *place) bool {
 		return n < int(p.limit)
 	}
 	return false
+}
+
+func (r *room) holder(token int64) int {
+	return slices.IndexFunc(r.holders, func(h *holder) bool { return h.token == token })
 }
 
 func (r *room) place(n name) int {

@@ -119,7 +119,7 @@ func (w *world) start(order uint32) {
 	h := &host{clock: &w.clock, boot: time.Unix(1_700_000_000, 0).Add(-back)}
 	s := &server{w: w, name: w.lives, host: h}
 	w.medium.epoch++
-	s.store = &faultyStore{w: w, medium: w.medium, host: h, epoch: w.medium.epoch, order: order, lost: make(chan struct{})}
+	s.store = &faultyStore{w: w, medium: w.medium, host: h, epoch: w.medium.epoch, order: order, lost: make(chan struct{}), room: make(chan struct{})}
 	var st store.Store
 	switch w.kind {
 	case onDisk:
@@ -132,7 +132,7 @@ func (w *world) start(order uint32) {
 	e, err := engine.Open(context.Background(), engine.Config{Store: st, Bounds: w.bounds, Logger: slog.New(slog.DiscardHandler), Host: h})
 	w.check(err == nil, "a server does not start: %v", err)
 	s.engine, s.term = e, newTerm(w)
-	h.commits = h.strands[0]
+	h.commits, h.standing = h.strands[0], len(h.strands)
 	s.front = w.newFront(s, h.boot)
 	s.committer()
 	s.events = e.Follow(1<<30, lock.EventKinds()...)
@@ -167,6 +167,7 @@ func (w *world) after(s *server) {
 	}
 	s.front.look()
 	w.take(s)
+	s.term.roomy(s)
 	if w.blamed != nil {
 		panic(w.blamed)
 	}
