@@ -142,7 +142,7 @@ func (t *tunnel) within(way int, at time.Time) error {
 
 // Close is called by the reader at its end, by a writer that failed, and for a client that is dead.
 func (t *tunnel) Close() error {
-	dead := t.f.host.current == nil && !t.over && !t.f.s.draining && !t.f.stands
+	dead := t.f.host.current == nil && !t.over && t.closes == 0 && !t.f.s.draining && !t.f.stands
 	t.w.blame(!dead || t.cut || t.failed || t.pings >= 2, "session %d is closed as if it were dead, after %d pings", t.n, t.pings)
 	t.closed = true
 	return nil
