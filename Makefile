@@ -57,6 +57,10 @@ $(parts:%=bench-%): bench-%: build
 simulate: ## run the simulator for MINUTES=1, or SEEDS=n; SEED=n replays one
 	@$(MAKE) -C server simulate
 
+.PHONY: screenshots
+screenshots: ## make the pictures of the dashboard in the README (minutes; needs a Chromium)
+	@$(MAKE) -C server screenshots
+
 .PHONY: up
 up: ## start a server in Docker and wait until it is healthy
 	@server/scripts/up

@@ -1,5 +1,6 @@
 // Figures and times as people read them.
 import type { Row } from './table'
+import type { Estimate } from './wire'
 
 const whole = new Intl.NumberFormat('en')
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
@@ -50,6 +51,11 @@ export function span(seconds: number): string {
   const [next, smaller] = units[i + 1] ?? ['', 0]
   const rest = smaller ? Math.floor((s % size) / smaller) : 0
   return `${Math.floor(s / size)} ${unit}${rest ? ` ${rest} ${next}` : ''}`
+}
+
+/** about says in words what is estimated. */
+export function about(e: Estimate): string {
+  return `${exact(e.p50)}, nine in ten up to ${exact(e.p90)}`
 }
 
 export function perSecond(n: number): string {

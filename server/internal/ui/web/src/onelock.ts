@@ -6,14 +6,17 @@ import type { History, LockEvent, LockWithQueue } from './wire'
 
 /** Most events that are kept and shown. */
 const most = 200
+/** How often a lock that somebody waits for is asked for, in ms: how long that may take changes by itself. */
+const again = 5000
 /** How long to wait after an event before the lock is asked for, in ms: more than one may come together. */
 const settle = 100
 
 export class OneLock {
   /** null if nobody holds it, undefined as long as it is not known. */
   lock: LockWithQueue | null | undefined
-  /** When it was so, in ms since the epoch. */
+  /** When it was so, in ms since the epoch, and the number of an event that had happened by then. */
   at = 0
+  behind = 0
   /** Whether the server keeps a history; undefined as long as it is not known. */
   history: boolean | undefined
   /** From when on all is known, if there is a history. */
@@ -30,10 +33,13 @@ export class OneLock {
   ) {}
 
   /** run returns when the signal ends. */
-  run(link: (link: Link) => void, signal: AbortSignal): Promise<void> {
-    return follow({
+  async run(link: (link: Link) => void, signal: AbortSignal): Promise<void> {
+    const timer = setInterval(() => {
+      if (this.lock?.waiters) void this.askSoon(signal)
+    }, again)
+    await follow({
       api: this.api,
-      query: { resource: this.resource, kinds },
+      query: { resource: this.resource, kinds: `${kinds},yield` },
       load: (s) => this.load(s),
       events: (events) => {
         this.add(events)
@@ -42,6 +48,7 @@ export class OneLock {
       link,
       signal,
     })
+    clearInterval(timer)
   }
 
   private async load(signal: AbortSignal): Promise<void> {
@@ -71,6 +78,7 @@ export class OneLock {
   }
 
   private async ask(signal: AbortSignal): Promise<void> {
+    const behind = this.events.at(-1)?.event ?? 0
     try {
       this.lock = await this.api.get<LockWithQueue>('lock', { resource: this.resource }, signal)
     } catch (error) {
@@ -78,6 +86,7 @@ export class OneLock {
       this.lock = null
     }
     this.at = Date.now()
+    this.behind = behind
     this.changed()
   }
 

@@ -9,6 +9,7 @@ export interface Held {
   since: number // ms since the epoch
   end: number | null // of the lease
   length: number | null // of the lease, from its grant or its last renewal, in ms
+  renewed: number | null // ms since the epoch; null if it was not
 }
 
 export interface Row {
@@ -29,6 +30,7 @@ export function heldOf(h: Holder, now: number): Held {
     since: now - h.held_for * 1000,
     end: h.expires_in === null ? null : now + h.expires_in * 1000,
     length: h.expires_in === null ? null : (h.expires_in + (h.renewed_ago ?? h.held_for)) * 1000,
+    renewed: h.renewed_ago === null ? null : now - h.renewed_ago * 1000,
   }
 }
 
@@ -77,6 +79,7 @@ export function applyTo(rows: Map<string, Row>, e: LockEvent, now: number): bool
     case 'renewed':
       if (row) rows.set(e.resource, { ...row, waiters: e.waiters, holders: row.holders.map((h) => renewed(h, e, now)) })
       return true
+    case 'yield':
     case 'queued':
     case 'left':
       if (row && row.waiters !== e.waiters) rows.set(e.resource, { ...row, waiters: e.waiters })
@@ -96,6 +99,7 @@ function granted(rows: Map<string, Row>, row: Row | undefined, e: LockEvent, now
     since: now,
     end: left === null ? null : now + left,
     length: left,
+    renewed: null,
   }
   const { resource, mode, limit, waiters } = e
   if (!row) {
@@ -112,7 +116,7 @@ function granted(rows: Map<string, Row>, row: Row | undefined, e: LockEvent, now
 function renewed(h: Held, e: LockEvent, now: number): Held {
   if (h.token !== e.token || e.expires_in === null) return h
   const left = e.expires_in * 1000
-  return { ...h, end: now + left, length: left }
+  return { ...h, end: now + left, length: left, renewed: now }
 }
 
 function ended(rows: Map<string, Row>, row: Row | undefined, e: LockEvent): boolean {

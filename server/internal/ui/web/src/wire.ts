@@ -24,6 +24,13 @@ export interface Page {
   next: string | null
 }
 
+/** Estimate is of a wait or of the time that a lock is held, in seconds, from so many past holds. */
+export interface Estimate {
+  p50: number
+  p90: number
+  holds: number
+}
+
 export interface Waiter {
   position: number
   owner: string
@@ -31,13 +38,18 @@ export interface Waiter {
   note: string | null
   waited: number
   present: boolean
+  estimate: Estimate | null
 }
 
 export interface LockWithQueue extends Lock {
   queue: Waiter[]
+  /** How long it was held lately. */
+  held: Estimate | null
+  /** The wait of one who asks now. */
+  estimate: Estimate | null
 }
 
-export type Kind = 'queued' | 'left' | 'granted' | 'released' | 'expired' | 'evicted' | 'handed_back' | 'renewed'
+export type Kind = 'queued' | 'left' | 'granted' | 'released' | 'expired' | 'evicted' | 'handed_back' | 'yield' | 'renewed'
 
 export interface LockEvent {
   event: number

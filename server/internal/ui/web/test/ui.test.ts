@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { after, afterEach, before, describe, type TestContext, test } from 'node:test'
 import type { Browser } from 'playwright-core'
 import { failedRequest, launch, program, Tab, tell } from './support/browser'
+import { pictures, settings, take, work } from './support/scene'
 import { patience, Server, secret, stopAll } from './support/server'
 
 const chromium = program()
+const root = `${process.cwd()}/../../../../` // make runs the tests in the folder of the dashboard
 
 describe('dashboard', { skip: !chromium, timeout: 8 * patience }, () => {
   let browser: Browser
@@ -187,6 +190,57 @@ describe('dashboard', { skip: !chromium, timeout: 8 * patience }, () => {
     await page.keyboard.press('Escape')
     await page.getByText('1 lock', { exact: true }).waitFor()
     await tab.close(failedRequest)
+  })
+
+  test('shows who held a lock when, who waits behind whom and how long, and who asks for it', async () => {
+    const server = await Server.start(settings)
+    await work(server, 0, 100)
+    const tab = await Tab.open(browser, () => server)
+    const { page } = tab
+    await tab.enter('#/lock/deploy%2Fshop')
+    const row = (owner: string) => page.getByRole('row').filter({ has: page.getByText(owner, { exact: true }) })
+    await row('ci-4714').getByText('migrate-88, who holds it').waitFor()
+    await row('ci-4715').getByText('ci-4714', { exact: true }).waitFor()
+    await row('ci-4715')
+      .getByText(/^not known$|, nine in ten up to /)
+      .waitFor()
+    await page.getByRole('term').filter({ hasText: 'Held lately' }).waitFor()
+    await page
+      .getByText(/^[1-9]\d\d ms, nine in ten up to/)
+      .first()
+      .waitFor()
+    await page.getByText('3 past holds').waitFor()
+    await row('migrate-88').getByText('the release manager asks for it back').waitFor()
+    await row('migrate-88')
+      .getByText(/^\d+ s ago$/)
+      .waitFor()
+    const strip = page.getByRole('img', { name: 'Who held the lock, the newest first.' })
+    const told = (await strip.getAttribute('aria-label')) ?? ''
+    const when = 'from \\d\\d:\\d\\d:\\d\\d\\.\\d\\d\\d'
+    const ended = (owner: string, how: string) => `${owner}: ${when} for [\\d.]+ m?s, ${how}`
+    const past = [ended('ci-4713', 'released'), ended('ci-4712', 'lease ran out'), ended('ci-4711', 'released')]
+    assert.match(told, new RegExp(`migrate-88: ${when}, held; ${past.join('; ')}\\.$`))
+    assert.equal(await strip.locator('.hold').count(), 4)
+    await page
+      .getByRole('listitem')
+      .filter({ hasText: 'migrate-88 was asked to give it back' })
+      .getByText('by the release manager')
+      .waitFor()
+    await tab.accessible()
+    await server.release('deploy/shop', 'migrate-88')
+    await page.getByRole('img', { name: /ci-4714: from [^;]*, held; migrate-88: [^;]*, released;/ }).waitFor()
+    await page.getByText('asks for it back').waitFor({ state: 'detached' })
+    await tab.close(failedRequest)
+
+    // make screenshots would make what the README has.
+    const readme = readFileSync(`${root}README.md`, 'utf8')
+    for (const picture of pictures) {
+      const made = await take(browser, server, { ...picture, text: picture.name === 'lock' ? 'ci-4714' : picture.text })
+      assert.ok(readme.includes(`docs/images/${picture.name}.png`), picture.name)
+      const kept = readFileSync(`${root}docs/images/${picture.name}.png`)
+      assert.deepEqual(kept.subarray(0, 24), made.subarray(0, 24), `${picture.name}.png is of another size: run make screenshots`)
+      assert.ok(kept.length < 150_000, `${picture.name}.png has ${kept.length} bytes`)
+    }
   })
 
   test('says so if the server keeps no history, and shows what happens from then on', async () => {

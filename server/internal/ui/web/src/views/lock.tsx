@@ -1,12 +1,15 @@
 import { useMemo, useState } from 'preact/hooks'
-import { exact, kind, plural, span } from '../format'
+import { about, kind, plural } from '../format'
+import { askedToYield, holdsOf } from '../holds'
 import { useNow, useRedraw, useSession, useTask } from '../hooks'
 import { OneLock } from '../onelock'
 import { hrefOf } from '../route'
 import { type Held, heldOf, rowOf } from '../table'
 import type { LockWithQueue } from '../wire'
 import { Evict } from './evict'
-import { Lease } from './lease'
+import { Holders } from './holders'
+import { Queue } from './queue'
+import { Strip } from './strip'
 import { Timeline } from './timeline'
 
 /** LockPage shows one lock: who holds it, who waits, and what happened. */
@@ -18,7 +21,8 @@ export function LockPage({ resource }: { resource: string }) {
   const [evicting, setEvicting] = useState<{ held: Held; n: number }>()
   const [notice, setNotice] = useState('')
   const now = useNow(500)
-  const { lock } = one
+  const { lock, events, at, behind } = one
+  const holds = useMemo(() => holdsOf(events, holdersOf(lock, at), behind), [events, lock, at, behind])
   const evict = (held: Held) => setEvicting((last) => ({ held, n: (last?.n ?? 0) + 1 }))
   return (
     <>
@@ -30,8 +34,10 @@ export function LockPage({ resource }: { resource: string }) {
       <p class="notice" role="status">
         {notice}
       </p>
-      {lock && <Holders lock={lock} at={one.at} now={now} evict={evict} />}
+      {lock && <Estimates lock={lock} />}
+      {lock && <Holders lock={lock} at={one.at} now={now} asked={(token) => askedToYield(one.events, token)} evict={evict} />}
       {lock && lock.queue.length > 0 && <Queue lock={lock} at={one.at} now={now} />}
+      <Strip holds={holds} now={now} />
       <Timeline history={one.history} events={one.events} since={one.since} />
       {evicting && (
         <Evict
@@ -49,6 +55,13 @@ export function LockPage({ resource }: { resource: string }) {
   )
 }
 
+/** holdersOf returns all who hold the lock, if they are known. */
+function holdersOf(lock: LockWithQueue | null | undefined, at: number): Held[] | undefined {
+  if (lock === null) return []
+  if (!lock || lock.holders_total > lock.holders.length) return undefined
+  return lock.holders.map((h) => heldOf(h, at))
+}
+
 function facts(one: OneLock): string {
   if (one.lock === undefined) return 'Loading…'
   if (one.lock === null) return 'Nobody holds this lock.'
@@ -57,95 +70,28 @@ function facts(one: OneLock): string {
   return `${row.limit !== null ? `${kind(row)} permits held` : kind(row)} · ${plural(row.total, 'holder')} · ${waiting}`
 }
 
-interface Part {
-  lock: LockWithQueue
-  at: number // when it was so
-  now: number
-}
-
-function Holders({ lock, at, now, evict }: Part & { evict: (held: Held) => void }) {
-  const held = lock.holders.map((h) => heldOf(h, at))
+/** Estimates tells how long the lock is held, and waited for, as far as the server can say. */
+function Estimates({ lock: { held, estimate } }: { lock: LockWithQueue }) {
+  if (!held && !estimate) return null
+  const from = plural((held ?? estimate)?.holds ?? 0, 'past hold')
   return (
-    <section>
-      <h2>{lock.holders_total === 1 ? 'Holder' : 'Holders'}</h2>
-      <div class="wide">
-        <table>
-          <thead>
-            <tr>
-              <th>Owner</th>
-              <th>Held for</th>
-              <th>Lease</th>
-              <th>Token</th>
-              <th>
-                <span class="hidden">Force release</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {held.map((h) => (
-              <tr key={h.token}>
-                <td>
-                  <strong>{h.owner}</strong>
-                  {h.note && <div class="note">{h.note}</div>}
-                </td>
-                <td class="figure">{span((now - h.since) / 1000)}</td>
-                <td>
-                  <Lease held={h} now={now} />
-                </td>
-                <td class="figure quiet">{h.token}</td>
-                <td class="end">
-                  <button type="button" class="danger" onClick={() => evict(h)}>
-                    Force release…
-                  </button>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-      {lock.holders_total > held.length && (
-        <p class="quiet">
-          The first {plural(held.length, 'holder')} of {lock.holders_total}.
-        </p>
+    <dl class="estimates">
+      {held && (
+        <div>
+          <dt>Held lately</dt>
+          <dd>{about(held)}</dd>
+        </div>
       )}
-    </section>
-  )
-}
-
-function Queue({ lock, at, now }: Part) {
-  return (
-    <section>
-      <h2>Queue</h2>
-      <div class="wide">
-        <table>
-          <thead>
-            <tr>
-              <th>Place</th>
-              <th>Owner</th>
-              <th>Waits for</th>
-              <th>Now</th>
-            </tr>
-          </thead>
-          <tbody>
-            {lock.queue.map((w) => (
-              <tr key={`${w.owner} ${w.id ?? w.position}`}>
-                <td class="figure">{w.position}</td>
-                <td>
-                  <strong>{w.owner}</strong>
-                  {w.note && <div class="note">{w.note}</div>}
-                </td>
-                <td class="figure">{exact(Math.floor(w.waited + (now - at) / 1000))}</td>
-                <td>{w.present ? 'waits' : 'away, place kept'}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-      {lock.waiters > lock.queue.length && (
-        <p class="quiet">
-          The first {plural(lock.queue.length, 'place')} of {lock.waiters}.
-        </p>
+      {estimate && (
+        <div>
+          <dt>Who asks now waits about</dt>
+          <dd>{about(estimate)}</dd>
+        </div>
       )}
-    </section>
+      <div>
+        <dt>Told from</dt>
+        <dd>{from}</dd>
+      </div>
+    </dl>
   )
 }

@@ -10,6 +10,7 @@ const signs: Record<Kind, [sign: string, word: string]> = {
   handed_back: ['↩', 'handed back'],
   queued: ['…', 'waits'],
   left: ['←', 'left'],
+  yield: ['⚑', 'was asked to give it back'],
   renewed: ['↻', 'renewed'],
 }
 
