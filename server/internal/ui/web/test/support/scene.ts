@@ -76,7 +76,14 @@ async function deploy(server: Server, unit: number): Promise<void> {
   await server.release(resource, 'ci-4713')
   await server.acquire(resource, 'migrate-88', { expire: 600, note: 'schema 88' })
   await server.ask('POST', '/renew', { resource, owner: 'migrate-88' })
-  for (const owner of ['ci-4714', 'ci-4715'])
+  for (const [ahead, owner] of ['ci-4714', 'ci-4715'].entries()) {
     void server.ask('POST', '/acquire', { resource, owner, wait: 600, id: 'q' }).catch(() => {})
+    await waiters(server, resource, ahead + 1)
+  }
   await server.ask('POST', '/yield', { resource, by: 'the release manager' })
+}
+
+/** waiters resolves once so many wait: requests of different connections may pass one another. */
+async function waiters(server: Server, resource: string, n: number): Promise<void> {
+  while ((await server.ask('GET', `/lock?resource=${encodeURIComponent(resource)}`)).body.waiters !== n) await sleep(5)
 }
