@@ -72,7 +72,7 @@ test('the types consumer compiles, without skipLibCheck, and runs', async () => 
 })
 
 test('every public name has its documentation in the types that are shipped', () => {
-  const declared = ['client', 'contract', 'errors', 'lock', 'options', 'settings']
+  const declared = ['client', 'contract', 'errors', 'lock', 'options', 'settings', 'watch']
     .map((file) => readFileSync(join(root, `dist/cjs/${file}.d.ts`), 'utf8'))
     .join('\n')
   const exported = [...readFileSync(join(root, 'dist/cjs/index.d.ts'), 'utf8').matchAll(/\{([^}]+)\}/g)].flatMap(([, names]) =>

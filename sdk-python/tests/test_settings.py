@@ -422,7 +422,7 @@ def test_nothing_above_the_transport_knows_http(flavour: str) -> None:
     assert knows("_servers") == knows("_wire") == {f"{flavour}._session"}
     assert knows("_http") == {f"{flavour}._servers"}
     assert knows("_tls") == {f"{flavour}._http", f"{flavour}._wire"}
-    users = ("_client", "_http", "_keeper", "_lock", "_retry", "_servers", "_session")
+    users = ("_client", "_http", "_keeper", "_lock", "_retry", "_servers", "_session", "_watch")
     assert knows("_transport") == {f"{flavour}.{name}" for name in users}
 
 
