@@ -13,7 +13,7 @@ POLL = 0.2  # seconds between two tries
 LACKS = {
     feature: "the original's clients know only acquire, by polling, and release by owner"
     for feature in (
-        "queue token handle timeout timeout-option cancel renew auto-renew scope loss done told retry modes note errors settings dotenv proxy wrong-types default-owner "
+        "queue token handle timeout timeout-option cancel renew auto-renew scope loss events done told retry modes note errors settings dotenv proxy wrong-types default-owner "
         "original test-settings clock text close leaks exit keep-alive session"
     ).split()
 }
