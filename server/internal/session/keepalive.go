@@ -119,7 +119,7 @@ func (k *renewal) done() {
 	}
 	lost := k.lost[:0]
 	for i := range k.lost {
-		if _, mine := x.held[k.lost[i].Token]; mine { // else the client released it meanwhile, or was told
+		if _, mine := x.held[k.lost[i].Token]; mine && k.failed == nil { // else the client released it meanwhile, was told, or will not be
 			x.forget(k.lost[i].Token)
 			lost = append(lost, k.lost[i])
 		}

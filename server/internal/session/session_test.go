@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lockserver/lockserver/server/internal/engine"
 	"github.com/lockserver/lockserver/server/internal/lock"
 	"github.com/lockserver/lockserver/server/internal/session"
 	"github.com/lockserver/lockserver/server/internal/store"
@@ -320,6 +321,35 @@ func TestKeepalive(t *testing.T) {
 	require.Equal(t, "r7", lost[0].(map[string]any)["resource"])
 	require.Equal(t, "unknown", lost[0].(map[string]any)["reason"])
 	require.Empty(t, c.ask(`{"seq":6,"op":"keepalive"}`)["lost"], "told once")
+}
+
+// A keepalive that fails tells of no loss, so the next one does.
+func TestLossesFoundByAFailedKeepalive(t *testing.T) {
+	s := start(t, session.Config{}, nil)
+	c := s.dial()
+	c.ask(acquire(1, "released", "o", "i", `,"expire":50`))
+	c.ask(acquire(2, "held", "o", "i", `,"expire":50`))
+	s.do("POST", "/release", `{"resource":"released","owner":"o"}`)
+	s.service.Serve(unable{s.engine, "held"})
+	require.Equal(t, "store_unavailable", c.ask(`{"seq":3,"op":"keepalive"}`)["code"])
+	s.service.Serve(s.engine)
+	got := c.ask(`{"seq":4,"op":"keepalive"}`)
+	require.InDelta(t, 1, got["renewed"], 0)
+	require.Len(t, got["lost"], 1)
+}
+
+// unable is an engine that cannot say whether it has renewed one resource.
+type unable struct {
+	*engine.Engine
+	resource string
+}
+
+func (u unable) Renew(ref *lock.Ref, expire time.Duration, to lock.Reply) {
+	if ref.Resource == u.resource {
+		to.Send(&lock.Answer{Code: lock.Unavailable})
+		return
+	}
+	u.Engine.Renew(ref, expire, to)
 }
 
 // A keepalive that takes its time does not name as lost what the client released behind it, and holds up no other.

@@ -194,7 +194,7 @@ var mutations = []mutation{
 	},
 	{
 		"lost-in-time", "a keepalive names losses that were told, and what was released", "session/keepalive.go",
-		"mine := x.held[k.lost[i].Token]; mine {", "mine := x.held[k.lost[i].Token]; mine || broken(\"lost-in-time\") {", "no renewals say so|told twice",
+		"for i := range k.lost {\n", "for i := range k.lost {\nif broken(\"lost-in-time\") { x.held[k.lost[i].Token] = held{} }\n", "no renewals say so|told twice",
 	},
 	{
 		"first-slice", "a keepalive ends with its first slice", "session/keepalive.go",

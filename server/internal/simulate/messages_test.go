@@ -45,6 +45,7 @@ type group struct {
 	requests []*request
 	tokens   map[int64]bool
 	waits    int
+	failed   bool
 	done     uint64 // t.order when the last of them was answered
 	renewed  int
 	shortest time.Duration
@@ -147,6 +148,8 @@ func (t *tunnel) answerRenewal(r *request, a *lock.Answer) {
 		if _, mine := t.held[r.ref.Token]; mine { // else the client has released it, or was told
 			g.lost[r.ref.Token] = reasons[a.Reason]
 		}
+	default:
+		g.failed = true
 	}
 }
 
@@ -316,8 +319,10 @@ func is(s *float64, d time.Duration) bool {
 // hearKept holds the answer to a keepalive against the renewals that were made for one, which must be of all that the session holds.
 func (t *tunnel) hearKept(q *request, r *reply) {
 	w := t.w
-	if r.Code == "store_unavailable" && (t.f.s.store.failed || t.f.stands || t.f.s.closing) {
-		t.groups = nil
+	if r.Code == "store_unavailable" && (t.f.s.store.failed || t.f.stands || t.f.s.closing) { // it tells of no loss, so it forgets none
+		if i := slices.IndexFunc(t.groups, func(g *group) bool { return g.failed && t.due(g) }); i >= 0 {
+			t.groups = slices.Delete(t.groups, i, i+1)
+		}
 		return
 	}
 	lost := map[int64]string{}
@@ -342,13 +347,18 @@ func (t *tunnel) hearKept(q *request, r *reply) {
 	}
 }
 
+// due reports whether the keepalive of a group is the one that is answered now, by the time when the last of its renewals was.
+func (t *tunnel) due(g *group) bool {
+	return g.waits == 0 && g.done >= t.heard && (len(t.queue) == 0 || g.done <= t.queue[0].order)
+}
+
 // says reports whether the renewals of a keepalive were answered as r has it. What was found to be lost is told, unless the client knows.
 func (t *tunnel) says(r *reply, g *group, lost map[int64]string) bool {
-	if r.Code != "" || g.waits > 0 || g.renewed != r.Renewed || g.renewed > 0 && !is(r.Shortest, g.shortest) || g.renewed == 0 && r.Shortest != nil {
+	if r.Code != "" || g.failed || g.renewed != r.Renewed || g.renewed > 0 && !is(r.Shortest, g.shortest) || g.renewed == 0 && r.Shortest != nil {
 		return false
 	}
-	if len(g.tokens) > 0 && (g.done < t.heard || len(t.queue) > 0 && g.done > t.queue[0].order) {
-		return false // the session has answered another keepalive then
+	if len(g.tokens) > 0 && !t.due(g) {
+		return false
 	}
 	for token, reason := range lost {
 		if g.lost[token] != reason {
