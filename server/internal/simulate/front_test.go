@@ -158,7 +158,9 @@ func (f *front) live() {
 // idle reports whether nothing is on its way.
 func (f *front) idle() bool {
 	for _, t := range f.tunnels {
-		if !t.cut && !t.frozen && len(t.up)+len(t.in)+len(t.out) > 0 {
+		switch { // of one who is silent, the server does what has come, as long as its answers find room
+		case t.cut:
+		case len(t.in) > 0 && len(t.out) < f.s.w.sessions.buffer, !t.frozen && len(t.up)+len(t.in)+len(t.out) > 0:
 			return false
 		}
 	}

@@ -97,7 +97,7 @@ func (t *tunnel) answer(c *call, a *lock.Answer) {
 	if r.active {
 		t.active--
 	}
-	if t.over {
+	if t.over || t.deaf {
 		return
 	}
 	t.order++

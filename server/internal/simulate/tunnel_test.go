@@ -29,6 +29,7 @@ type tunnel struct {
 	frozen   bool // it is gone, and nobody can see it
 	closed   bool // by the server
 	failed   bool // a write failed
+	deaf     bool // the session takes no answers any more
 	over     bool // the session has ended
 
 	// What the session was asked for, and what it says.
@@ -122,11 +123,12 @@ func (t *tunnel) Write(b []byte) (int, error) {
 			t.f.host.Yield()
 		}
 	}
+	t.deaf = t.deaf || t.close != 0
 	return n, nil
 }
 
 func (t *tunnel) broken(err error) error {
-	t.failed = true
+	t.failed, t.deaf = true, true
 	return err
 }
 
@@ -144,7 +146,7 @@ func (t *tunnel) within(way int, at time.Time) error {
 func (t *tunnel) Close() error {
 	dead := t.f.host.current == nil && !t.over && t.closes == 0 && !t.f.s.draining && !t.f.stands
 	t.w.blame(!dead || t.cut || t.failed || t.pings >= 2, "session %d is closed as if it were dead, after %d pings", t.n, t.pings)
-	t.closed = true
+	t.closed, t.deaf = true, t.deaf || t.f.host.current != nil && t.f.host.current == t.line
 	return nil
 }
 
