@@ -34,7 +34,9 @@ export class CertificateFiles {
         this.#pair = this.#read()
         this.#changed = now
       }
-    } catch {}
+    } catch {
+      // They are being replaced: the ones from before serve until both are there.
+    }
     return this.#pair
   }
 

@@ -214,14 +214,14 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, body []byte)
 	whole := false
 	defer func() { // also if the answer breaks off, which is a panic
 		why := context.Cause(to.ctx)
-		if whole || why == errChanged { //nolint:errorlint // it is never wrapped
+		if whole || errors.Is(why, errChanged) {
 			return
 		}
 		handed := int64(0)
 		if answer.conn != nil {
 			handed = answer.conn.end()
 		}
-		if f.report(to, r, name, strconv.FormatInt(handed, 10)) && p != nil && why == errDraining { //nolint:errorlint // the same
+		if f.report(to, r, name, strconv.FormatInt(handed, 10)) && p != nil && errors.Is(why, errDraining) {
 			p = shutsDown() // now it is known that nothing was granted
 		}
 	}()
