@@ -132,17 +132,20 @@ func TestTheLongestHoldCostsNothingUnused(t *testing.T) {
 	pair := func(maxHold time.Duration) float64 {
 		now := int64(second)
 		req := lock.Request{Resource: "r", Owner: "a", Expire: second, MaxHold: maxHold}
-		return testing.AllocsPerRun(100, func() {
-			now += 100
-			k.table.Acquire(now, &req, lock.Reply{To: nowhere{}})
-			k.table.Settle(now, &k.effects.Answers[0])
-			k.table.Release(now, &lock.Ref{Resource: "r", Owner: "a"}, lock.Reply{To: nowhere{}})
-			k.effects.Answers, k.effects.Changes = k.effects.Answers[:0], k.effects.Changes[:0]
-		})
+		const pairs = 10_000 // now and then a pair pays for what the table remembers of many
+		return testing.AllocsPerRun(1, func() {
+			for range pairs {
+				now += 100
+				k.table.Acquire(now, &req, lock.Reply{To: nowhere{}})
+				k.table.Settle(now, &k.effects.Answers[0])
+				k.table.Release(now, &lock.Ref{Resource: "r", Owner: "a"}, lock.Reply{To: nowhere{}})
+				k.effects.Answers, k.effects.Changes = k.effects.Answers[:0], k.effects.Changes[:0]
+			}
+		}) / pairs
 	}
-	pair(0)
 	without := pair(0)
-	require.InDelta(t, without+2, pair(second), 0, "the bound is kept apart, so who has none has no memory for it")
+	t.Log("allocations of a pair:", without)
+	require.InDelta(t, without+2, pair(second), .1, "the bound is kept apart, so who has none has no memory for it")
 }
 
 func TestStuckHolders(t *testing.T) {
