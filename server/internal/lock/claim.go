@@ -97,6 +97,7 @@ type more struct {
 type notice struct {
 	yieldTo string // who asked it to give the lock back, or ""
 	stuck   bool   // that it is stuck was told
+	over    bool   // that its lease is over was told, so that it cannot be renewed in the time that is left
 }
 
 // parked is a request that waits for a grant. While it does, the end of its wait is the claim's deadline.
@@ -217,6 +218,9 @@ func (c *claim) over(now int64) bool {
 	end := c.ends()
 	return end != 0 && end <= now
 }
+
+// toldOver reports whether an answer has said that the lease is over, though a moment of it may be left.
+func (c *claim) toldOver() bool { return c.more != nil && c.more.notice != nil && c.more.over }
 
 // expired reports whether a held claim is to end as its time is over. One that is still offered lapses instead.
 func (c *claim) expired(now int64) bool { return c.over(now) && !c.offered }

@@ -37,6 +37,9 @@ func (t *Table) Settle(now int64, d *Due) bool {
 	case t.renewed(now, d):
 		return false
 	default:
+		if c.state == held && c.token == d.Answer.Token {
+			c.notices().over = true
+		}
 		d.Answer = Answer{Code: NotHeld, Reason: Expired}
 	}
 	return true

@@ -54,13 +54,12 @@ func TestAnsweredRenewalGivesTheGrantOut(t *testing.T) {
 	}
 }
 
-// A renewal that has no time left to tell was not in vain if another one followed, even if the grant was released since.
-func TestRenewalBeforeAnotherIsNotDenied(t *testing.T) {
-	const second = int64(time.Second)
+// leased is a table with a lock whose lease ends at 1 + 5 s. Answers leave when settle says so.
+func leased() (table *lock.Table, ref lock.Ref, said answers, settle func(now int64)) {
 	var out lock.Effects
-	said := answers{}
-	table := lock.New(lock.Bounds{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
-	settle := func(now int64) {
+	said = answers{}
+	table = lock.New(lock.Bounds{MaxLocks: 9, MaxWaiters: 9, MaxRemembered: 9, MaxWait: time.Minute}, 0, &out)
+	settle = func(now int64) {
 		for len(out.Answers) > 0 {
 			due := out.Answers[0]
 			out.Answers = out.Answers[1:]
@@ -71,7 +70,13 @@ func TestRenewalBeforeAnotherIsNotDenied(t *testing.T) {
 	}
 	table.Acquire(1, &lock.Request{Resource: "r", Owner: "a", ID: "1", Expire: 5 * time.Second}, lock.Reply{To: said, N: 1})
 	settle(1)
-	ref := lock.Ref{Resource: "r", Owner: "a", Token: said[1].Token}
+	return table, lock.Ref{Resource: "r", Owner: "a", Token: said[1].Token}, said, settle
+}
+
+// A renewal that has no time left to tell was not in vain if another one followed, even if the grant was released since.
+func TestRenewalBeforeAnotherIsNotDenied(t *testing.T) {
+	const second = int64(time.Second)
+	table, ref, said, settle := leased()
 	table.Renew(1, &ref, 0, lock.Reply{To: said, N: 2})
 	table.Renew(1, &ref, 30*time.Second, lock.Reply{To: said, N: 3})
 	table.Release(6*second, &ref, lock.Reply{To: said, N: 4})
@@ -80,6 +85,24 @@ func TestRenewalBeforeAnotherIsNotDenied(t *testing.T) {
 	require.Equal(t, said[3].ExpiresIn, said[2].ExpiresIn)
 	require.Equal(t, lock.Granted, said[3].Code)
 	require.Equal(t, lock.Released, said[4].Code)
+}
+
+// Once an answer has said that a lease is over, no renewal succeeds in the moment that is left of it; up to then, each does.
+func TestRenewalAfterTheLeaseWasToldToBeOver(t *testing.T) {
+	const end = 1 + int64(5*time.Second)
+	table, ref, said, settle := leased()
+	table.Renew(1, &ref, 0, lock.Reply{To: said, N: 2})
+	settle(end - int64(time.Millisecond) + 1)
+	require.Equal(t, lock.Expired, said[2].Reason)
+	table.Renew(end-1, &ref, time.Minute, lock.Reply{To: said, N: 3})
+	settle(end - 1)
+	require.Equal(t, lock.NotHeld, said[3].Code)
+	require.Equal(t, lock.Expired, said[3].Reason)
+
+	table, ref, said, settle = leased()
+	table.Renew(end-1, &ref, time.Minute, lock.Reply{To: said, N: 2})
+	settle(end)
+	require.Equal(t, lock.Granted, said[2].Code)
 }
 
 // A grant goes back once all answers that told of it are lost, in whatever order, and no sooner.

@@ -12,7 +12,7 @@ func (t *Table) Renew(now int64, ref *Ref, expire time.Duration, to Reply) {
 		t.answer(to, r, refusal)
 	case c == nil || c.state == waiting:
 		t.answer(to, r, t.notHeld(r, ref))
-	case c.over(now):
+	case c.over(now) || c.toldOver():
 		t.answer(to, r, Answer{Code: NotHeld, Reason: Expired})
 	case t.full && c.lease > 0 && int64(expire) > c.lease:
 		t.answer(to, r, Answer{Code: StorageFull})

@@ -179,15 +179,30 @@ func (w *world) heardRenewal(c *call, a *lock.Answer) {
 			if g.holdEnd != 0 {
 				end = min(end, g.holdEnd)
 			}
-			w.check(g.deadline != 0 && w.now > end-int64(time.Millisecond), "%s: not held, but it was promised", c)
+			over := g.over == c.s // there is no way back in the moment that may be left
+			w.check(over || g.deadline != 0 && w.now > end-int64(time.Millisecond), "%s: not held, but it was promised", c)
 		}
+		w.toldOver(c, a)
 		return
 	}
 	w.durable(c, a.Token)
 	w.heardYield(c, a)
 	if g := w.grants[a.Token]; g != nil {
 		w.check(c.ref.Token == 0 || c.ref.Token == a.Token, "%s: renewed token %d", c, a.Token)
+		w.check(g.over != c.s || c.at <= g.overAt, "%s: renewed token %d, whose lease was told to be over", c, a.Token)
 		w.extend(g, c, a)
+	}
+}
+
+// toldOver notes grants whose lease was told to be over, though a moment of it is left.
+func (w *world) toldOver(c *call, a *lock.Answer) {
+	if a.Reason != lock.Expired {
+		return
+	}
+	for _, g := range w.live[c.ref.Resource] {
+		if names(&c.ref, g) && g.over != c.s {
+			g.over, g.overAt = c.s, w.now
+		}
 	}
 }
 

@@ -100,6 +100,8 @@ type grant struct {
 	released    bool    // its client, or an operator, has asked for its end
 	undelivered bool    // no answer that told it reached its client
 	ended       bool    // its end was told
+	over        *server // that told a renewal that the lease was over,
+	overAt      int64   // and when
 }
 
 // certain reports whether the grant has to be held now.
